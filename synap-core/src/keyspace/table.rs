@@ -1,0 +1,1 @@
+//! The table of one database in one shard.

@@ -1,0 +1,1 @@
+//! `#[derive(Args)]`: the argument struct of a command is its grammar.
