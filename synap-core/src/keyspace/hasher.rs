@@ -5,25 +5,30 @@
 //! directory prefix (from the top)    bucket (128)  tag        shard
 //! ```
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::Hasher;
+
+use foldhash::SharedSeed;
+use foldhash::fast::FoldHasher;
 
 /// Shards of an engine; a lock set is one `u64`.
 pub const SHARD_COUNT: usize = 64;
 
 /// Seeded, so that nobody outside can aim at one bucket; the same for all shards and databases of an engine.
 #[derive(Clone, Copy)]
-pub struct KeyHasher(foldhash::fast::SeedableRandomState);
+pub struct KeyHasher {
+    seed: u64,
+    shared: &'static SharedSeed,
+}
 
 impl KeyHasher {
     /// The same seed gives the same hashes. Leaks 64 bytes: one is made for each engine.
     pub fn new(seed: u64) -> KeyHasher {
-        let shared: &'static foldhash::SharedSeed = Box::leak(Box::new(foldhash::SharedSeed::from_u64(seed)));
-        KeyHasher(foldhash::fast::SeedableRandomState::with_seed(seed.rotate_left(32), shared))
+        KeyHasher { seed: seed.rotate_left(32), shared: Box::leak(Box::new(SharedSeed::from_u64(seed))) }
     }
 
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = self.0.build_hasher();
+        let mut hasher = FoldHasher::with_seed(self.seed, self.shared);
         hasher.write(key);
         // foldhash's fast variant leaves the low bits weak, and all 64 are used here: spread them once more.
         let product = u128::from(hasher.finish() ^ 0x9e37_79b9_7f4a_7c15) * 0xa076_1d64_78bd_642f;
