@@ -1,1 +1,361 @@
-//! The life of a call.
+//! The life of a call, on one screen: [`execute`] finds the row; [`call`] parses, admits, locks, runs, logs, tells and
+//! unlocks. Scripts, transactions and served waiters enter at [`inner`], under locks that somebody else holds.
+//!
+//! | step | where |
+//! |---|---|
+//! | the gate | [`gate`], [`Turn`] |
+//! | admit | [`admit`] |
+//! | lock | [`shards`], [`Caller::lock`] |
+//! | run | [`context`]: `ReadCx`, `WriteCx`, the change guards |
+//! | log, tell, unlock | [`finish`] |
+//! | MULTI … EXEC, WATCH | [`transaction`] |
+//! | blocked calls | [`waiting`] |
+
+pub mod admit;
+pub mod context;
+pub mod expiry;
+pub mod finish;
+pub mod gate;
+pub mod guards;
+pub mod monitor;
+pub mod pause;
+pub mod row;
+pub mod shards;
+pub mod state;
+pub mod stats;
+pub mod transaction;
+mod turn;
+pub mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use context::{ReadCx, SessionCx, WalkCx, WriteCx};
+pub use row::{BlockingCommand, Command, ReadCommand, SessionCommand, WalkCommand, WriteCommand};
+pub use state::{Host, State};
+pub use turn::{Caller, Pass, Turn};
+
+use crate::error::{Error, Result};
+use crate::grammar::args::UNEVEN;
+use crate::grammar::{Arg, Family, How, Key, Keys, Parser, Words};
+use crate::reply::Reply;
+use crate::session::{NullKind, Session, Waiter};
+use admit::Admission;
+use row::{Flags, Needs};
+
+/// One call as it came through a door.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    /// The words; not empty.
+    pub words: Words<'a>,
+    /// The same words as canonical RESP, when that is how they came: logged as they are.
+    pub raw: Option<&'a [u8]>,
+    /// The row, when a prefetcher has found it already.
+    pub row: Option<&'static Command>,
+    /// The hash of word 1, when a prefetcher has computed it already.
+    pub hint: Option<u64>,
+}
+
+impl<'a> Input<'a> {
+    pub fn words(words: Words<'a>) -> Input<'a> {
+        Input { words, raw: None, row: None, hint: None }
+    }
+}
+
+/// A call with its row.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    pub words: Words<'a>,
+    pub raw: Option<&'a [u8]>,
+    pub row: &'static Command,
+    pub hint: Option<u64>,
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Answered, with a result or an error.
+    Replied,
+    /// Nothing was done or written: run it again with the gate closed.
+    NeedAlone,
+    /// Nothing was done or written: run it again when the pause has ended.
+    Paused,
+    /// Waits; see [`waiting`].
+    Blocked(Arc<Waiter>),
+    /// Answered; go on after this time.
+    Sleep(Duration),
+    /// Answered; close the connection when the answer is out.
+    Quit,
+    /// Close everything down.
+    Shutdown(ShutdownOptions),
+}
+
+/// The options of SHUTDOWN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownOptions {
+    /// Save even without save rules (`SAVE`), or never (`NOSAVE`).
+    pub save: Option<bool>,
+    pub now: bool,
+    pub force: bool,
+}
+
+/// What a handler wants to happen after it.
+#[derive(Debug, PartialEq)]
+pub enum Flow {
+    Done,
+    /// Nothing was there: wait on the first `keys` keys of the call.
+    Block { keys: usize, timeout_ms: Option<u64>, on_timeout: NullKind },
+    Sleep(Duration),
+    Quit,
+    Shutdown(ShutdownOptions),
+    NeedAlone,
+}
+
+/// Runs one call. `reply` receives the answer, unless the outcome says that nothing was written.
+pub fn execute(turn: &mut Turn<'_>, session: &mut Session, input: &Input<'_>, reply: &mut dyn Reply) -> Outcome {
+    let state = turn.state;
+    let row = match input.row.map_or_else(|| state.table.find(input.words), Ok) {
+        Ok(row) => row,
+        Err(error) => return refuse(state, session, None, &error, reply),
+    };
+    let count = input.words.len() - row.name_words().min(input.words.len());
+    if count < row.min_words || (row.fixed && count > row.min_words) {
+        return refuse(state, session, Some(row), &Error::arity(&row.full_name()), reply);
+    }
+    let call = Call { words: input.words, raw: input.raw, row, hint: input.hint };
+    let outcome = (row.run.call)(&mut Caller { turn: &mut *turn, session }, &call, reply);
+    if !matches!(outcome, Outcome::NeedAlone | Outcome::Paused) {
+        turn.count(&call, session);
+    }
+    outcome
+}
+
+/// Answers an error that came before the call could run; one in MULTI breaks the transaction.
+fn refuse(state: &State, session: &mut Session, row: Option<&Command>, error: &Error, reply: &mut dyn Reply) -> Outcome {
+    if let Some(transaction) = &mut session.transaction {
+        transaction.broken = true;
+    }
+    state.stats.rejected(row, error);
+    reply.error(error);
+    Outcome::Replied
+}
+
+/// The argument struct of a row, read from the words.
+fn parse<'w, C>(state: &State, call: &Call<'w>, keys: &mut Keys) -> Result<C::Of<'w>>
+where
+    C: Family,
+    C::Of<'w>: Arg<'w>,
+{
+    let mut parser = Parser::new(call.words, call.row.name_words(), state.hasher, keys).with_hint(call.hint);
+    read_all::<C>(&mut parser).map_err(|error| if error == UNEVEN { Error::arity(&call.row.full_name()) } else { error })
+}
+
+fn read_all<'w, C>(parser: &mut Parser<'w, '_>) -> Result<C::Of<'w>>
+where
+    C: Family,
+    C::Of<'w>: Arg<'w>,
+{
+    let args = <C::Of<'w> as Arg<'w>>::read(parser, How::PLAIN)?;
+    parser.finish()?;
+    Ok(args)
+}
+
+/// How a kind of handler is run under locks. The kinds differ in what they may touch, which their contexts say.
+pub trait Mode<A> {
+    fn run(args: A, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<Flow>;
+    fn alone(args: &A) -> bool;
+}
+
+pub struct Reads;
+pub struct Writes;
+pub struct Blocks;
+
+impl<A: ReadCommand> Mode<A> for Reads {
+    #[inline]
+    fn run(args: A, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<Flow> {
+        args.run(cx, reply).map(|()| Flow::Done)
+    }
+    fn alone(args: &A) -> bool {
+        args.alone()
+    }
+}
+
+impl<A: WriteCommand> Mode<A> for Writes {
+    #[inline]
+    fn run(args: A, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<Flow> {
+        args.run(cx, reply).map(|()| Flow::Done)
+    }
+    fn alone(args: &A) -> bool {
+        args.alone()
+    }
+}
+
+impl<A: BlockingCommand> Mode<A> for Blocks {
+    fn run(args: A, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<Flow> {
+        args.run(cx, reply)
+    }
+    fn alone(_: &A) -> bool {
+        false
+    }
+}
+
+/// The life of a call that touches keys: DESIGN section 2, steps 2 to 8.
+pub fn call<C, M>(caller: &mut Caller<'_, '_>, call: &Call<'_>, reply: &mut dyn Reply) -> Outcome
+where
+    C: Family,
+    for<'w> C::Of<'w>: Arg<'w>,
+    for<'w> M: Mode<C::Of<'w>>,
+{
+    let state = caller.turn.state;
+    let mut keys = Keys::default();
+    let parsed = parse::<C>(state, call, &mut keys);
+    match admit::admit(caller, call, &keys, reply) {
+        Admission::Go => {}
+        Admission::Elsewhere(outcome) => return outcome,
+    }
+    let args = match parsed {
+        Ok(args) => args,
+        Err(error) => return refuse(state, caller.session, Some(call.row), &error, reply),
+    };
+    let Some(mut cx) = caller.lock(call, &keys, M::alone(&args)) else { return Outcome::NeedAlone };
+    cx.meet(&keys);
+    let mark = reply.mark();
+    let flow = M::run(args, &mut cx, reply);
+    finish::finish(cx, call, &keys, caller.session, flow, mark, reply)
+}
+
+/// The handler alone, under locks that the caller holds. Its effects are logged by the caller.
+pub fn inner<C, M>(cx: &mut WriteCx<'_>, call: &Call<'_>, reply: &mut dyn Reply) -> Result<Flow>
+where
+    C: Family,
+    for<'w> C::Of<'w>: Arg<'w>,
+    for<'w> M: Mode<C::Of<'w>>,
+{
+    let mut keys = Keys::default();
+    let args = parse::<C>(cx.state(), call, &mut keys)?;
+    cx.meet(&keys);
+    M::run(args, cx, reply)
+}
+
+/// Parses only.
+pub fn plan<C, M>(parser: &mut Parser<'_, '_>) -> Result<Needs>
+where
+    C: Family,
+    for<'w> C::Of<'w>: Arg<'w>,
+    for<'w> M: Mode<C::Of<'w>>,
+{
+    read_all::<C>(parser).map(|args| Needs { alone: M::alone(&args) })
+}
+
+/// The life of a call that reads shard after shard.
+pub fn call_walk<C>(caller: &mut Caller<'_, '_>, call: &Call<'_>, reply: &mut dyn Reply) -> Outcome
+where
+    C: Family,
+    for<'w> C::Of<'w>: Arg<'w> + WalkCommand,
+{
+    let state = caller.turn.state;
+    let mut keys = Keys::default();
+    let parsed = parse::<C>(state, call, &mut keys);
+    match admit::admit(caller, call, &keys, reply) {
+        Admission::Go => {}
+        Admission::Elsewhere(outcome) => return outcome,
+    }
+    caller.show_to_monitors(call);
+    let mark = reply.mark();
+    let mut cx = WalkCx::free(caller);
+    if let Err(error) = parsed.and_then(|args| args.run(&mut cx, reply)) {
+        reply.rollback(mark);
+        state.stats.failed(call.row, &error);
+        reply.error(&error);
+    }
+    Outcome::Replied
+}
+
+pub fn inner_walk<C>(cx: &mut WriteCx<'_>, call: &Call<'_>, reply: &mut dyn Reply) -> Result<Flow>
+where
+    C: Family,
+    for<'w> C::Of<'w>: Arg<'w> + WalkCommand,
+{
+    let args = parse::<C>(cx.state(), call, &mut Keys::default())?;
+    args.run(&mut WalkCx::inside(cx), reply).map(|()| Flow::Done)
+}
+
+pub fn plan_walk<C>(parser: &mut Parser<'_, '_>) -> Result<Needs>
+where
+    C: Family,
+    for<'w> C::Of<'w>: Arg<'w> + WalkCommand,
+{
+    // Inside a transaction a walk may reach any shard.
+    read_all::<C>(parser).map(|_| Needs { alone: true })
+}
+
+/// The life of a call that acts on the connection or the server.
+pub fn call_session<C>(caller: &mut Caller<'_, '_>, call: &Call<'_>, reply: &mut dyn Reply) -> Outcome
+where
+    C: Family,
+    for<'w> C::Of<'w>: Arg<'w> + SessionCommand,
+{
+    let state = caller.turn.state;
+    let mut keys = Keys::default();
+    let parsed = parse::<C>(state, call, &mut keys);
+    match admit::admit(caller, call, &keys, reply) {
+        Admission::Go => {}
+        Admission::Elsewhere(outcome) => return outcome,
+    }
+    let args = match parsed {
+        Ok(args) => args,
+        Err(error) => return refuse(state, caller.session, Some(call.row), &error, reply),
+    };
+    if args.alone() && !caller.turn.is_alone() {
+        return Outcome::NeedAlone;
+    }
+    if !call.row.flags.has(Flags::SKIP_MONITOR) {
+        caller.show_to_monitors(call);
+    }
+    let mark = reply.mark();
+    let mut cx = SessionCx { caller, call, inside: None };
+    match args.run(&mut cx, reply) {
+        Ok(Flow::Done | Flow::Block { .. }) => Outcome::Replied,
+        Ok(Flow::Sleep(time)) => Outcome::Sleep(time),
+        Ok(Flow::Quit) => Outcome::Quit,
+        Ok(Flow::Shutdown(options)) => Outcome::Shutdown(options),
+        Ok(Flow::NeedAlone) => Outcome::NeedAlone,
+        Err(error) => {
+            reply.rollback(mark);
+            state.stats.failed(call.row, &error);
+            reply.error(&error);
+            Outcome::Replied
+        }
+    }
+}
+
+pub fn inner_session<C>(cx: &mut SessionCx<'_, '_, '_>, call: &Call<'_>, reply: &mut dyn Reply) -> Result<Flow>
+where
+    C: Family,
+    for<'w> C::Of<'w>: Arg<'w> + SessionCommand,
+{
+    let args = parse::<C>(cx.state(), call, &mut Keys::default())?;
+    args.run(cx, reply)
+}
+
+pub fn plan_session<C>(parser: &mut Parser<'_, '_>) -> Result<Needs>
+where
+    C: Family,
+    for<'w> C::Of<'w>: Arg<'w> + SessionCommand,
+{
+    read_all::<C>(parser).map(|args| Needs { alone: args.alone() })
+}
+
+/// [`row::Run::ready`] of a blocking row.
+pub fn ready<C>(cx: &ReadCx<'_>, key: &Key<'_>) -> bool
+where
+    C: Family,
+    for<'w> C::Of<'w>: Arg<'w> + BlockingCommand,
+{
+    <C::Of<'static> as BlockingCommand>::ready(cx, key)
+}
+
+/// [`row::Run::ready`] of a row that does not wait.
+pub fn never_ready(_: &ReadCx<'_>, _: &Key<'_>) -> bool {
+    false
+}

@@ -3,6 +3,7 @@
 
 pub mod hash;
 pub mod list;
+pub mod score;
 pub mod set;
 pub mod zset;
 

@@ -3,6 +3,10 @@
 //! The vocabulary is RESP3's. An encoder for an older protocol downgrades (a map becomes a flat array, a double a
 //! bulk string); a handler asks [`Reply::resp3`] only where Redis itself answers with another *structure*.
 
+mod tape;
+
+pub use tape::Tape;
+
 use crate::error::Error;
 
 /// A place in a reply that has been written so far; see [`Reply::mark`].

@@ -1,0 +1,88 @@
+//! Whether a call may run now: rights, role, memory, pause, and whether it is queued instead.
+
+use super::row::Flags;
+use super::{Call, Caller, Outcome};
+use crate::error::{Code, Error, Result};
+use crate::grammar::Keys;
+use crate::reply::Reply;
+
+/// The answer of [`admit`].
+pub enum Admission {
+    Go,
+    /// It was answered, queued or put off.
+    Elsewhere(Outcome),
+}
+
+/// Decides for a parsed call. Runs inside the gate, so what it saw is still true when the call runs.
+#[inline]
+pub fn admit(caller: &mut Caller<'_, '_>, call: &Call<'_>, keys: &Keys, reply: &mut dyn Reply) -> Admission {
+    if let Err(error) = check(caller, call, keys) {
+        return Admission::Elsewhere(super::refuse(caller.turn.state, caller.session, Some(call.row), &error, reply));
+    }
+    if caller.session.transaction.is_some() && !call.row.flags.has(Flags::IMMEDIATE) {
+        return Admission::Elsewhere(queue(caller, call, reply));
+    }
+    if caller.turn.state.pause.holds(call.row, caller.turn.now_ms) {
+        return Admission::Elsewhere(Outcome::Paused);
+    }
+    Admission::Go
+}
+
+fn check(caller: &Caller<'_, '_>, call: &Call<'_>, keys: &Keys) -> Result<()> {
+    let row = call.row;
+    let Some(user) = &caller.session.user else {
+        return if row.flags.has(Flags::NO_AUTH) {
+            Ok(())
+        } else {
+            Err(Error::new(Code::NoAuth, "Authentication required."))
+        };
+    };
+    if !user.may_run(row.id) && !row.flags.has(Flags::NO_AUTH) {
+        return Err(no_right(format!(
+            "User {} has no permissions to run the '{}' command",
+            user.name,
+            row.full_name()
+        )));
+    }
+    if !user.all_keys() {
+        for key in &keys.keys {
+            if !user.may_touch(row.access(key.access), call.words[key.index as usize]) {
+                return Err(no_right("No permissions to access a key".into()));
+            }
+        }
+    }
+    for &(index, is_pattern) in &keys.channels {
+        if !user.may_use_channel(call.words[index as usize], is_pattern) {
+            return Err(no_right("No permissions to access a channel".into()));
+        }
+    }
+    if caller.session.is_subscriber_only() && !row.flags.has(Flags::SUBSCRIBER) {
+        return Err(Error::fmt(format!(
+            "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            row.full_name()
+        )));
+    }
+    Ok(())
+}
+
+fn no_right(text: String) -> Error {
+    Error { code: Code::NoPerm, text: text.into() }
+}
+
+/// MULTI is open: the call waits for EXEC. A syntax error is kept with it and answered there.
+fn queue(caller: &mut Caller<'_, '_>, call: &Call<'_>, reply: &mut dyn Reply) -> Outcome {
+    let Some(transaction) = &mut caller.session.transaction else { return Outcome::Replied };
+    if call.row.flags.has(Flags::NO_MULTI) {
+        let error = Error::fmt(format!("{} is not allowed inside a transaction", call.row.name));
+        return super::refuse(caller.turn.state, caller.session, Some(call.row), &error, reply);
+    }
+    if transaction.broken || transaction.queue(call.words) {
+        let count = transaction.calls.len();
+        caller.session.client.queued.store(count as i64, std::sync::atomic::Ordering::Relaxed);
+        reply.status("QUEUED");
+    } else {
+        reply.error(&Error::err("transaction is too large"));
+    }
+    Outcome::Replied
+}
+

@@ -1,0 +1,187 @@
+//! The 64 shards and the right to touch them.
+
+use std::cell::UnsafeCell;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use lock_api::RawMutex as _;
+use parking_lot::RawMutex;
+
+use crate::keyspace::db::Db;
+use crate::keyspace::hasher::{KeyHasher, SHARD_COUNT};
+use crate::session::{Waiter, WatchFlag};
+
+/// What one shard holds: the databases' tables, and who wants to know of changes.
+pub struct Shard {
+    dbs: Vec<Option<Box<Db>>>,
+    hasher: KeyHasher,
+    /// Log offset of the last append that changed this shard: what a reader saw is safe when it is settled.
+    pub last_offset: u64,
+    pub watchers: HashMap<(u32, Box<[u8]>), Vec<Arc<WatchFlag>>>,
+    pub waiters: HashMap<(u32, Box<[u8]>), VecDeque<Arc<Waiter>>>,
+    /// Waiters here whose service touches another key.
+    pub reaching: usize,
+}
+
+impl Shard {
+    fn new(hasher: KeyHasher) -> Shard {
+        Shard {
+            dbs: Vec::new(),
+            hasher,
+            last_offset: 0,
+            watchers: HashMap::new(),
+            waiters: HashMap::new(),
+            reaching: 0,
+        }
+    }
+
+    /// Database `db`, if anything was ever put into it.
+    #[inline]
+    pub fn db(&self, db: u32) -> Option<&Db> {
+        self.dbs.get(db as usize)?.as_deref()
+    }
+
+    /// Database `db`, made on first use.
+    #[inline]
+    pub fn db_mut(&mut self, db: u32) -> &mut Db {
+        let index = db as usize;
+        if index >= self.dbs.len() {
+            self.dbs.resize_with(index + 1, || None);
+        }
+        self.dbs[index].get_or_insert_with(|| Box::new(Db::new(self.hasher)))
+    }
+
+    /// Database `db`, not made.
+    #[inline]
+    pub fn existing_mut(&mut self, db: u32) -> Option<&mut Db> {
+        self.dbs.get_mut(db as usize)?.as_deref_mut()
+    }
+
+    pub fn db_count(&self) -> u32 {
+        self.dbs.len() as u32
+    }
+
+    /// Takes database `db` away, whole.
+    pub fn detach(&mut self, db: u32) -> Option<Box<Db>> {
+        self.dbs.get_mut(db as usize)?.take()
+    }
+
+    pub fn swap(&mut self, one: u32, other: u32) {
+        let top = one.max(other) as usize;
+        if top >= self.dbs.len() {
+            self.dbs.resize_with(top + 1, || None);
+        }
+        self.dbs.swap(one as usize, other as usize);
+    }
+
+    /// True when a change must look for somebody to tell.
+    #[inline]
+    pub fn is_observed(&self) -> bool {
+        !self.watchers.is_empty() || !self.waiters.is_empty()
+    }
+
+    /// The earliest deadline of any key or field.
+    pub fn next_deadline(&self) -> Option<i64> {
+        self.dbs.iter().flatten().filter_map(|db| db.next_deadline()).min()
+    }
+}
+
+/// One shard on its own cache lines.
+#[repr(align(128))]
+struct Locked {
+    raw: RawMutex,
+    shard: UnsafeCell<Shard>,
+}
+
+/// All shards. Their data is reached through [`Held`] alone.
+pub struct Shards(Box<[Locked]>);
+
+// SAFETY: a shard's data is only reached through `Held`, which has locked it or is alone inside the gate, so threads
+// take turns; what a shard holds may itself move between threads (`Shard: Send`, asserted below).
+unsafe impl Sync for Shards {}
+// SAFETY: as above; nothing in it is bound to a thread.
+unsafe impl Send for Shards {}
+
+const _: fn() = || {
+    fn send<T: Send>() {}
+    send::<Shard>();
+};
+
+impl Shards {
+    pub fn new(hasher: KeyHasher) -> Shards {
+        Shards(
+            (0..SHARD_COUNT)
+                .map(|_| Locked { raw: RawMutex::INIT, shard: UnsafeCell::new(Shard::new(hasher)) })
+                .collect(),
+        )
+    }
+}
+
+/// The right to touch some shards: bit *i* of the mask is shard *i*.
+pub struct Held<'s> {
+    shards: &'s Shards,
+    mask: u64,
+    /// The gate is closed: everything is ours and nothing is locked.
+    alone: bool,
+}
+
+impl<'s> Held<'s> {
+    /// Locks the shards of `mask` in ascending order, so that two calls cannot wait for each other.
+    #[inline]
+    pub fn lock(shards: &'s Shards, mask: u64) -> Held<'s> {
+        let mut rest = mask;
+        while rest != 0 {
+            shards.0[rest.trailing_zeros() as usize].raw.lock();
+            rest &= rest - 1;
+        }
+        Held { shards, mask, alone: false }
+    }
+
+    /// Everything, without locks: the caller shows that it is alone inside the gate, for as long as this lives.
+    pub fn alone(shards: &'s Shards, _closed: &'s super::gate::Closed<'_>) -> Held<'s> {
+        Held { shards, mask: u64::MAX, alone: true }
+    }
+
+    #[inline]
+    pub fn mask(&self) -> u64 {
+        self.mask
+    }
+
+    pub fn is_alone(&self) -> bool {
+        self.alone
+    }
+
+    #[inline]
+    pub fn holds(&self, shard: usize) -> bool {
+        self.mask & (1 << shard) != 0
+    }
+
+    #[inline]
+    pub fn get(&self, shard: usize) -> &Shard {
+        assert!(self.holds(shard), "shard {shard} is not locked: the call did not name this key");
+        // SAFETY: this shard is locked by us, or we are alone inside the gate; `&self` keeps our own writers away.
+        unsafe { &*self.shards.0[shard].shard.get() }
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, shard: usize) -> &mut Shard {
+        assert!(self.holds(shard), "shard {shard} is not locked: the call did not name this key");
+        // SAFETY: this shard is locked by us, or we are alone inside the gate; `&mut self` makes the reference unique.
+        unsafe { &mut *self.shards.0[shard].shard.get() }
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.alone {
+            return;
+        }
+        let mut rest = self.mask;
+        while rest != 0 {
+            // SAFETY: `lock` has locked exactly these, on this thread.
+            unsafe { self.shards.0[rest.trailing_zeros() as usize].raw.unlock() };
+            rest &= rest - 1;
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A turn: one visit of a thread inside the gate, for one batch of a session's calls.
+
+use super::context::WriteCx;
+use super::gate::{Closed, Entered};
+use super::row::Flags;
+use super::shards::Held;
+use super::state::State;
+use super::{Call, waiting};
+use crate::grammar::Keys;
+use crate::keyspace::hasher::shard_of;
+use crate::session::Session;
+
+/// How a turn is inside the gate.
+pub enum Pass<'e> {
+    Entered(Entered<'e>),
+    Closed(Closed<'e>),
+}
+
+/// One visit inside the gate. Ends before any I/O, `await` or sleep.
+pub struct Turn<'e> {
+    pub state: &'e State,
+    pass: Pass<'e>,
+    /// Unix milliseconds, read when the turn began: a turn follows every wait, so the clock is read again after each.
+    pub now_ms: i64,
+    /// Raw ticks at the end of the last call.
+    last_tick: u64,
+    /// Calls of one row in a row, not yet added to the statistics.
+    run: RunOfCalls,
+}
+
+#[derive(Default)]
+struct RunOfCalls {
+    row: usize,
+    calls: u64,
+    ticks: u64,
+}
+
+impl<'e> Turn<'e> {
+    pub fn new(state: &'e State, pass: Pass<'e>) -> Turn<'e> {
+        let run = RunOfCalls::default();
+        Turn { state, pass, now_ms: state.clock.now_ms(), last_tick: state.ticks.raw(), run }
+    }
+
+    pub fn is_alone(&self) -> bool {
+        matches!(self.pass, Pass::Closed(_))
+    }
+
+    /// Counts and times the call that has just run.
+    #[inline]
+    pub(super) fn count(&mut self, call: &Call<'_>, session: &Session) {
+        let tick = self.state.ticks.raw();
+        let spent = tick.saturating_sub(self.last_tick);
+        self.last_tick = tick;
+        if self.run.row != call.row.id {
+            self.flush_counts();
+            self.run.row = call.row.id;
+        }
+        self.run.calls += 1;
+        self.run.ticks += spent;
+        if spent > self.state.slowlog.threshold_ticks() && !call.row.flags.has(Flags::SKIP_SLOWLOG) {
+            self.state.slowlog.note(self.state, call, session, self.now_ms, spent);
+        }
+    }
+
+    fn flush_counts(&mut self) {
+        if self.run.calls > 0 {
+            self.state.stats.ran(self.run.row, self.run.calls, self.run.ticks);
+            self.run.calls = 0;
+            self.run.ticks = 0;
+        }
+    }
+
+    /// A context that holds the shards of `mask`, or everything when the gate is closed.
+    pub(super) fn context(&self, mask: u64, db: u32) -> WriteCx<'_> {
+        let held = match &self.pass {
+            Pass::Entered(_) => Held::lock(&self.state.shards, mask),
+            Pass::Closed(closed) => Held::alone(&self.state.shards, closed),
+        };
+        WriteCx::new(self.state, held, db, self.now_ms)
+    }
+
+    /// A context of one shard, for the engine's own work (expiry).
+    pub fn shard_context(&self, shard: usize) -> WriteCx<'_> {
+        self.context(1 << shard, 0)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.flush_counts();
+    }
+}
+
+/// A call's way to the engine and to its session.
+pub struct Caller<'t, 'e> {
+    pub turn: &'t mut Turn<'e>,
+    pub session: &'t mut Session,
+}
+
+impl Caller<'_, '_> {
+    /// Locks the shards of `keys`. `None` when the call must run with the gate closed: it asks for it, or it may serve
+    /// a waiter that reaches a shard which is not among them. Nothing has changed then.
+    #[inline]
+    pub(super) fn lock(&self, call: &Call<'_>, keys: &Keys, alone: bool) -> Option<WriteCx<'_>> {
+        if alone && !self.turn.is_alone() {
+            return None;
+        }
+        let mask = keys.keys.iter().fold(0, |mask, key| mask | 1 << shard_of(key.hash));
+        let cx = self.turn.context(mask, self.session.db);
+        if call.row.writes() && !waiting::can_serve_all(&cx, call.words, keys) {
+            return None;
+        }
+        self.show_to_monitors(call);
+        Some(cx)
+    }
+
+    #[inline]
+    pub(super) fn show_to_monitors(&self, call: &Call<'_>) {
+        if self.turn.state.registry.monitors.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+            super::monitor::show(self.turn.state, self.session, call);
+        }
+    }
+}

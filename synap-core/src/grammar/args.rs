@@ -1,0 +1,262 @@
+//! The argument types: [`Key`], [`Word`], [`Many`], [`Counted`], [`Each`], and what joins them.
+
+use std::marker::PhantomData;
+
+use smallvec::SmallVec;
+
+use super::parser::{How, Parser, Words};
+use super::spec::{Access, ArgKind, Repeat};
+use crate::error::{Error, Result};
+use crate::keyspace::hasher::KeyHasher;
+
+/// A type that reads itself from words and describes itself.
+pub trait Arg<'a>: Sized {
+    const KIND: ArgKind;
+    /// Words it takes at the least.
+    const MIN: usize = 1;
+    /// It always takes exactly `MIN` words.
+    const FIXED: bool = true;
+    const OPTIONAL: bool = false;
+    const REPEAT: Repeat = Repeat::Once;
+
+    /// True when `word` can be its first: how an optional choice finds out whether it is there.
+    fn starts(_word: &[u8]) -> bool {
+        true
+    }
+
+    fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self>;
+}
+
+/// The same argument struct for any lifetime of its words: what a row names.
+pub trait Family {
+    type Of<'w>;
+}
+
+/// The marker of an incomplete block, turned into an arity error by whoever knows the command's name.
+pub const UNEVEN: Error = Error::err("\u{0}uneven");
+
+/// A key with its hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    pub bytes: &'a [u8],
+    pub hash: u64,
+}
+
+impl<'a> Arg<'a> for Key<'a> {
+    const KIND: ArgKind = ArgKind::Key(Access(0));
+    #[inline]
+    fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
+        let (bytes, hash) = parser.key(how.access)?;
+        Ok(Key { bytes, hash })
+    }
+}
+
+/// Any bytes.
+pub type Word<'a> = &'a [u8];
+
+impl<'a> Arg<'a> for &'a [u8] {
+    const KIND: ArgKind = ArgKind::Bytes;
+    #[inline]
+    fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
+        parser.word()
+    }
+}
+
+/// A glob pattern.
+#[derive(Clone, Copy, Debug)]
+pub struct Pattern<'a>(pub &'a [u8]);
+
+impl<'a> Arg<'a> for Pattern<'a> {
+    const KIND: ArgKind = ArgKind::Pattern;
+    fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
+        Ok(Pattern(parser.word()?))
+    }
+}
+
+/// A publish/subscribe channel; `PATTERN` when the word is a pattern of channels.
+#[derive(Clone, Copy, Debug)]
+pub struct Channel<'a, const PATTERN: bool = false>(pub &'a [u8]);
+
+impl<'a, const PATTERN: bool> Arg<'a> for Channel<'a, PATTERN> {
+    const KIND: ArgKind = ArgKind::Channel { pattern: PATTERN };
+    fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
+        Ok(Channel(parser.channel(PATTERN)?))
+    }
+}
+
+/// A token alone; the derive reads it where it knows the token.
+impl<'a> Arg<'a> for bool {
+    const KIND: ArgKind = ArgKind::Flag;
+    const MIN: usize = 0;
+    const FIXED: bool = false;
+    const OPTIONAL: bool = true;
+    fn read(_: &mut Parser<'a, '_>, _: How) -> Result<Self> {
+        unreachable!("the derive reads flags by their token")
+    }
+}
+
+/// What is inside an `Option`, for the derive.
+pub trait Optional {
+    type Inner;
+}
+
+impl<T> Optional for Option<T> {
+    type Inner = T;
+}
+
+impl<'a, T: Arg<'a>> Arg<'a> for Option<T> {
+    const KIND: ArgKind = T::KIND;
+    const MIN: usize = 0;
+    const FIXED: bool = false;
+    const OPTIONAL: bool = true;
+    const REPEAT: Repeat = T::REPEAT;
+
+    fn starts(word: &[u8]) -> bool {
+        T::starts(word)
+    }
+
+    #[inline]
+    fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
+        match parser.peek(how.after) {
+            Some(word) if T::starts(word) => T::read(parser, how).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A repeated argument, at least once: a lazy view of words that were all checked when the call was parsed, so that
+/// reading them under a lock cannot fail and nothing is allocated.
+#[derive(Clone, Copy, Debug)]
+pub struct Many<'a, T> {
+    words: Words<'a>,
+    hasher: KeyHasher,
+    count: usize,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<'a, T: Arg<'a>> Many<'a, T> {
+    /// How many items.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The items in order.
+    pub fn iter(&self) -> impl Iterator<Item = T> + use<'a, T> {
+        let mut parser = Parser::again(self.words, self.hasher);
+        (0..self.count).map_while(move |_| T::read(&mut parser, How::PLAIN).ok())
+    }
+
+    /// The words as they came.
+    pub fn words(&self) -> Words<'a> {
+        self.words
+    }
+
+    fn check(parser: &mut Parser<'a, '_>, how: How, word_count: usize, exact: Option<usize>) -> Result<Self> {
+        let hasher = parser.hasher();
+        let left = parser.remaining() - word_count;
+        let before = parser.remaining();
+        let inner = How { after: left, ..how };
+        let words = parser.rest();
+        let mut count = 0;
+        while parser.remaining() > left && exact.is_none_or(|exact| count < exact) {
+            if T::FIXED && parser.remaining() - left < T::MIN {
+                return Err(if how.uneven_is_syntax { Error::SYNTAX } else { UNEVEN });
+            }
+            let at = parser.remaining();
+            T::read(parser, inner)?;
+            if parser.remaining() == at {
+                return Err(Error::SYNTAX);
+            }
+            count += 1;
+        }
+        Ok(Many { words: &words[..before - parser.remaining()], hasher, count, item: PhantomData })
+    }
+}
+
+impl<'a, T: Arg<'a>> Arg<'a> for Many<'a, T> {
+    const KIND: ArgKind = T::KIND;
+    const MIN: usize = T::MIN;
+    const FIXED: bool = false;
+    const REPEAT: Repeat = Repeat::Many;
+
+    fn starts(word: &[u8]) -> bool {
+        T::starts(word)
+    }
+
+    #[inline]
+    fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
+        let Some(word_count) = parser.remaining().checked_sub(how.after) else { return Err(Error::SYNTAX) };
+        if word_count < T::MIN {
+            return Err(if how.uneven_is_syntax { Error::SYNTAX } else { UNEVEN });
+        }
+        Many::check(parser, how, word_count, None)
+    }
+}
+
+/// A count, then exactly so many: `numkeys key [key …]`. The messages are those of hash field commands; a command
+/// whose Redis twin words them otherwise checks the count itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<'a, T>(pub Many<'a, T>);
+
+impl<'a, T: Arg<'a>> Arg<'a> for Counted<'a, T> {
+    const KIND: ArgKind = T::KIND;
+    const MIN: usize = 1 + T::MIN;
+    const FIXED: bool = false;
+    const REPEAT: Repeat = Repeat::Counted;
+
+    fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
+        const POSITIVE: Error = Error::err("Number of fields must be a positive integer");
+        const MISMATCH: Error = Error::err("The `numfields` parameter must match the number of arguments");
+        let count = crate::types::parse_int(parser.word()?).ok_or(POSITIVE)?;
+        let count = usize::try_from(count).ok().filter(|&c| c > 0).ok_or(POSITIVE)?;
+        let room = parser.remaining().saturating_sub(how.after);
+        if !T::FIXED || count.checked_mul(T::MIN).is_none_or(|words| words > room) {
+            return Err(MISMATCH);
+        }
+        Ok(Counted(Many::check(parser, how, count * T::MIN, Some(count))?))
+    }
+}
+
+/// An option that may be given any number of times, its values in order.
+#[derive(Clone, Debug)]
+pub struct Each<T>(pub SmallVec<[T; 2]>);
+
+impl<T> Default for Each<T> {
+    fn default() -> Self {
+        Each(SmallVec::new())
+    }
+}
+
+impl<'a, T: Arg<'a>> Arg<'a> for Each<T> {
+    const KIND: ArgKind = T::KIND;
+    const MIN: usize = 0;
+    const FIXED: bool = false;
+    const OPTIONAL: bool = true;
+    const REPEAT: Repeat = Repeat::EachWithToken;
+    fn read(_: &mut Parser<'a, '_>, _: How) -> Result<Self> {
+        unreachable!("the derive fills repeated options by their token")
+    }
+}
+
+/// Where an option's value goes when its token was met.
+pub trait Slot<'a> {
+    fn fill(&mut self, parser: &mut Parser<'a, '_>, how: How) -> Result<()>;
+}
+
+impl<'a, T: Arg<'a>> Slot<'a> for Option<T> {
+    fn fill(&mut self, parser: &mut Parser<'a, '_>, how: How) -> Result<()> {
+        *self = Some(T::read(parser, how)?);
+        Ok(())
+    }
+}
+
+impl<'a, T: Arg<'a>> Slot<'a> for Each<T> {
+    fn fill(&mut self, parser: &mut Parser<'a, '_>, how: How) -> Result<()> {
+        self.0.push(T::read(parser, how)?);
+        Ok(())
+    }
+}

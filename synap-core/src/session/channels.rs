@@ -1,0 +1,148 @@
+//! Who listens to what.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::RwLock;
+
+use super::client::Client;
+use super::inbox::{Mail, Message};
+
+/// The subscriptions of one session. Boxed on first use: most sessions have none.
+#[derive(Debug, Default)]
+pub struct Subscriptions(Option<Box<Sets>>);
+
+#[derive(Debug, Default)]
+struct Sets {
+    channels: BTreeSet<Arc<[u8]>>,
+    patterns: BTreeSet<Arc<[u8]>>,
+}
+
+/// A channel by name or a pattern of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Channel,
+    Pattern,
+}
+
+impl Subscriptions {
+    pub fn count(&self) -> usize {
+        self.0.as_ref().map_or(0, |sets| sets.channels.len() + sets.patterns.len())
+    }
+
+    fn set(&mut self, kind: Kind) -> &mut BTreeSet<Arc<[u8]>> {
+        let sets = self.0.get_or_insert_default();
+        match kind {
+            Kind::Channel => &mut sets.channels,
+            Kind::Pattern => &mut sets.patterns,
+        }
+    }
+
+    pub fn list(&self, kind: Kind) -> Vec<Arc<[u8]>> {
+        self.0.as_ref().map_or_else(Vec::new, |sets| match kind {
+            Kind::Channel => sets.channels.iter().cloned().collect(),
+            Kind::Pattern => sets.patterns.iter().cloned().collect(),
+        })
+    }
+}
+
+type Listeners = Vec<Arc<Client>>;
+
+/// All channels of the engine.
+#[derive(Debug, Default)]
+pub struct Channels {
+    exact: RwLock<HashMap<Arc<[u8]>, Listeners>>,
+    patterns: RwLock<HashMap<Arc<[u8]>, Listeners>>,
+}
+
+impl Channels {
+    fn map(&self, kind: Kind) -> &RwLock<HashMap<Arc<[u8]>, Listeners>> {
+        match kind {
+            Kind::Channel => &self.exact,
+            Kind::Pattern => &self.patterns,
+        }
+    }
+
+    /// Adds `client`; true when it was not there before.
+    pub fn subscribe(&self, client: &Arc<Client>, own: &mut Subscriptions, kind: Kind, name: &[u8]) -> bool {
+        let name: Arc<[u8]> = name.into();
+        if !own.set(kind).insert(name.clone()) {
+            return false;
+        }
+        self.map(kind).write().entry(name).or_default().push(client.clone());
+        Channels::note(client, own);
+        true
+    }
+
+    pub fn unsubscribe(&self, client: &Arc<Client>, own: &mut Subscriptions, kind: Kind, name: &[u8]) -> bool {
+        if !own.set(kind).remove(name) {
+            return false;
+        }
+        let mut map = self.map(kind).write();
+        if let Some(listeners) = map.get_mut(name) {
+            listeners.retain(|other| other.id != client.id);
+            if listeners.is_empty() {
+                map.remove(name);
+            }
+        }
+        drop(map);
+        Channels::note(client, own);
+        true
+    }
+
+    /// Forgets everything of a client that leaves or resets.
+    pub fn unsubscribe_all(&self, client: &Arc<Client>, own: &mut Subscriptions) {
+        for kind in [Kind::Channel, Kind::Pattern] {
+            for name in own.list(kind) {
+                self.unsubscribe(client, own, kind, &name);
+            }
+        }
+    }
+
+    fn note(client: &Client, own: &Subscriptions) {
+        let (channels, patterns) = own.0.as_ref().map_or((0, 0), |s| (s.channels.len(), s.patterns.len()));
+        client.subscriptions.store(channels as u32, Ordering::Relaxed);
+        client.patterns.store(patterns as u32, Ordering::Relaxed);
+    }
+
+    /// Sends `payload` to all who listen; `seen` is the log offset that must be settled before it leaves. Returns how
+    /// many got it, a client with two matching patterns twice.
+    pub fn publish(&self, channel: &[u8], payload: &[u8], seen: u64) -> usize {
+        let mut count = 0;
+        let mut shared: Option<(Arc<[u8]>, Arc<[u8]>)> = None;
+        let mut deliver = |pattern: Option<&Arc<[u8]>>, listeners: &Listeners| {
+            let (channel, payload) = shared.get_or_insert_with(|| (channel.into(), payload.into())).clone();
+            for client in listeners {
+                let message =
+                    Message { pattern: pattern.cloned(), channel: channel.clone(), payload: payload.clone() };
+                client.send(Mail::Message(message), seen);
+            }
+            count += listeners.len();
+        };
+        if let Some(listeners) = self.exact.read().get(channel) {
+            deliver(None, listeners);
+        }
+        let patterns = self.patterns.read();
+        for (pattern, listeners) in patterns.iter() {
+            if crate::glob::matches(pattern, channel) {
+                deliver(Some(pattern), listeners);
+            }
+        }
+        count
+    }
+
+    /// Channels with listeners that match `pattern`.
+    pub fn active(&self, pattern: Option<&[u8]>) -> Vec<Arc<[u8]>> {
+        let exact = self.exact.read();
+        exact.keys().filter(|c| pattern.is_none_or(|p| crate::glob::matches(p, c))).cloned().collect()
+    }
+
+    pub fn listeners(&self, channel: &[u8]) -> usize {
+        self.exact.read().get(channel).map_or(0, Vec::len)
+    }
+
+    pub fn pattern_count(&self) -> usize {
+        self.patterns.read().len()
+    }
+}

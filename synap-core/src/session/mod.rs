@@ -1,0 +1,81 @@
+//! Who is connected: the part of a connection that its own task owns ([`Session`]), the part that others may reach
+//! ([`Client`]), and the registry of them all.
+//!
+//! **One ordered output.** The replies of a session's own calls go to its connection's buffer, untouched by others.
+//! What others have for it (messages, served waiters, monitor lines) goes to the client's [`Inbox`]. The session takes
+//! its mail *between* calls and at the end of a turn, never inside one, so a push stands behind every reply that was
+//! computed before it was sent, and the reply of the call that caused it comes first.
+
+mod channels;
+mod client;
+mod inbox;
+mod registry;
+mod transaction;
+mod waiter;
+mod watch;
+
+pub use channels::{Channels, Kind, Subscriptions};
+pub use client::{Client, ClientInfo, Door, Wake};
+pub use inbox::{Inbox, Mail, Message};
+pub use registry::Registry;
+pub use transaction::Transaction;
+pub use waiter::{NullKind, WaitEnd, Waiter};
+pub use watch::{WatchFlag, Watched, Watches};
+
+use std::sync::Arc;
+
+use crate::access::User;
+
+/// The part of a connection that only its own task touches.
+pub struct Session {
+    pub client: Arc<Client>,
+    /// The selected database.
+    pub db: u32,
+    /// `None` until logged in.
+    pub user: Option<Arc<User>>,
+    /// Speaks RESP3 (or a door with the same vocabulary).
+    pub resp3: bool,
+    /// Between MULTI and EXEC.
+    pub transaction: Option<Box<Transaction>>,
+    pub watches: Watches,
+    pub subscriptions: Subscriptions,
+    /// The largest log offset among the shards that this session's unsent replies saw: they leave when it is settled.
+    pub seen: u64,
+    pub replies: ReplyMode,
+    /// Sees every call of everybody.
+    pub monitor: bool,
+}
+
+/// `CLIENT REPLY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    On,
+    Off,
+    /// The call after this one is not answered.
+    SkipNext,
+    /// This call is not answered.
+    Skip,
+}
+
+impl Session {
+    pub fn new(client: Arc<Client>, user: Option<Arc<User>>) -> Session {
+        let resp3 = client.door != Door::Resp;
+        Session {
+            client,
+            db: 0,
+            user,
+            resp3,
+            transaction: None,
+            watches: Watches::default(),
+            subscriptions: Subscriptions::default(),
+            seen: 0,
+            replies: ReplyMode::On,
+            monitor: false,
+        }
+    }
+
+    /// A RESP2 connection with subscriptions may only use the commands of publish/subscribe.
+    pub fn is_subscriber_only(&self) -> bool {
+        !self.resp3 && self.subscriptions.count() > 0
+    }
+}

@@ -1,0 +1,29 @@
+//! What stands between MULTI and EXEC.
+
+use crate::grammar::OwnedWords;
+
+#[derive(Debug, Default)]
+pub struct Transaction {
+    pub calls: Vec<OwnedWords>,
+    /// A call was refused while queueing: EXEC answers EXECABORT.
+    pub broken: bool,
+    /// Bytes of the queued calls.
+    pub bytes: usize,
+}
+
+/// Queued calls beyond this many bytes break the transaction: Redis' limit on a client's query buffer.
+pub const QUEUED_BYTES_MAX: usize = 1 << 30;
+
+impl Transaction {
+    pub fn queue(&mut self, words: &[&[u8]]) -> bool {
+        let words = OwnedWords::new(words);
+        self.bytes += words.size();
+        if self.bytes > QUEUED_BYTES_MAX {
+            self.broken = true;
+            self.calls = Vec::new();
+            return false;
+        }
+        self.calls.push(words);
+        true
+    }
+}

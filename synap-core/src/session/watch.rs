@@ -1,0 +1,34 @@
+//! WATCH as the session sees it: a flag that whoever changes a watched key sets, under the lock of the key's shard.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set when one of the keys watched with it has changed. Set and read under the lock of the changed key's shard, so
+/// EXEC, which holds the shards of all its watched keys, cannot miss a change.
+#[derive(Debug, Default)]
+pub struct WatchFlag(AtomicBool);
+
+impl WatchFlag {
+    pub fn touch(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_touched(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A watched key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    pub db: u32,
+    pub key: Box<[u8]>,
+    pub hash: u64,
+}
+
+/// What a session watches.
+#[derive(Debug, Default)]
+pub struct Watches {
+    pub flag: Option<Arc<WatchFlag>>,
+    pub keys: Vec<Watched>,
+}

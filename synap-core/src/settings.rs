@@ -1,0 +1,260 @@
+//! The engine's settings: one table, named as in `redis.conf`. CONFIG GET and SET, flags and documentation read it.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::error::{Error, Result};
+use crate::types::Limits;
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    pub name: &'static str,
+    /// Another name for it.
+    pub alias: &'static str,
+    pub doc: &'static str,
+    pub kind: Kind,
+    /// As it is written in a configuration file.
+    pub default: &'static str,
+    /// Cannot change while the server runs.
+    pub fixed: bool,
+}
+
+/// What a setting's value looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number within bounds, inclusive.
+    Int { min: i64, max: i64 },
+    /// Bytes, also as `100mb`.
+    Memory,
+    /// `yes` or `no`.
+    Bool,
+    Text,
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* $id:ident = $name:literal $(| $alias:literal)?, $kind:expr, $default:literal $(, $fixed:ident)?;)*) => {
+        /// Every setting, by the number that its constant has.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            name: $name,
+            alias: concat!("" $(, $alias)?),
+            doc: concat!($($doc),*),
+            kind: $kind,
+            default: $default,
+            fixed: false $(|| stringify!($fixed).len() > 0)?,
+        }),*];
+
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        #[repr(usize)]
+        enum Index { $($id),* }
+
+        $(#[doc = concat!("`", $name, "`")] pub const $id: Id = Id(Index::$id as usize);)*
+    };
+}
+
+/// The number of a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id(usize);
+
+const ANY: Kind = Kind::Int { min: i64::MIN, max: i64::MAX };
+const COUNT: Kind = Kind::Int { min: 0, max: i64::MAX };
+
+settings! {
+    /// TCP port of the RESP door; 0 closes it.
+    PORT = "port", Kind::Int { min: 0, max: 65535 }, "6379", fixed;
+    /// Addresses of the RESP door, blank between them.
+    BIND = "bind", Kind::Text, "127.0.0.1", fixed;
+    /// TCP port of the HTTP door; 0 closes it.
+    HTTP_PORT = "http-port", Kind::Int { min: 0, max: 65535 }, "15500", fixed;
+    /// Addresses of the HTTP door, blank between them.
+    HTTP_BIND = "http-bind", Kind::Text, "127.0.0.1", fixed;
+    /// The data folder.
+    DIR = "dir", Kind::Text, "data", fixed;
+    /// Worker threads of the RESP door; 0 takes one for each core that the process may use.
+    IO_THREADS = "io-threads", Kind::Int { min: 0, max: 128 }, "0", fixed;
+    /// How many numbered databases there are.
+    DATABASES = "databases", Kind::Int { min: 1, max: 65535 }, "16", fixed;
+    /// Seconds after which an idle client is closed; 0 never.
+    TIMEOUT = "timeout", Kind::Int { min: 0, max: i32::MAX as i64 }, "0";
+    /// Seconds between TCP keep-alive probes; 0 sends none.
+    TCP_KEEPALIVE = "tcp-keepalive", Kind::Int { min: 0, max: i32::MAX as i64 }, "300";
+    /// Clients at the same time.
+    MAXCLIENTS = "maxclients", Kind::Int { min: 1, max: u32::MAX as i64 }, "10000";
+    /// The default user's password; empty asks for none.
+    REQUIREPASS = "requirepass", Kind::Text, "";
+    /// The longest bulk string of a call.
+    PROTO_MAX_BULK_LEN = "proto-max-bulk-len", Kind::Memory, "512mb";
+    /// The most bytes of a call that wait to be complete.
+    CLIENT_QUERY_BUFFER_LIMIT = "client-query-buffer-limit", Kind::Memory, "1gb";
+    /// The most memory for data; 0 has no limit.
+    MAXMEMORY = "maxmemory", Kind::Memory, "0";
+    /// What happens at the limit.
+    MAXMEMORY_POLICY = "maxmemory-policy", Kind::Text, "noeviction";
+    /// When the log is written to disk.
+    APPENDONLY = "appendonly", Kind::Bool, "no";
+    /// When snapshots are made by themselves.
+    SAVE = "save", Kind::Text, "";
+    /// Calls that take longer, in microseconds, are noted; negative notes none.
+    SLOWLOG_LOG_SLOWER_THAN = "slowlog-log-slower-than", ANY, "10000";
+    /// Noted slow calls that are kept.
+    SLOWLOG_MAX_LEN = "slowlog-max-len", COUNT, "128";
+    /// Bytes of the stream that stay in memory for replicas.
+    REPL_BACKLOG_SIZE = "repl-backlog-size", Kind::Memory, "10mb";
+    /// Fields up to which a hash is a listpack.
+    HASH_MAX_LISTPACK_ENTRIES = "hash-max-listpack-entries" | "hash-max-ziplist-entries", COUNT, "128";
+    /// Bytes of a field or value up to which a hash is a listpack.
+    HASH_MAX_LISTPACK_VALUE = "hash-max-listpack-value" | "hash-max-ziplist-value", COUNT, "64";
+    /// Elements of a list's node when positive; -1 to -5 for 4, 8, 16, 32, 64 kB.
+    LIST_MAX_LISTPACK_SIZE = "list-max-listpack-size" | "list-max-ziplist-size", Kind::Int { min: -5, max: 1 << 20 }, "-2";
+    /// Accepted for existing configurations; list nodes are not compressed.
+    LIST_COMPRESS_DEPTH = "list-compress-depth", COUNT, "0";
+    /// Integers up to which a set is an array of them.
+    SET_MAX_INTSET_ENTRIES = "set-max-intset-entries", COUNT, "512";
+    /// Members up to which a set is a listpack.
+    SET_MAX_LISTPACK_ENTRIES = "set-max-listpack-entries", COUNT, "128";
+    /// Bytes of a member up to which a set is a listpack.
+    SET_MAX_LISTPACK_VALUE = "set-max-listpack-value", COUNT, "64";
+    /// Members up to which a sorted set is a listpack.
+    ZSET_MAX_LISTPACK_ENTRIES = "zset-max-listpack-entries" | "zset-max-ziplist-entries", COUNT, "128";
+    /// Bytes of a member up to which a sorted set is a listpack.
+    ZSET_MAX_LISTPACK_VALUE = "zset-max-listpack-value" | "zset-max-ziplist-value", COUNT, "64";
+}
+
+/// The values in force.
+#[derive(Debug)]
+pub struct Settings {
+    numbers: Box<[AtomicI64]>,
+    texts: Box<[RwLock<String>]>,
+    limits: RwLock<Limits>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let numbers = SETTINGS.iter().map(|s| AtomicI64::new(s.kind.parse(s.default).unwrap_or(0))).collect();
+        let texts = SETTINGS.iter().map(|s| RwLock::new(s.default.to_string())).collect();
+        let settings = Settings { numbers, texts, limits: RwLock::default() };
+        settings.fold_limits();
+        settings
+    }
+}
+
+impl Settings {
+    #[inline]
+    pub fn int(&self, id: Id) -> i64 {
+        self.numbers[id.0].load(Ordering::Relaxed)
+    }
+
+    pub fn text(&self, id: Id) -> String {
+        self.texts[id.0].read().clone()
+    }
+
+    /// When compact forms grow.
+    pub fn limits(&self) -> Limits {
+        *self.limits.read()
+    }
+
+    pub fn find(name: &str) -> Option<Id> {
+        let is = |s: &Setting| s.name.eq_ignore_ascii_case(name) || (!s.alias.is_empty() && s.alias.eq_ignore_ascii_case(name));
+        SETTINGS.iter().position(is).map(Id)
+    }
+
+    /// The value as CONFIG GET shows it.
+    pub fn show(&self, id: Id) -> String {
+        match SETTINGS[id.0].kind {
+            Kind::Text => self.text(id),
+            Kind::Bool => if self.int(id) != 0 { "yes" } else { "no" }.to_string(),
+            Kind::Int { .. } | Kind::Memory => self.int(id).to_string(),
+        }
+    }
+
+    /// Says why `value` cannot be the setting's, without setting it. The text goes behind the name.
+    pub fn check(id: Id, value: &str) -> Result<(), &'static str> {
+        SETTINGS[id.0].kind.parse(value).map(|_| ())
+    }
+
+    /// Sets it; `check` has passed.
+    pub fn set(&self, id: Id, value: &str) -> Result<()> {
+        let setting = &SETTINGS[id.0];
+        let number = setting.kind.parse(value).map_err(|why| Error::fmt(format!("{}: {why}", setting.name)))?;
+        *self.texts[id.0].write() = value.to_string();
+        self.numbers[id.0].store(number, Ordering::Relaxed);
+        self.fold_limits();
+        Ok(())
+    }
+
+    fn fold_limits(&self) {
+        let count = |id| usize::try_from(self.int(id)).unwrap_or(usize::MAX);
+        *self.limits.write() = Limits {
+            hash_entries: count(HASH_MAX_LISTPACK_ENTRIES),
+            hash_value_bytes: count(HASH_MAX_LISTPACK_VALUE),
+            list_size: self.int(LIST_MAX_LISTPACK_SIZE),
+            set_intset_entries: count(SET_MAX_INTSET_ENTRIES),
+            set_entries: count(SET_MAX_LISTPACK_ENTRIES),
+            set_value_bytes: count(SET_MAX_LISTPACK_VALUE),
+            zset_entries: count(ZSET_MAX_LISTPACK_ENTRIES),
+            zset_value_bytes: count(ZSET_MAX_LISTPACK_VALUE),
+        };
+    }
+}
+
+impl Kind {
+    /// The number that stands for `text`; 0 for text itself.
+    fn parse(self, text: &str) -> Result<i64, &'static str> {
+        match self {
+            Kind::Text => Ok(0),
+            Kind::Bool => match text.to_ascii_lowercase().as_str() {
+                "yes" => Ok(1),
+                "no" => Ok(0),
+                _ => Err("argument must be 'yes' or 'no'"),
+            },
+            Kind::Memory => parse_memory(text).ok_or("argument must be a memory value"),
+            Kind::Int { min, max } => {
+                let value = text.parse::<i64>().map_err(|_| "argument couldn't be parsed into an integer")?;
+                if (min..=max).contains(&value) { Ok(value) } else { Err("argument must be within the setting's bounds") }
+            }
+        }
+    }
+}
+
+/// `100mb`, `1gb`, `64k`: k, m, g are powers of 1000; kb, mb, gb of 1024, as in `redis.conf`.
+pub fn parse_memory(text: &str) -> Option<i64> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: i64 = match &lower[digits.len()..] {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<i64>().ok().filter(|v| *v >= 0)?.checked_mul(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_valid_and_every_name_unique() {
+        let mut names = std::collections::BTreeSet::new();
+        for setting in SETTINGS {
+            assert!(setting.kind.parse(setting.default).is_ok(), "{}", setting.name);
+            assert!(names.insert(setting.name) && (setting.alias.is_empty() || names.insert(setting.alias)), "{}", setting.name);
+            assert!(!setting.doc.is_empty(), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn memory_is_read_as_in_redis_conf() {
+        assert_eq!(parse_memory("1gb"), Some(1 << 30));
+        assert_eq!(parse_memory("1k"), Some(1000));
+        assert_eq!(parse_memory("12"), Some(12));
+        assert_eq!(parse_memory("-1"), None);
+        assert_eq!(parse_memory("1x"), None);
+        assert_eq!(parse_memory("99999999999gb"), None);
+    }
+}
