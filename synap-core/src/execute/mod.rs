@@ -1,1 +1,3 @@
 //! The life of a call.
+
+pub mod gate;
