@@ -9,6 +9,7 @@ pub mod execute;
 pub mod keyspace;
 pub mod log;
 pub mod reply;
+pub mod sync;
 pub mod types;
 
 pub use error::{Code, Error, Result};

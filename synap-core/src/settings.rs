@@ -1,8 +1,8 @@
 //! The engine's settings: one table, named as in `redis.conf`. CONFIG GET and SET, flags and documentation read it.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicPtr, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, Result};
 use crate::types::Limits;
@@ -126,14 +126,17 @@ settings! {
 pub struct Settings {
     numbers: Box<[AtomicI64]>,
     texts: Box<[RwLock<String>]>,
-    limits: RwLock<Limits>,
+    /// One of `known_limits`. A call reads it without a lock.
+    limits: AtomicPtr<Limits>,
+    /// Every combination that was ever in force; never freed, so that a reader may hold on to it.
+    known_limits: Mutex<Vec<&'static Limits>>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         let numbers = SETTINGS.iter().map(|s| AtomicI64::new(s.kind.parse(s.default).unwrap_or(0))).collect();
         let texts = SETTINGS.iter().map(|s| RwLock::new(s.default.to_string())).collect();
-        let settings = Settings { numbers, texts, limits: RwLock::default() };
+        let settings = Settings { numbers, texts, limits: AtomicPtr::default(), known_limits: Mutex::default() };
         settings.fold_limits();
         settings
     }
@@ -150,8 +153,10 @@ impl Settings {
     }
 
     /// When compact forms grow.
-    pub fn limits(&self) -> Limits {
-        *self.limits.read()
+    #[inline]
+    pub fn limits(&self) -> &'static Limits {
+        // SAFETY: `fold_limits` has stored a leaked box before the first reader could be here, and never frees one.
+        unsafe { &*self.limits.load(Ordering::Acquire) }
     }
 
     pub fn find(name: &str) -> Option<Id> {
@@ -185,7 +190,7 @@ impl Settings {
 
     fn fold_limits(&self) {
         let count = |id| usize::try_from(self.int(id)).unwrap_or(usize::MAX);
-        *self.limits.write() = Limits {
+        let limits = Limits {
             hash_entries: count(HASH_MAX_LISTPACK_ENTRIES),
             hash_value_bytes: count(HASH_MAX_LISTPACK_VALUE),
             list_size: self.int(LIST_MAX_LISTPACK_SIZE),
@@ -195,6 +200,15 @@ impl Settings {
             zset_entries: count(ZSET_MAX_LISTPACK_ENTRIES),
             zset_value_bytes: count(ZSET_MAX_LISTPACK_VALUE),
         };
+        let mut known = self.known_limits.lock();
+        let limits = match known.iter().find(|l| ***l == limits) {
+            Some(same) => same,
+            None => {
+                known.push(Box::leak(Box::new(limits)));
+                known[known.len() - 1]
+            }
+        };
+        self.limits.store(std::ptr::from_ref(limits).cast_mut(), Ordering::Release);
     }
 }
 

@@ -1,9 +1,10 @@
 //! The 64 shards and the right to touch them.
 
 use std::cell::UnsafeCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use hashbrown::{Equivalent, HashMap};
 use lock_api::RawMutex as _;
 use parking_lot::RawMutex;
 
@@ -11,14 +12,34 @@ use crate::keyspace::db::Db;
 use crate::keyspace::hasher::{KeyHasher, SHARD_COUNT};
 use crate::session::{Waiter, WatchFlag};
 
+/// A key in a database.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub db: u32,
+    pub key: Box<[u8]>,
+}
+
+/// A [`Place`] to look up, without owning the key.
+#[derive(Hash)]
+pub struct PlaceRef<'a> {
+    pub db: u32,
+    pub key: &'a [u8],
+}
+
+impl Equivalent<Place> for PlaceRef<'_> {
+    fn equivalent(&self, place: &Place) -> bool {
+        self.db == place.db && *self.key == *place.key
+    }
+}
+
 /// What one shard holds: the databases' tables, and who wants to know of changes.
 pub struct Shard {
     dbs: Vec<Option<Box<Db>>>,
     hasher: KeyHasher,
     /// Log offset of the last append that changed this shard: what a reader saw is safe when it is settled.
     pub last_offset: u64,
-    pub watchers: HashMap<(u32, Box<[u8]>), Vec<Arc<WatchFlag>>>,
-    pub waiters: HashMap<(u32, Box<[u8]>), VecDeque<Arc<Waiter>>>,
+    pub watchers: HashMap<Place, Vec<Arc<WatchFlag>>>,
+    pub waiters: HashMap<Place, VecDeque<Arc<Waiter>>>,
     /// Waiters here whose service touches another key.
     pub reaching: usize,
 }

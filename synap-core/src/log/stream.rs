@@ -1,0 +1,452 @@
+//! [`Log`]: the stream as the engine sees it. Appended to under shard locks, read by whoever follows.
+//!
+//! ```text
+//!      oldest            needed by the sink        settled             end
+//!        │ backlog for replicas  │ not yet on disk    │ not yet shown   │
+//!   ─────┴───────────────────────┴────────────────────┴─────────────────┴──▶ offset
+//! ```
+//!
+//! **Settled** is the offset up to which a reply may leave: without a sink that is the end; with one, what the sink
+//! says (written, or fsynced, as configured). **Released** is what the sink will never ask for again; until then the
+//! ring keeps it, growing beyond its capacity when the disk is slow or full ([`Log::unreleased_bytes`] is what
+//! back-pressure looks at). What is released stays as long as it fits, for replicas that were away.
+//!
+//! One mutex guards it all: it is held for a copy of bytes, never for I/O, and no waker is called under it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use super::HistoryId;
+use super::reader::debug_check_one_call;
+use super::ring::Ring;
+use super::unit::Unit;
+use super::wire::{self, Put, SmallCall, put_call, put_select};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The most that one [`Log::read_from`] copies: appenders wait meanwhile, for a few microseconds.
+pub const READ_BYTES_MAX: usize = 128 * 1024;
+
+/// What an engine that has just begun to write sets aside.
+const FIRST_BYTES: usize = 16 * 1024;
+
+/// The stream in memory.
+pub struct Log {
+    history: HistoryId,
+    /// Copies of what `state` knows, for looks without the lock. Stored with the lock held.
+    end: AtomicU64,
+    settled: AtomicU64,
+    /// An append has passed a point that somebody waits for: [`Log::notify`] has something to do.
+    due: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    ring: Ring,
+    capacity: usize,
+    keep_everything: bool,
+    /// The database selected at the end; none when a reader could not know.
+    db: Option<u32>,
+    settled: u64,
+    /// With a sink: it may still ask for bytes from here on.
+    needed_from: Option<u64>,
+    waiting_for_settled: Waiters,
+    waiting_for_end: Waiters,
+}
+
+/// A place in the stream, with what a reader that begins there has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub offset: u64,
+    /// The selected database; none when a SELECT comes before the next call.
+    pub db: Option<u32>,
+}
+
+/// The asked offset is not in memory: forgotten already, or not written yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfRange {
+    pub oldest: u64,
+    pub end: u64,
+}
+
+impl Log {
+    /// An empty stream. The ring grows as it is written to, up to `capacity_bytes` (rounded up to a power of two).
+    pub fn new(capacity_bytes: usize, history: HistoryId) -> Log {
+        Log::starting_at(0, capacity_bytes, history)
+    }
+
+    /// A stream whose next byte has the given offset: after a recovery, or as a replica.
+    pub fn starting_at(offset: u64, capacity_bytes: usize, history: HistoryId) -> Log {
+        Log {
+            history,
+            end: AtomicU64::new(offset),
+            settled: AtomicU64::new(offset),
+            due: AtomicBool::new(false),
+            state: Mutex::new(State {
+                ring: Ring::new(offset),
+                capacity: capacity_bytes.next_power_of_two(),
+                keep_everything: false,
+                db: None,
+                settled: offset,
+                needed_from: None,
+                waiting_for_settled: Waiters::default(),
+                waiting_for_end: Waiters::default(),
+            }),
+        }
+    }
+
+    /// Never forgets: for tests that replay a whole run.
+    pub fn keeping_everything(self) -> Log {
+        self.state.lock().keep_everything = true;
+        self
+    }
+
+    pub fn history(&self) -> HistoryId {
+        self.history
+    }
+
+    /// Appends one call; returns the offset after it. Like every append, it wakes nobody: see [`Log::notify`].
+    pub fn append_words<W: AsRef<[u8]>>(&self, db: u32, words: &[W]) -> u64 {
+        let bytes = wire::call_bytes(words);
+        if bytes <= SmallCall::BYTES_MAX {
+            // Put together before the lock is taken; a larger call is not worth copying twice.
+            let mut call = SmallCall::new();
+            put_call(&mut call, words);
+            return self.append_with(bytes, Some(db), Some(db), |ring| ring.put(call.bytes()));
+        }
+        self.append_with(bytes, Some(db), Some(db), |ring| put_call(ring, words))
+    }
+
+    /// Appends one call that is canonical bytes already, as a decoder that says `canonical` found them.
+    pub fn append_raw(&self, db: u32, canonical: &[u8]) -> u64 {
+        debug_check_one_call(canonical);
+        self.append_with(canonical.len(), Some(db), Some(db), |ring| ring.put(canonical))
+    }
+
+    /// Appends the calls of a unit with nothing between them. An empty unit changes nothing.
+    pub fn append(&self, unit: &Unit) -> u64 {
+        if unit.is_empty() {
+            return self.end();
+        }
+        self.append_with(unit.wrapped_bytes(), Some(unit.first_db), Some(unit.last_db), |ring| {
+            if unit.is_many() {
+                ring.put(wire::MULTI);
+            }
+            ring.put(&unit.body);
+            if unit.is_many() {
+                ring.put(wire::EXEC);
+            }
+        })
+    }
+
+    /// Appends a piece of a master's stream untouched, whatever it holds. `db` is what it leaves selected.
+    pub fn append_stream(&self, bytes: &[u8], db: Option<u32>) -> u64 {
+        self.append_with(bytes.len(), None, db, |ring| ring.put(bytes))
+    }
+
+    #[inline]
+    fn append_with(
+        &self,
+        bytes: usize,
+        needs_db: Option<u32>,
+        leaves_db: Option<u32>,
+        put: impl FnOnce(&mut Ring),
+    ) -> u64 {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        state.make_room(bytes + wire::SELECT_BYTES_MAX);
+        if let Some(db) = needs_db
+            && state.db != Some(db)
+        {
+            put_select(&mut state.ring, db);
+        }
+        let before = state.ring.end();
+        put(&mut state.ring);
+        let end = state.ring.end();
+        debug_assert_eq!(end - before, bytes as u64, "the length was foretold");
+        state.db = leaves_db;
+        self.end.store(end, Ordering::Release);
+        if state.needed_from.is_none() {
+            state.settled = end;
+            self.settled.store(end, Ordering::Release);
+        }
+        if state.waiting_for_end.lowest() <= end || state.waiting_for_settled.lowest() <= state.settled {
+            self.due.store(true, Ordering::Release);
+        }
+        end
+    }
+
+    /// Wakes those who wait for what was appended. Every turn that may have appended ends with it, after its shard
+    /// locks are gone: a reader that is woken then finds the whole batch instead of its first call, and the price of
+    /// waking is not paid under locks. When there is nothing to do it costs one load.
+    #[inline]
+    pub fn notify(&self) {
+        if self.due.load(Ordering::Acquire) {
+            self.wake_due();
+        }
+    }
+
+    #[cold]
+    fn wake_due(&self) {
+        let mut state = self.state.lock();
+        self.due.store(false, Ordering::Release);
+        let end = state.ring.end();
+        let settled = state.settled;
+        let for_end = state.waiting_for_end.take_reached(end);
+        let for_settled = state.waiting_for_settled.take_reached(settled);
+        drop(state);
+        for_end.into_values().chain(for_settled.into_values()).for_each(Waker::wake);
+    }
+
+    /// All bytes ever appended in this history.
+    #[inline]
+    pub fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// The end, with the selected database. Exact while the gate is closed; otherwise it moves on.
+    pub fn position(&self) -> Position {
+        let state = self.state.lock();
+        Position { offset: state.ring.end(), db: state.db }
+    }
+
+    /// Makes the next append begin with a SELECT, for a reader that begins here and knows nothing.
+    pub fn forget_db(&self) {
+        self.state.lock().db = None;
+    }
+
+    /// The oldest offset that can be read.
+    pub fn oldest(&self) -> u64 {
+        self.state.lock().ring.start()
+    }
+
+    /// Bytes of memory that the ring takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.state.lock().ring.size()
+    }
+
+    /// What was appended up to here may be shown.
+    #[inline]
+    pub fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// May a message that depends on this offset leave?
+    #[inline]
+    pub fn is_settled(&self, offset: u64) -> bool {
+        self.settled() >= offset
+    }
+
+    /// Waits until [`Log::is_settled`]; yields the settled offset. Dropping the future at any point is safe.
+    pub fn settled_at(&self, offset: u64) -> Reached<'_> {
+        Reached { log: self, point: Point::Settled, offset, ticket: None }
+    }
+
+    /// Waits until there is something to read after `offset`; yields the end. Dropping it at any point is safe.
+    pub fn grown_past(&self, offset: u64) -> Reached<'_> {
+        Reached { log: self, point: Point::End, offset: offset + 1, ticket: None }
+    }
+
+    /// Appends to `out` what stands from `offset` on, as far as one read goes, and returns the offset after it.
+    ///
+    /// [`Log::end`] is always between two units, so a reader that wants whole units reads until it reaches an end that
+    /// it asked for before.
+    pub fn read_from(&self, offset: u64, out: &mut Vec<u8>) -> Result<u64, OutOfRange> {
+        // Room is made before the lock is taken; the end can only have moved up.
+        let about = self.end().saturating_sub(offset).min(READ_BYTES_MAX as u64);
+        out.reserve(about as usize);
+        let state = self.state.lock();
+        let (oldest, end) = (state.ring.start(), state.ring.end());
+        if offset < oldest || offset > end {
+            return Err(OutOfRange { oldest, end });
+        }
+        let to = end.min(offset + READ_BYTES_MAX as u64);
+        let (first, second) = state.ring.slices(offset, to);
+        out.extend_from_slice(first);
+        out.extend_from_slice(second);
+        Ok(to)
+    }
+
+    /// From now on, `settled` moves only with [`Log::settle`]. The sink has everything before `from`, and may ask for
+    /// everything after it until it says [`Log::release`].
+    pub fn attach_sink(&self, from: u64) -> Result<(), OutOfRange> {
+        let mut state = self.state.lock();
+        let (oldest, end) = (state.ring.start(), state.ring.end());
+        if from < oldest || from > end {
+            return Err(OutOfRange { oldest, end });
+        }
+        state.needed_from = Some(from);
+        Ok(())
+    }
+
+    /// Everything is settled as soon as it is appended, again.
+    pub fn detach_sink(&self) {
+        let mut state = self.state.lock();
+        state.needed_from = None;
+        state.settled = state.ring.end();
+        self.settled.store(state.settled, Ordering::Release);
+        drop(state);
+        self.wake_due();
+    }
+
+    /// The sink has done what the configuration asks for, up to here. Wakes those who wait for it; never moves back.
+    pub fn settle(&self, offset: u64) {
+        let mut state = self.state.lock();
+        assert!(offset <= state.ring.end(), "nobody can have written what was not appended");
+        debug_assert!(state.needed_from.is_some(), "only a sink settles");
+        if offset <= state.settled {
+            return;
+        }
+        state.settled = offset;
+        self.settled.store(offset, Ordering::Release);
+        let reached = state.waiting_for_settled.take_reached(offset);
+        drop(state);
+        reached.into_values().for_each(Waker::wake);
+    }
+
+    /// The sink will not ask for anything before `offset` again: it is safe on disk.
+    pub fn release(&self, offset: u64) {
+        let mut state = self.state.lock();
+        assert!(offset <= state.ring.end(), "nobody can have written what was not appended");
+        if let Some(needed_from) = &mut state.needed_from {
+            *needed_from = offset.max(*needed_from);
+        }
+        state.shrink();
+    }
+
+    /// Bytes that the sink has not released: what a slow disk costs in memory.
+    pub fn unreleased_bytes(&self) -> u64 {
+        let state = self.state.lock();
+        state.needed_from.map_or(0, |from| state.ring.end() - from)
+    }
+}
+
+impl State {
+    /// Makes room for `bytes` more, without losing what the sink needs. Beyond that it grows up to the capacity, and
+    /// then overwrites the oldest: of a unit that is larger than the capacity, and that nobody needs, its tail stays.
+    #[inline]
+    fn make_room(&mut self, bytes: usize) {
+        let kept = (self.ring.end() - self.ring.start()) as usize;
+        let wanted = (kept + bytes).min(self.capacity).max(self.needed_bytes() + bytes * usize::from(self.must_keep()));
+        if wanted > self.ring.size() {
+            self.grow(wanted);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, wanted: usize) {
+        self.ring.resize(wanted.max(FIRST_BYTES.min(self.capacity)).next_power_of_two());
+    }
+
+    /// Gives memory back that was only needed while the disk was behind.
+    fn shrink(&mut self) {
+        // Half, so that a disk that keeps falling behind a little does not make us move back and forth.
+        if self.ring.size() > self.capacity && self.needed_bytes() <= self.capacity / 2 {
+            self.ring.resize(self.capacity);
+        }
+    }
+
+    fn must_keep(&self) -> bool {
+        self.keep_everything || self.needed_from.is_some()
+    }
+
+    fn needed_bytes(&self) -> usize {
+        let from = match self.needed_from {
+            _ if self.keep_everything => self.ring.start(),
+            Some(from) => from,
+            None => return 0,
+        };
+        (self.ring.end() - from) as usize
+    }
+}
+
+/// Wakers by the offset that they wait for.
+#[derive(Default)]
+struct Waiters {
+    by_offset: BTreeMap<(u64, u64), Waker>,
+    next_ticket: u64,
+}
+
+impl Waiters {
+    fn lowest(&self) -> u64 {
+        self.by_offset.first_key_value().map_or(u64::MAX, |((offset, _), _)| *offset)
+    }
+
+    fn take_reached(&mut self, offset: u64) -> BTreeMap<(u64, u64), Waker> {
+        let later = self.by_offset.split_off(&(offset + 1, 0));
+        std::mem::replace(&mut self.by_offset, later)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Point {
+    Settled,
+    End,
+}
+
+/// The future of [`Log::settled_at`] and [`Log::grown_past`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Reached<'a> {
+    log: &'a Log,
+    point: Point,
+    offset: u64,
+    /// Set once registered; the waker may have been taken since.
+    ticket: Option<u64>,
+}
+
+impl State {
+    fn waiters(&mut self, point: Point) -> &mut Waiters {
+        match point {
+            Point::Settled => &mut self.waiting_for_settled,
+            Point::End => &mut self.waiting_for_end,
+        }
+    }
+}
+
+impl Future for Reached<'_> {
+    type Output = u64;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<u64> {
+        let (log, offset, point) = (self.log, self.offset, self.point);
+        let reached = || match point {
+            Point::Settled => log.settled(),
+            Point::End => log.end(),
+        };
+        let now = reached();
+        if now >= offset {
+            return Poll::Ready(now);
+        }
+        let waker = cx.waker().clone();
+        let mut state = log.state.lock();
+        let now = reached(); // moves only under the lock
+        if now >= offset {
+            drop(state);
+            return Poll::Ready(now);
+        }
+        let waiters = state.waiters(point);
+        let ticket = self.ticket.unwrap_or_else(|| {
+            waiters.next_ticket += 1;
+            waiters.next_ticket
+        });
+        let old = waiters.by_offset.insert((offset, ticket), waker);
+        self.ticket = Some(ticket);
+        drop(state);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl Drop for Reached<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            let key = (self.offset, ticket);
+            let old = self.log.state.lock().waiters(self.point).by_offset.remove(&key);
+            drop(old); // without the lock
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
