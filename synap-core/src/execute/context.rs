@@ -142,24 +142,14 @@ impl<'t> ReadCx<'t> {
     }
 }
 
-/// What goes into the log for a call that changed something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Record {
-    /// The call's own words.
-    Verbatim,
-    /// The calls in `WriteCx::instead`.
-    Instead,
-}
-
 /// The shards of a call, to change.
 pub struct WriteCx<'t> {
     read: ReadCx<'t>,
     changed: bool,
     /// Shards that changed since the last append.
     changed_mask: u64,
-    record: Record,
-    /// Canonical RESP of the calls to log instead.
-    instead: Vec<u8>,
+    /// What to log instead of the call's own words; empty: the words.
+    instead: log::Unit,
     /// In a transaction: everything is gathered and appended at its end.
     gathered: Option<Box<log::Unit>>,
     /// Inside a transaction, a script, or a waiter's service: calls do not block.
@@ -184,8 +174,7 @@ impl<'t> WriteCx<'t> {
             read: ReadCx { state, held, db, now_ms, due: state.expiry.get(), only: None },
             changed: false,
             changed_mask: 0,
-            record: Record::Verbatim,
-            instead: Vec::new(),
+            instead: log::Unit::new(),
             gathered: None,
             inside: false,
             ready: Vec::new(),
@@ -344,8 +333,7 @@ impl<'t> WriteCx<'t> {
 
     /// Logs `words` instead of the call's own words; several calls are logged in order.
     pub fn log_instead(&mut self, words: &[&[u8]]) {
-        self.record = Record::Instead;
-        log::wire::put_call(&mut self.instead, words);
+        self.instead.words(self.read.db, words);
     }
 
     // ---- for the execution path ----
@@ -390,36 +378,29 @@ impl<'t> WriteCx<'t> {
     pub(super) fn record(&mut self, call: &Call<'_>) {
         if !self.changed {
             self.instead.clear();
-            self.record = Record::Verbatim;
             return;
         }
         self.changed = false;
         let (log, db) = (&self.read.state.log, self.read.db);
-        let offset = match (&mut self.gathered, self.record) {
-            (None, Record::Verbatim) => match call.raw {
-                Some(raw) => log.append_raw(db, raw),
-                None => log.append_words(db, call.words),
-            },
-            (None, Record::Instead) => {
-                let mut unit = log::Unit::new();
-                unit.raw_calls(db, &self.instead);
-                log.append(&unit)
+        match (&mut self.gathered, self.instead.is_empty()) {
+            (None, true) => {
+                let offset = match call.raw {
+                    Some(raw) => log.append_raw(db, raw),
+                    None => log.append_words(db, call.words),
+                };
+                self.mark_changed_shards(offset);
             }
-            (Some(unit), Record::Verbatim) => {
-                unit.words(db, call.words);
-                0
+            (None, false) => {
+                let offset = log.append(&self.instead);
+                self.instead.clear();
+                self.mark_changed_shards(offset);
             }
-            (Some(unit), Record::Instead) => {
-                unit.raw_calls(db, &self.instead);
-                0
+            // A transaction's shards are marked when it is appended.
+            (Some(unit), true) => unit.words(db, call.words),
+            (Some(unit), false) => {
+                unit.extend(&self.instead);
+                self.instead.clear();
             }
-        };
-        if self.record == Record::Instead {
-            self.record = Record::Verbatim;
-            self.instead.clear();
-        }
-        if self.gathered.is_none() {
-            self.mark_changed_shards(offset);
         }
     }
 

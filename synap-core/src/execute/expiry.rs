@@ -1,0 +1,134 @@
+//! Expiry belongs here: due keys and fields that a call meets are removed under its locks and logged before its own
+//! words, for reads too. Nothing else removes by time; what is not met is removed by the engine's thread, the same way.
+
+use std::sync::atomic::Ordering;
+
+use super::context::WriteCx;
+use super::state::{Due, State};
+use super::turn::Turn;
+use crate::grammar::{Key, Keys, Words};
+use crate::keyspace::hasher::SHARD_COUNT;
+use crate::types::hash::Hash;
+
+/// Keys and fields that the engine's thread removes in one locking of a shard. A lock is held for some 20 µs.
+const BUDGET: usize = 64;
+
+impl WriteCx<'_> {
+    /// Removes what is due of the call's keys.
+    #[inline]
+    pub(super) fn meet(&mut self, words: Words<'_>, keys: &Keys) {
+        if self.state().expiry.get() != Due::Remove {
+            return;
+        }
+        for noted in &keys.keys {
+            let key = Key { bytes: words[noted.index as usize], hash: noted.hash };
+            self.meet_key(&key);
+        }
+    }
+
+    #[inline]
+    fn meet_key(&mut self, key: &Key<'_>) {
+        let now_ms = self.now_ms();
+        let db = self.shard_of(key).db(self.db());
+        if db.and_then(|db| db.next_deadline()).is_some_and(|deadline_ms| deadline_ms <= now_ms) {
+            self.expire_if_due(key);
+        }
+    }
+
+    /// The look itself, when something in the key's table is due.
+    #[cold]
+    pub(super) fn expire_if_due(&mut self, key: &Key<'_>) {
+        let now_ms = self.now_ms();
+        let db = self.db();
+        let Some(entry) = self.shard_of(key).db(db).and_then(|db| db.get(key.hash, key.bytes)) else { return };
+        if entry.is_due(now_ms) {
+            if let Some(entry) = self.shard_mut(key).existing_mut(db).and_then(|db| db.remove(key.hash, key.bytes)) {
+                self.discard(entry);
+            }
+            self.record_aside(key.hash, &[b"DEL", key.bytes]);
+            self.tell(key);
+            self.state().stats.expired_keys.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let has_due_fields = match entry.value() {
+            crate::keyspace::value::ValueRef::Hash(hash) => hash.next_due().is_some_and(|due| due <= now_ms),
+            _ => false,
+        };
+        if has_due_fields {
+            let names = match self.change_existing::<Hash>(key) {
+                Ok(Some(mut hash)) => hash.take_due(now_ms, usize::MAX),
+                _ => Vec::new(),
+            };
+            if names.is_empty() {
+                return;
+            }
+            let mut words: Vec<&[u8]> = vec![b"HDEL", key.bytes];
+            words.extend(names.iter().map(Vec::as_slice));
+            self.record_aside(key.hash, &words);
+            self.tell(key);
+            self.state().stats.expired_fields.fetch_add(names.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Removes up to [`BUDGET`] due keys and as many fields of one shard. True when more are due.
+    fn expire_shard(&mut self, shard: usize) -> bool {
+        let now_ms = self.now_ms();
+        let mut more = false;
+        for db in 0..self.held().get(shard).db_count() {
+            self.select(db);
+            let Some(data) = self.held_mut().get_mut(shard).existing_mut(db) else { continue };
+            if data.next_deadline().is_none_or(|deadline_ms| deadline_ms > now_ms) {
+                continue;
+            }
+            let keys = data.due(now_ms, BUDGET);
+            let hashes = data.due_fields(now_ms, BUDGET);
+            let mut with_fields: Vec<(u64, Box<[u8]>)> = Vec::new();
+            for hash in hashes {
+                for entry in data.table().find_by_hash(hash) {
+                    if !with_fields.iter().any(|(_, key)| **key == *entry.key()) {
+                        with_fields.push((hash, entry.key().into()));
+                    }
+                }
+            }
+            more |= data.next_deadline().is_some_and(|deadline_ms| deadline_ms <= now_ms);
+            for due in keys {
+                self.expire_if_due(&Key { bytes: &due.key, hash: due.hash });
+            }
+            for (hash, key) in with_fields {
+                self.expire_if_due(&Key { bytes: &key, hash });
+            }
+        }
+        more
+    }
+}
+
+/// One round of the engine's thread: removes what is due, each shard under its own lock, in turns that anybody may
+/// close the gate between. `enter` makes a turn. Returns when to come back, in Unix milliseconds.
+pub fn expire_all<'e>(state: &'e State, mut enter: impl FnMut() -> Turn<'e>) -> i64 {
+    state.timer.reset();
+    for shard in 0..SHARD_COUNT {
+        loop {
+            let turn = enter();
+            let now_ms = turn.now_ms;
+            if state.expiry.get() != Due::Remove || !state.expiry.active.load(Ordering::Relaxed) {
+                return i64::MAX;
+            }
+            if let Some(until_ms) = state.pause.until(now_ms) {
+                return until_ms;
+            }
+            let mut cx = turn.shard_context(shard);
+            let next_ms = cx.held().get(shard).next_deadline();
+            if next_ms.is_none_or(|next_ms| next_ms > now_ms) {
+                cx.unlock();
+                if let Some(next_ms) = next_ms {
+                    state.timer.wake_by(next_ms);
+                }
+                break;
+            }
+            cx.expire_shard(shard);
+            super::waiting::serve(&mut cx);
+            cx.unlock();
+        }
+    }
+    state.timer.next_ms()
+}

@@ -1,0 +1,198 @@
+//! MULTI … EXEC and WATCH.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::context::SessionCx;
+use super::row::{Command, Inner};
+use super::shards::{Place, PlaceRef};
+use super::state::State;
+use super::turn::{Caller, Turn};
+use super::{Call, Flow, Outcome, ShutdownOptions, waiting};
+use crate::error::{Code, Error, Result};
+use crate::grammar::{Key, Keys, OwnedWords, Parser};
+use crate::keyspace::hasher::shard_of;
+use crate::reply::Reply;
+use crate::session::{Session, Transaction, WatchFlag, Watched};
+
+/// Runs the queued calls as one: under the locks of all their keys and of the watched ones, logged as one unit.
+pub fn exec(cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+    let caller = cx.caller();
+    let state = caller.turn.state;
+    let Some(transaction) = caller.session.transaction.take() else {
+        return Err(Error::err("EXEC without MULTI"));
+    };
+    if transaction.broken {
+        end(caller.turn, caller.session);
+        return Err(Error::new(Code::ExecAbort, "Transaction discarded because of previous errors."));
+    }
+    match run(caller, &transaction, reply) {
+        Ran::Done(flow) => {
+            end(caller.turn, caller.session);
+            Ok(flow)
+        }
+        Ran::NeedAlone => {
+            caller.session.transaction = Some(transaction);
+            Ok(Flow::NeedAlone)
+        }
+        Ran::Touched => {
+            end(caller.turn, caller.session);
+            reply.null_array();
+            let _ = state;
+            Ok(Flow::Done)
+        }
+    }
+}
+
+enum Ran {
+    Done(Flow),
+    /// Nothing was done: the gate must be closed.
+    NeedAlone,
+    /// A watched key has changed.
+    Touched,
+}
+
+fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn Reply) -> Ran {
+    let state = caller.turn.state;
+    let mut mask = 0;
+    let mut alone = false;
+    let mut planned: Vec<(&'static Command, &OwnedWords, Keys)> = Vec::with_capacity(transaction.calls.len());
+    for words in &transaction.calls {
+        let slices = words.slices();
+        // Rows do not go away: what was found while queueing is found now.
+        let Ok(row) = state.table.find(&slices) else { continue };
+        let mut keys = Keys::default();
+        let mut parser = Parser::new(&slices, row.name_words(), state.hasher, &mut keys);
+        // A syntax error is the call's own answer, below; its keys are locked all the same.
+        alone |= (row.run.plan)(&mut parser).is_ok_and(|needs| needs.alone);
+        mask |= keys.keys.iter().fold(0, |mask, key| mask | 1 << shard_of(key.hash));
+        planned.push((row, words, keys));
+    }
+    if alone && !caller.turn.is_alone() {
+        return Ran::NeedAlone;
+    }
+    mask |= caller.session.watches.keys.iter().fold(0, |mask, watched| mask | 1 << shard_of(watched.hash));
+
+    let mut cx = caller.turn.context(mask, caller.session.db);
+    let writes = planned.iter().filter(|(row, ..)| row.writes());
+    for (_, words, keys) in writes {
+        if !waiting::can_serve_all(&cx, &words.slices(), keys) {
+            return Ran::NeedAlone;
+        }
+    }
+    // A watched key that is due has changed by becoming nothing.
+    for watched in &caller.session.watches.keys {
+        cx.in_db(watched.db, |cx| cx.meet_watched(&Key { bytes: &watched.key, hash: watched.hash }));
+    }
+    if caller.session.watches.flag.as_ref().is_some_and(|flag| flag.is_touched()) {
+        caller.session.seen = caller.session.seen.max(cx.seen());
+        waiting::serve(&mut cx);
+        cx.unlock();
+        return Ran::Touched;
+    }
+
+    let mut after = Flow::Done;
+    let db = caller.session.db;
+    cx.begin_unit();
+    reply.array(planned.len());
+    for (row, words, _) in &planned {
+        let slices = words.slices();
+        let call = Call { words: &slices, raw: None, row, hint: None };
+        if state.registry.monitors.load(Ordering::Relaxed) > 0 {
+            super::monitor::show(state, caller.session, &call);
+        }
+        let mark = reply.mark();
+        let flow = match row.run.inner {
+            Inner::Data(run) => run(&mut cx, &call, reply),
+            Inner::Session(run) => {
+                // The session's turn is lent out to `cx`; what a session command needs of it is in `Inside`.
+                let mut inside = Caller { turn: &mut Turn::inside(state, cx.now_ms()), session: caller.session };
+                let flow = run(&mut SessionCx { caller: &mut inside, call: &call, inside: Some(&cx) }, &call, reply);
+                cx.select(inside.session.db);
+                flow
+            }
+        };
+        match flow {
+            Ok(Flow::Block { on_timeout, .. }) => waiting::write_null(on_timeout, reply),
+            Ok(Flow::Done) => {}
+            Ok(other) => after = other,
+            Err(error) => {
+                debug_assert!(!cx.is_changed(), "{} failed after it had changed something", row.name);
+                reply.rollback(mark);
+                state.stats.failed(row, &error);
+                reply.error(&error);
+            }
+        }
+        cx.record(&call);
+    }
+    cx.end_unit();
+    let _ = db;
+    waiting::serve(&mut cx);
+    caller.session.seen = caller.session.seen.max(cx.seen());
+    cx.unlock();
+    Ran::Done(after)
+}
+
+/// Leaves MULTI and forgets what was watched.
+fn end(turn: &mut Turn<'_>, session: &mut Session) {
+    session.transaction = None;
+    session.client.queued.store(-1, Ordering::Relaxed);
+    unwatch(turn, session);
+}
+
+pub fn discard(cx: &mut SessionCx<'_, '_, '_>) -> Result<()> {
+    let caller = cx.caller();
+    if caller.session.transaction.is_none() {
+        return Err(Error::err("DISCARD without MULTI"));
+    }
+    end(caller.turn, caller.session);
+    Ok(())
+}
+
+/// Watches `keys` from now on.
+pub fn watch(cx: &mut SessionCx<'_, '_, '_>, keys: impl Iterator<Item = (u64, Box<[u8]>)>) {
+    let caller = cx.caller();
+    let session = &mut *caller.session;
+    let flag = session.watches.flag.get_or_insert_default().clone();
+    for (hash, key) in keys {
+        let watched = Watched { db: session.db, key, hash };
+        if session.watches.keys.contains(&watched) {
+            continue;
+        }
+        let mut cx = caller.turn.context(1 << shard_of(hash), session.db);
+        // What is due already is not there: its removal later must not count as a change.
+        cx.meet_watched(&Key { bytes: &watched.key, hash });
+        let place = Place { db: watched.db, key: watched.key.clone() };
+        cx.held_mut().get_mut(shard_of(hash)).watchers.entry(place).or_default().push(flag.clone());
+        session.seen = session.seen.max(cx.seen());
+        waiting::serve(&mut cx);
+        cx.unlock();
+        session.watches.keys.push(watched);
+    }
+    session.client.watches.store(session.watches.keys.len() as u32, Ordering::Relaxed);
+}
+
+/// Forgets what was watched.
+pub fn unwatch(turn: &mut Turn<'_>, session: &mut Session) {
+    let Some(flag) = session.watches.flag.take() else { return };
+    for watched in std::mem::take(&mut session.watches.keys) {
+        let mut cx = turn.context(1 << shard_of(watched.hash), watched.db);
+        remove_flag(&mut cx, &watched, &flag);
+        cx.unlock();
+    }
+    session.client.watches.store(0, Ordering::Relaxed);
+}
+
+fn remove_flag(cx: &mut super::WriteCx<'_>, watched: &Watched, flag: &Arc<WatchFlag>) {
+    let shard = cx.held_mut().get_mut(shard_of(watched.hash));
+    let place = PlaceRef { db: watched.db, key: &watched.key };
+    if let Some(flags) = shard.watchers.get_mut(&place) {
+        flags.retain(|other| !Arc::ptr_eq(other, flag));
+        if flags.is_empty() {
+            shard.watchers.remove(&place);
+        }
+    }
+}

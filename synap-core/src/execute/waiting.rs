@@ -1,0 +1,191 @@
+//! Blocked calls: how they register, who serves them, how they end.
+//!
+//! A waiter on several keys is one shared object; the one compare-and-swap in [`Waiter::claim`] decides whether it is
+//! served, timed out, unblocked or gone. Waiters of a key are served first in, first out, after the outermost call
+//! that made the key ready. The pop, its log record and its reply are one unit under that call's locks.
+
+use std::sync::Arc;
+
+use super::context::{ReadCx, WriteCx};
+use super::row::Inner;
+use super::shards::{Place, PlaceRef};
+use super::turn::Turn;
+use super::{Call, Flow};
+use crate::error::{Code, Error};
+use crate::grammar::{Key, Keys, OwnedWords, Words};
+use crate::keyspace::hasher::shard_of;
+use crate::reply::{Reply, Tape};
+use crate::session::{Client, Mail, NullKind, Session, WaitEnd, Waiter};
+
+/// How many waiters one serving may pass on to further keys before it asks for everything.
+const CHAIN_MAX: usize = 8;
+
+/// True when every waiter that a write of `keys` may serve stays within the shards that are held. Otherwise the call
+/// gives its locks back and runs with the gate closed.
+#[inline]
+pub(super) fn can_serve_all(cx: &WriteCx<'_>, words: Words<'_>, keys: &Keys) -> bool {
+    cx.held().is_alone()
+        || keys.keys.iter().all(|noted| {
+            let shard = cx.held().get(shard_of(noted.hash));
+            shard.reaching == 0 || stays_within(cx, words[noted.index as usize], noted.hash, 0)
+        })
+}
+
+fn stays_within(cx: &ReadCx<'_>, key: &[u8], hash: u64, depth: usize) -> bool {
+    let shard = cx.held().get(shard_of(hash));
+    // In any database: COPY and MOVE write into others than the selected one.
+    let of_key = shard.waiters.iter().filter(|(place, _)| *place.key == *key).flat_map(|(_, queue)| queue);
+    of_key.flat_map(|waiter| &waiter.reaches).all(|(hash, key)| {
+        depth < CHAIN_MAX && cx.held().holds(shard_of(*hash)) && stays_within(cx, key, *hash, depth + 1)
+    })
+}
+
+/// Registers a call that found nothing, under the locks under which it found nothing.
+pub(super) fn block(
+    cx: &mut WriteCx<'_>,
+    call: &Call<'_>,
+    keys: &Keys,
+    session: &mut Session,
+    count: usize,
+    timeout_ms: Option<u64>,
+    on_timeout: NullKind,
+) -> Arc<Waiter> {
+    let own = |noted: &crate::grammar::KeyRef| (noted.hash, call.words[noted.index as usize].into());
+    let deadline_ms = timeout_ms.map(|ms| cx.now_ms().saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)));
+    let waiter = Arc::new(Waiter::new(
+        session.client.clone(),
+        OwnedWords::new(call.words),
+        cx.db(),
+        session.resp3,
+        keys.keys.iter().take(count).map(own).collect(),
+        keys.keys.iter().skip(count).map(own).collect(),
+        deadline_ms,
+        on_timeout,
+    ));
+    for (hash, key) in &waiter.keys {
+        let shard = cx.held_mut().get_mut(shard_of(*hash));
+        let queue = shard.waiters.entry(Place { db: waiter.db, key: key.clone() }).or_default();
+        // The same key named twice is waited on once.
+        if !queue.iter().any(|other| Arc::ptr_eq(other, &waiter)) {
+            queue.push_back(waiter.clone());
+            shard.reaching += usize::from(!waiter.reaches.is_empty());
+        }
+    }
+    *session.client.blocked.lock() = Some(waiter.clone());
+    waiter
+}
+
+/// Serves blocked calls from the keys that became ready, until nobody is left or nothing is there.
+pub(super) fn serve(cx: &mut WriteCx<'_>) {
+    let db = cx.db();
+    let mut next = 0;
+    while next < cx.ready.len() {
+        let (db, key, hash) = cx.ready[next].clone();
+        next += 1;
+        cx.select(db);
+        serve_key(cx, &Key { bytes: &key, hash });
+    }
+    cx.ready.clear();
+    cx.select(db);
+}
+
+fn serve_key(cx: &mut WriteCx<'_>, key: &Key<'_>) {
+    let table = cx.state().table;
+    while let Some(waiter) = front(cx, key) {
+        let words = waiter.words.slices();
+        let Ok(row) = table.find(&words) else { return };
+        if !(row.run.ready)(cx, key) {
+            // Keys are offered again when they change again.
+            return;
+        }
+        unlink(cx, key, &waiter);
+        if !waiter.claim(WaitEnd::Served) {
+            continue;
+        }
+        let Inner::Data(run) = row.run.inner else { continue };
+        let call = Call { words: &words, raw: None, row, hint: None };
+        let mut tape = Tape::new(waiter.resp3);
+        let db = cx.db();
+        cx.serve_from(Some(key.hash));
+        let flow = run(cx, &call, &mut tape);
+        debug_assert!(!matches!(flow, Ok(Flow::Block { .. })), "{} was said to be ready", row.name);
+        match flow {
+            Ok(Flow::Done) => {}
+            Ok(_) => write_null(waiter.on_timeout, &mut tape),
+            Err(error) => {
+                tape.rollback(crate::reply::Mark(0));
+                tape.error(&error);
+            }
+        }
+        cx.record(&call);
+        cx.serve_from(None);
+        cx.select(db);
+        waiter.client.send(Mail::Served(tape), cx.seen());
+    }
+}
+
+/// The first waiter of `key` that still waits; others are dropped from the queue.
+fn front(cx: &mut WriteCx<'_>, key: &Key<'_>) -> Option<Arc<Waiter>> {
+    let place = PlaceRef { db: cx.db(), key: key.bytes };
+    loop {
+        let waiter = cx.shard_mut(key).waiters.get(&place)?.front()?.clone();
+        if waiter.is_waiting() {
+            return Some(waiter);
+        }
+        unlink(cx, key, &waiter);
+    }
+}
+
+/// Takes `waiter` out of the queue of `key`.
+fn unlink(cx: &mut WriteCx<'_>, key: &Key<'_>, waiter: &Arc<Waiter>) {
+    let place = PlaceRef { db: waiter.db, key: key.bytes };
+    let shard = cx.shard_mut(key);
+    let Some(queue) = shard.waiters.get_mut(&place) else { return };
+    let before = queue.len();
+    queue.retain(|other| !Arc::ptr_eq(other, waiter));
+    if queue.len() < before && !waiter.reaches.is_empty() {
+        shard.reaching -= 1;
+    }
+    if queue.is_empty() {
+        shard.waiters.remove(&place);
+    }
+}
+
+pub(super) fn write_null(kind: NullKind, reply: &mut dyn Reply) {
+    match kind {
+        NullKind::Null => reply.null(),
+        NullKind::NullArray => reply.null_array(),
+    }
+}
+
+/// Ends a wait from the outside; true when it still waited. The client gets `reply`'s answer and is woken.
+pub fn unblock(client: &Client, end: WaitEnd) -> bool {
+    let waiter = client.blocked.lock().clone();
+    let Some(waiter) = waiter.filter(|waiter| waiter.claim(end)) else { return false };
+    let mut tape = Tape::new(waiter.resp3);
+    match end {
+        WaitEnd::TimedOut => write_null(waiter.on_timeout, &mut tape),
+        _ => tape.error(&Error::new(Code::Unblocked, "client unblocked via CLIENT UNBLOCK")),
+    }
+    client.send(Mail::Served(tape), 0);
+    true
+}
+
+/// What a blocked session does when its wait is over, for whatever reason: `end` claims it when nobody did, and the
+/// waiter leaves the queues where it still stands. True when this call ended it: then no reply comes from elsewhere.
+pub fn leave(turn: &mut Turn<'_>, session: &mut Session, waiter: &Arc<Waiter>, end: WaitEnd) -> bool {
+    let ended_here = waiter.claim(end);
+    let mask = waiter.keys.iter().fold(0, |mask, (hash, _)| mask | 1 << shard_of(*hash));
+    let mut cx = turn.context(mask, waiter.db);
+    for (hash, key) in &waiter.keys {
+        unlink(&mut cx, &Key { bytes: key, hash: *hash }, waiter);
+    }
+    cx.unlock();
+    *session.client.blocked.lock() = None;
+    ended_here
+}
+
+/// The reply of a call whose wait timed out.
+pub fn timeout_reply(waiter: &Waiter, reply: &mut dyn Reply) {
+    write_null(waiter.on_timeout, reply);
+}
