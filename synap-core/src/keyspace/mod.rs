@@ -1,5 +1,12 @@
 //! The data: shards, their tables, entries, expiry.
 
+pub mod db;
+mod edit;
 pub mod entry;
 pub mod hasher;
+mod segment;
 pub mod table;
+pub mod timers;
+pub mod value;
+
+pub use edit::EntryMut;

@@ -1,0 +1,228 @@
+//! One database in one shard: its table, its timers, and the promise that they agree.
+//!
+//! Whatever changes which keys there are, or their deadlines, goes through here; the table itself is lent out for
+//! reading only. Time is told by the caller, and nothing here removes a key because of it.
+
+use super::EntryMut;
+use super::entry::{Body, Entry, with_body};
+use super::hasher::KeyHasher;
+use super::table::Table;
+use super::timers::{Deadline, NEAR_MS_MAX, Timers};
+use super::value::Value;
+
+/// What becomes of a key's deadline when its value is replaced. Unix time in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    Keep,
+    Clear,
+    At(i64),
+}
+
+/// What a store did to the key.
+pub enum Stored {
+    Created,
+    /// With the old value when dropping it may take time: after the lock is a good moment.
+    Replaced(Option<Value>),
+}
+
+/// A key whose deadline has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub hash: u64,
+    pub key: Box<[u8]>,
+}
+
+pub struct Db {
+    table: Table,
+    timers: Timers,
+    /// Deadlines of fields, each under the hash of its key. Generations are not used.
+    fields: Timers,
+    volatile: usize,
+}
+
+impl Db {
+    pub fn new(hasher: KeyHasher) -> Db {
+        Db { table: Table::new(hasher), timers: Timers::new(), fields: Timers::new(), volatile: 0 }
+    }
+
+    /// The keys, to read, to scan and to prefetch.
+    #[inline]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Keys with a deadline.
+    #[inline]
+    pub fn volatile(&self) -> usize {
+        self.volatile
+    }
+
+    /// Bytes of table and timers, without the entries. O(directory).
+    pub fn allocated_bytes(&self) -> usize {
+        self.table.allocated_bytes() + self.timers.allocated_bytes() + self.fields.allocated_bytes()
+    }
+
+    #[inline]
+    pub fn get(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
+        self.table.get(hash, key)
+    }
+
+    /// The entry, to change its value.
+    #[inline]
+    pub fn get_mut(&mut self, hash: u64, key: &[u8]) -> Option<EntryMut<'_>> {
+        self.table.get_mut(hash, key)
+    }
+
+    /// SET: one search of the table, in place when the new string falls into the size class of the old entry.
+    pub fn set_bytes(&mut self, hash: u64, key: &[u8], bytes: &[u8], expiry: Expiry) -> Stored {
+        let Some(mut old) = self.table.get_mut(hash, key) else {
+            self.create(hash, key, Body::string(bytes), expiry);
+            return Stored::Created;
+        };
+        let before = old.deadline();
+        let deadline = decide(&mut self.timers, hash, before, expiry);
+        let shed = old.store_bytes(bytes, deadline);
+        self.recount(before, deadline);
+        Stored::Replaced(shed)
+    }
+
+    /// Stores a value of any kind.
+    pub fn insert(&mut self, hash: u64, key: &[u8], value: Value, expiry: Expiry) -> Stored {
+        with_body(value, |body| {
+            let Some(mut old) = self.table.get_mut(hash, key) else {
+                self.create(hash, key, body, expiry);
+                return Stored::Created;
+            };
+            let before = old.deadline();
+            let deadline = decide(&mut self.timers, hash, before, expiry);
+            let shed = old.entry().rewrite(body, false, deadline);
+            self.recount(before, deadline);
+            Stored::Replaced(shed)
+        })
+    }
+
+    /// Stores a whole entry with its deadline and returns the one that had its key. For RENAME and MOVE, with
+    /// [`Entry::rekey`], and for COPY, with [`Entry::copy_as`].
+    pub fn insert_entry(&mut self, hash: u64, mut entry: Entry) -> Option<Entry> {
+        if let Some(deadline) = entry.deadline() {
+            // Its generation belongs to the timers that it comes from.
+            entry.set_deadline(Some(self.timers.file(deadline.ms(), hash, None)));
+            self.volatile += 1;
+        }
+        let old = self.table.insert(hash, entry);
+        self.recount(old.as_ref().and_then(Entry::deadline), None);
+        old
+    }
+
+    /// Gives a key another deadline, or none. Says whether the key exists.
+    pub fn set_expiry(&mut self, hash: u64, key: &[u8], at_ms: Option<i64>) -> bool {
+        let Some(mut entry) = self.table.get_mut(hash, key) else { return false };
+        let before = entry.deadline();
+        let deadline = decide(&mut self.timers, hash, before, at_ms.map_or(Expiry::Clear, Expiry::At));
+        if deadline != before {
+            entry.entry().set_deadline(deadline);
+            self.recount(before, deadline);
+        }
+        true
+    }
+
+    /// Takes a key out. The entry may be dropped after the lock.
+    pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {
+        let entry = self.table.remove(hash, key)?;
+        self.recount(entry.deadline(), None);
+        Some(entry)
+    }
+
+    /// Detaches all keys, in O(1): FLUSHALL.
+    pub fn take(&mut self) -> Table {
+        self.timers.clear();
+        self.fields.clear();
+        self.volatile = 0;
+        self.table.take()
+    }
+
+    /// When there is next something to do, for keys or fields. May be early, never late.
+    #[inline]
+    pub fn next_deadline(&self) -> Option<i64> {
+        match (self.timers.next(), self.fields.next()) {
+            (Some(key), Some(field)) => Some(key.min(field)),
+            (key, field) => key.or(field),
+        }
+    }
+
+    /// The keys that are due, after at most `budget` looks; [`Db::next_deadline`] tells whether there are more.
+    ///
+    /// Each is told once: the caller removes it under the same lock, or gives it another deadline.
+    pub fn due(&mut self, now_ms: i64, budget: usize) -> Vec<Due> {
+        let mut due = Vec::new();
+        for _ in 0..budget {
+            let Some(item) = self.timers.pop_due(now_ms) else { break };
+            for entry in self.table.find_by_hash(item.hash) {
+                match entry.mark() {
+                    Some(mark) if mark.generation() != item.mark.generation() => {}
+                    Some(mark) if mark.deadline_ms() > now_ms => self.timers.refile(mark, item.hash),
+                    Some(_) => due.push(Due { hash: item.hash, key: entry.key().into() }),
+                    None => {}
+                }
+            }
+        }
+        due
+    }
+
+    /// Notes that a field of the key with this hash is due at `deadline_ms`. Filing the same again is harmless.
+    pub fn file_field(&mut self, deadline_ms: i64, hash: u64) {
+        if deadline_ms <= NEAR_MS_MAX {
+            self.fields.file(deadline_ms, hash, None);
+        }
+    }
+
+    /// Hashes of keys that had a field due at `now_ms`, at most `budget` of them; a hash may come more than once. The
+    /// caller asks the keys ([`Table::find_by_hash`]) and files their next deadlines.
+    pub fn due_fields(&mut self, now_ms: i64, budget: usize) -> Vec<u64> {
+        std::iter::from_fn(|| self.fields.pop_due(now_ms)).take(budget).map(|item| item.hash).collect()
+    }
+
+    fn create(&mut self, hash: u64, key: &[u8], body: Body<'_>, expiry: Expiry) {
+        let deadline = decide(&mut self.timers, hash, None, expiry);
+        self.table.insert_new(hash, Entry::build(key, body, false, deadline));
+        self.recount(None, deadline);
+    }
+
+    /// Counts a key that got or lost its deadline, and keeps the timers short. Called after the entry has changed.
+    #[inline]
+    fn recount(&mut self, before: Option<Deadline>, after: Option<Deadline>) {
+        if before.is_none() && after.is_none() {
+            return;
+        }
+        self.volatile = self.volatile + usize::from(after.is_some()) - usize::from(before.is_some());
+        let table = &self.table;
+        self.timers.sweep(self.volatile, |item| {
+            table
+                .find_by_hash(item.hash)
+                .any(|entry| entry.mark().is_some_and(|mark| mark.generation() == item.mark.generation()))
+        });
+    }
+}
+
+/// The deadline that an entry is to have, filed if it must be.
+#[inline]
+fn decide(timers: &mut Timers, hash: u64, before: Option<Deadline>, expiry: Expiry) -> Option<Deadline> {
+    match expiry {
+        Expiry::Keep => before,
+        Expiry::Clear => None,
+        Expiry::At(ms) => Some(timers.file(ms, hash, before)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
