@@ -330,7 +330,7 @@ impl Dict {
         Arc::make_mut(&mut self.segments[index]).remove(at);
         self.count_removal(expiring);
         // Looking at the neighbour each time would cost a cache miss each time.
-        if self.segments[index].len() % 16 == 0 {
+        if self.segments[index].len().is_multiple_of(16) {
             self.merge_around(index);
         }
     }
@@ -528,7 +528,7 @@ impl Numbers {
 
 /// A random number below `limit`.
 pub(super) fn below(random: u64, limit: usize) -> usize {
-    (u128::from(random) * limit as u128 >> 64) as usize
+    ((u128::from(random) * limit as u128) >> 64) as usize
 }
 
 #[inline]

@@ -146,13 +146,13 @@ impl Segment {
     /// No element with this tag or a larger one stands left of here.
     #[inline]
     pub fn home(&self, tag: u16) -> usize {
-        (u32::from(tag) * self.homes >> 16) as usize
+        ((u32::from(tag) * self.homes) >> 16) as usize
     }
 
     /// Any slot, free or not, as `random` of 32 bits says.
     #[inline]
     pub fn slot_at_random(&self, random: u32) -> usize {
-        (u64::from(random) * self.slots.len() as u64 >> 32) as usize
+        ((u64::from(random) * self.slots.len() as u64) >> 32) as usize
     }
 
     pub fn slot_count(&self) -> usize {

@@ -205,7 +205,7 @@ fn due_elements_go_within_the_budget() {
 #[test]
 fn elements_of_every_size() {
     let mut dict = Dict::new();
-    let sizes = [0, 1, 29, 30, 31, 254, 255, 256, 285, 286, 287, 500, 994, 1023, 1024, 1025, 5000, 1 << 20];
+    let sizes = [0usize, 1, 29, 30, 31, 254, 255, 256, 285, 286, 287, 500, 994, 1023, 1024, 1025, 5000, 1 << 20];
     for key_len in sizes {
         for value_len in sizes {
             let key = [&value_len.to_le_bytes()[..], &vec![1; key_len]].concat();
