@@ -215,6 +215,12 @@ impl Drop for Blob {
     }
 }
 
+/// Bytes that an allocator is likely to spend on so many.
+#[inline]
+pub fn round_up(bytes: usize) -> usize {
+    size_of_class(class_of(bytes))
+}
+
 fn layout_of(class: u8) -> Layout {
     // Sizes are far below isize::MAX, and the alignment is a power of two.
     Layout::from_size_align(size_of_class(class), align_of::<Header>()).expect("a size class is a valid layout")

@@ -2,6 +2,7 @@
 //! `freeze()` is O(spine) and a later write copies only the chunk that it changes.
 
 pub mod blob;
+pub mod dict;
 pub mod hash;
 pub mod list;
 pub mod listpack;
