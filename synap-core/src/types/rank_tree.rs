@@ -157,6 +157,24 @@ impl RankTree {
         self.range(0..self.len)
     }
 
+    /// Bytes asked of the allocator, shared ones included.
+    pub fn allocated(&self) -> usize {
+        fn walk(node: &Node) -> usize {
+            match node {
+                Node::Leaf(leaf) => {
+                    8 + size_of::<Leaf>() + leaf.scores.capacity() * 8 + leaf.starts.capacity() * 2 + leaf.arena.capacity()
+                }
+                Node::Inner(inner) => {
+                    let separators = inner.separators.capacity() * size_of::<Separator>()
+                        + inner.separators.iter().map(|s| s.member.len()).sum::<usize>();
+                    let children = inner.children.capacity() * size_of::<Node>() + inner.children.iter().map(walk).sum::<usize>();
+                    8 + size_of::<Inner>() + children + inner.counts.capacity() * 8 + separators
+                }
+            }
+        }
+        walk(&self.root)
+    }
+
     fn clamp(&self, ranks: Range<usize>) -> Range<usize> {
         let end = ranks.end.min(self.len);
         ranks.start.min(end)..end
