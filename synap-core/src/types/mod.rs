@@ -1,8 +1,12 @@
 //! Pure structures: no clock, no lock, no I/O. What is large is a spine of reference-counted chunks, so that
 //! `freeze()` is O(spine) and a later write copies only the chunk that it changes.
 
+pub mod blob;
+pub mod dict;
 pub mod hash;
 pub mod list;
+pub mod listpack;
+pub mod rank_tree;
 pub mod score;
 pub mod set;
 pub mod zset;
@@ -79,6 +83,26 @@ impl<'a> Elem<'a> {
     #[inline]
     pub fn is(self, other: &[u8]) -> bool {
         self.bytes(&mut itoa::Buffer::new()) == other
+    }
+}
+
+impl<'a> From<&'a [u8]> for Elem<'a> {
+    #[inline]
+    fn from(bytes: &'a [u8]) -> Elem<'a> {
+        Elem::Bytes(bytes)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Elem<'a> {
+    fn from(bytes: &'a [u8; N]) -> Elem<'a> {
+        Elem::Bytes(bytes)
+    }
+}
+
+impl From<i64> for Elem<'_> {
+    #[inline]
+    fn from(value: i64) -> Self {
+        Elem::Int(value)
     }
 }
 
