@@ -5,6 +5,7 @@
 //!
 //! - a struct: its fields in order (`HSET key field value …`);
 //! - a struct with `#[args(any_order)]`: options in any order, each introduced by its token (`[MATCH p] [COUNT n]`);
+//! - a struct around one other (`struct LPush<'a>(Push<'a>)`): the same arguments, for another handler;
 //! - an enum: exactly one of its variants, told apart by their tokens (`NX | XX`, `EX seconds | KEEPTTL`).
 //!
 //! Field and variant attributes, all inside `#[arg(…)]`:
@@ -32,6 +33,21 @@ pub fn derive_args(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
 fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let whole = StructAttributes::read(&input.attrs)?;
     let body = match &input.data {
+        Data::Struct(syn::DataStruct { fields: Fields::Unnamed(inner), .. }) if inner.unnamed.len() == 1 => {
+            let ty = &inner.unnamed[0].ty;
+            let arg = quote!(<#ty as crate::grammar::Arg<'a>>);
+            quote! {
+                const KIND: crate::grammar::spec::ArgKind = #arg::KIND;
+                const MIN: usize = #arg::MIN;
+                const FIXED: bool = #arg::FIXED;
+                const OPTIONAL: bool = #arg::OPTIONAL;
+                const REPEAT: crate::grammar::spec::Repeat = #arg::REPEAT;
+                fn starts(word: &[u8]) -> bool { #arg::starts(word) }
+                fn read(parser: &mut crate::grammar::Parser<'a, '_>, how: crate::grammar::How) -> crate::Result<Self> {
+                    #arg::read(parser, how).map(Self)
+                }
+            }
+        }
         Data::Struct(data) => {
             let fields = Field::read_all(&data.fields)?;
             if whole.any_order { options(&fields, &whole)? } else { block(&fields, &whole)? }
@@ -177,14 +193,13 @@ fn options(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
     })
 }
 
-/// Exactly one variant. One without a token takes what no token matched.
+/// Exactly one variant. One without a token is taken when its argument can begin with the word.
 fn choice(variants: &[Variant]) -> Result<TokenStream> {
     let specs = specs(variants.iter().map(|v| (&v.facts, v.ty.as_ref())));
     let mut arms = Vec::new();
     let mut starts = Vec::new();
     let mut mins = Vec::new();
     let mut fixed = Vec::new();
-    let mut fallback = quote!(Err(crate::Error::SYNTAX));
     for variant in variants {
         let ident = &variant.ident;
         let how = variant.facts.how(quote!(how.after));
@@ -206,7 +221,11 @@ fn choice(variants: &[Variant]) -> Result<TokenStream> {
                 fixed.push(quote!(<#ty as crate::grammar::Arg<'a>>::FIXED));
             }
             (None, Some(ty)) => {
-                fallback = quote!(Ok(Self::#ident(<#ty as crate::grammar::Arg<'a>>::read(parser, #how)?)));
+                arms.push(quote! {
+                    if parser.peek(how.after).is_some_and(<#ty as crate::grammar::Arg<'a>>::starts) {
+                        return Ok(Self::#ident(<#ty as crate::grammar::Arg<'a>>::read(parser, #how)?));
+                    }
+                });
                 starts.push(quote!(<#ty as crate::grammar::Arg<'a>>::starts(word)));
                 mins.push(quote!(<#ty as crate::grammar::Arg<'a>>::MIN));
                 fixed.push(quote!(<#ty as crate::grammar::Arg<'a>>::FIXED));
@@ -221,7 +240,7 @@ fn choice(variants: &[Variant]) -> Result<TokenStream> {
         fn starts(word: &[u8]) -> bool { false #(|| #starts)* }
         fn read(parser: &mut crate::grammar::Parser<'a, '_>, how: crate::grammar::How) -> crate::Result<Self> {
             #(#arms)*
-            #fallback
+            Err(crate::Error::SYNTAX)
         }
     })
 }

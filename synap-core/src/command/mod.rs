@@ -1,3 +1,59 @@
-//! What a command is: a row of constants, an argument struct that is its grammar, and a handler.
+//! The commands: one file per group, each a row, an argument struct and a handler side by side; [`table`] lists them.
 
-pub mod spec;
+pub mod connection;
+pub mod facts;
+pub mod generic;
+pub mod hash;
+pub mod list;
+pub mod pubsub;
+pub mod server;
+pub mod set;
+pub mod sort;
+pub mod string;
+pub mod table;
+pub mod transaction;
+pub mod zset;
+
+mod deadline;
+
+pub use crate::grammar::spec;
+pub use table::{Table, table};
+
+/// What a file of commands begins with.
+pub(crate) mod prelude {
+    pub use crate::access::Category;
+    pub use crate::error::{Code, Error, Result};
+    pub use crate::execute::row::{
+        BlockingCommand, Command, Flags, Group, ReadCommand, SessionCommand, Tool, WalkCommand, WriteCommand,
+    };
+    pub use crate::execute::{Flow, ReadCx, SessionCx, WalkCx, WriteCx};
+    pub use crate::grammar::args::{Channel, Counted, Each, Key, Many, Pattern, Word};
+    pub use crate::grammar::numbers::{Count, Cursor, Database, Effort, Int, Timeout};
+    pub use crate::grammar::spec::Shape;
+    pub use crate::grammar::{Arg, Args};
+    pub use crate::reply::Reply;
+}
+
+/// The indexes that `start..=stop` mean for `len` items, negative ones counted from the end.
+pub(crate) fn index_range(start: i64, stop: i64, len: usize) -> std::ops::Range<usize> {
+    let len_i = i64::try_from(len).unwrap_or(i64::MAX);
+    let from_end = |index: i64| if index < 0 { index.saturating_add(len_i) } else { index };
+    let start = from_end(start).max(0);
+    let stop = from_end(stop).min(len_i - 1);
+    if start > stop { 0..0 } else { start as usize..stop as usize + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::index_range;
+
+    #[test]
+    fn negative_indexes_count_from_the_end() {
+        assert_eq!(index_range(0, -1, 3), 0..3);
+        assert_eq!(index_range(-2, -1, 3), 1..3);
+        assert_eq!(index_range(-100, 100, 3), 0..3);
+        assert_eq!(index_range(2, 1, 3), 0..0);
+        assert_eq!(index_range(3, 9, 3), 0..0);
+        assert_eq!(index_range(i64::MIN, i64::MAX, 0), 0..0);
+    }
+}

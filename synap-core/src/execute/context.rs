@@ -97,6 +97,23 @@ impl<'t> ReadCx<'t> {
         self.collection(key)
     }
 
+    /// A field's value, unless the field's time has come.
+    #[inline]
+    pub fn field<'h>(&self, hash: &'h Hash, field: &[u8]) -> Option<Elem<'h>> {
+        if self.due == Due::Show { hash.get(field) } else { hash.get_live(field, self.now_ms) }
+    }
+
+    /// How many of a hash's fields have not come to their time.
+    pub fn field_count(&self, hash: &Hash) -> usize {
+        if self.due == Due::Show { hash.len() } else { hash.len_live(self.now_ms) }
+    }
+
+    /// The fields of a hash that have not come to their time.
+    pub fn fields<'h>(&self, hash: &'h Hash) -> impl Iterator<Item = (Elem<'h>, Elem<'h>)> + use<'h> {
+        let now_ms = if self.due == Due::Show { i64::MIN } else { self.now_ms };
+        hash.iter_live(now_ms).map(|(field, value, _)| (field, value))
+    }
+
     /// A key that the call found by itself; its shard is reachable only when the call is alone.
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
         Key { bytes, hash: self.state.hasher.hash(bytes) }
@@ -575,5 +592,24 @@ impl<'t, 'e> SessionCx<'_, 't, 'e> {
 
     pub fn is_alone(&self) -> bool {
         self.caller.turn.is_alone()
+    }
+
+    /// Inside EXEC: the locks are held by the transaction.
+    pub fn is_inside(&self) -> bool {
+        self.inside.is_some()
+    }
+
+    /// The largest log offset that the caller can know of.
+    pub fn seen(&self) -> u64 {
+        let inside = self.inside.map_or(0, |cx| cx.seen());
+        self.caller.session.seen.max(inside)
+    }
+
+    /// Looks at all shards, one after the other.
+    pub fn walk(&self) -> WalkCx<'_, '_> {
+        match self.inside {
+            Some(cx) => WalkCx::inside(cx),
+            None => WalkCx::free(self.caller),
+        }
     }
 }

@@ -46,6 +46,9 @@ pub trait Reply {
     /// True when the receiver speaks RESP3 or a richer vocabulary (JSON does).
     fn resp3(&self) -> bool;
 
+    /// From here on the receiver speaks RESP3, or RESP2: HELLO and RESET.
+    fn speak(&mut self, _resp3: bool) {}
+
     /// Where the next item would be written; hand it to [`Reply::rollback`] to forget everything written since.
     fn mark(&self) -> Mark;
     fn rollback(&mut self, mark: Mark);

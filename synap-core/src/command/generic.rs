@@ -1,0 +1,539 @@
+//! Commands for keys of any type.
+
+use std::ops::ControlFlow;
+
+use super::deadline::{self, Unit};
+use super::prelude::*;
+use crate::keyspace::entry::Entry;
+use crate::keyspace::hasher::SHARD_COUNT;
+use crate::keyspace::value::ValueRef;
+
+const KEYS: Group = Group { name: "generic", op: "key", category: Category::KEYSPACE };
+
+pub const COMMANDS: &[Command] = &[
+    DEL, EXISTS, EXPIRE, PEXPIREAT, TTL, PTTL, PERSIST, TYPE, RENAME, COPY, SCAN, OBJECT_ENCODING, DBSIZE,
+];
+
+#[derive(Args)]
+pub struct Del<'a> {
+    /// Keys to remove.
+    #[arg(access = "RM delete")]
+    keys: Many<'a, Key<'a>>,
+}
+
+impl WriteCommand for Del<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let removed = self.keys.iter().filter(|key| cx.remove(key)).count();
+        reply.int(removed as i64);
+        Ok(())
+    }
+}
+
+pub const DEL: Command = Command {
+    name: "DEL",
+    op: "key.del",
+    since: "1.0.0",
+    summary: "Removes keys. Large values are freed in the background.",
+    complexity: "O(N) for N keys",
+    returns: Shape::int("removed", "Keys that were there."),
+    tool: Tool::Default,
+    ..KEYS.write::<Del>()
+};
+
+#[derive(Args)]
+pub struct Exists<'a> {
+    /// Keys to look for; one named twice counts twice.
+    #[arg(access = "RO")]
+    keys: Many<'a, Key<'a>>,
+}
+
+impl ReadCommand for Exists<'_> {
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        reply.int(self.keys.iter().filter(|key| cx.exists(key)).count() as i64);
+        Ok(())
+    }
+}
+
+pub const EXISTS: Command = Command {
+    name: "EXISTS",
+    op: "key.exists",
+    since: "1.0.0",
+    summary: "Counts how many of the keys exist.",
+    complexity: "O(N) for N keys",
+    returns: Shape::int("count", "Keys that exist."),
+    tool: Tool::Default,
+    flags: Flags::FAST,
+    ..KEYS.read::<Exists>()
+};
+
+#[derive(Args)]
+#[args(any_order)]
+pub struct ExpireOptions {
+    /// Only when the key has no time to live.
+    #[arg(token = "NX")]
+    nx: bool,
+    /// Only when the key has a time to live.
+    #[arg(token = "XX")]
+    xx: bool,
+    /// Only when the new one is later; no time to live counts as endless.
+    #[arg(token = "GT")]
+    gt: bool,
+    /// Only when the new one is earlier; no time to live counts as endless.
+    #[arg(token = "LT")]
+    lt: bool,
+}
+
+impl ExpireOptions {
+    fn check(&self) -> Result<()> {
+        if self.nx && (self.xx || self.gt || self.lt) {
+            return Err(Error::err("NX and XX, GT or LT options at the same time are not compatible"));
+        }
+        if self.gt && self.lt {
+            return Err(Error::err("GT and LT options at the same time are not compatible"));
+        }
+        Ok(())
+    }
+
+    fn are_met(&self, old_ms: Option<i64>, new_ms: i64) -> bool {
+        !((self.nx && old_ms.is_some())
+            || (self.xx && old_ms.is_none())
+            || (self.gt && old_ms.is_none_or(|old| new_ms <= old))
+            || (self.lt && old_ms.is_some_and(|old| new_ms >= old)))
+    }
+}
+
+#[derive(Args)]
+#[args(check = Expire::check)]
+pub struct Expire<'a> {
+    /// Key to give a time to live.
+    #[arg(access = "RW update")]
+    key: Key<'a>,
+    /// Seconds; none or less removes the key.
+    seconds: i64,
+    options: ExpireOptions,
+}
+
+impl Expire<'_> {
+    fn check(&self) -> Result<()> {
+        self.options.check()
+    }
+}
+
+impl WriteCommand for Expire<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let at_ms = deadline::at(self.seconds, Unit::Seconds, cx.now_ms(), false, "expire")?;
+        expire(cx, &self.key, at_ms, &self.options, reply);
+        Ok(())
+    }
+}
+
+/// Sets a deadline, or removes a key whose deadline is past. Logged as what it came to.
+fn expire(cx: &mut WriteCx<'_>, key: &Key<'_>, at_ms: i64, options: &ExpireOptions, reply: &mut dyn Reply) {
+    let Some(old_ms) = cx.get(key).map(Entry::expires_at) else { return reply.int(0) };
+    if !options.are_met(old_ms, at_ms) {
+        return reply.int(0);
+    }
+    if at_ms <= cx.now_ms() {
+        cx.remove(key);
+        cx.log_instead(&[b"DEL", key.bytes]);
+    } else {
+        cx.set_expiry(key, Some(at_ms));
+        cx.log_instead(&[b"PEXPIREAT", key.bytes, itoa::Buffer::new().format(at_ms).as_bytes()]);
+    }
+    reply.int(1);
+}
+
+const WAS_SET: Shape = Shape::boolean("set", "False when there is no such key or a condition was not met.");
+
+pub const EXPIRE: Command = Command {
+    name: "EXPIRE",
+    op: "key.expire",
+    since: "1.0.0",
+    summary: "Gives a key a time to live in seconds.",
+    returns: WAS_SET,
+    tool: Tool::Default,
+    flags: Flags::FAST,
+    ..KEYS.write::<Expire>()
+};
+
+#[derive(Args)]
+#[args(check = PExpireAt::check)]
+pub struct PExpireAt<'a> {
+    /// Key to give a point in time at which it goes.
+    #[arg(access = "RW update")]
+    key: Key<'a>,
+    /// Unix time in milliseconds; one that is past removes the key.
+    unix_time_milliseconds: i64,
+    options: ExpireOptions,
+}
+
+impl PExpireAt<'_> {
+    fn check(&self) -> Result<()> {
+        self.options.check()
+    }
+}
+
+impl WriteCommand for PExpireAt<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        expire(cx, &self.key, self.unix_time_milliseconds, &self.options, reply);
+        Ok(())
+    }
+}
+
+pub const PEXPIREAT: Command = Command {
+    name: "PEXPIREAT",
+    op: "key.pexpireat",
+    since: "2.6.0",
+    summary: "Gives a key a point in time at which it goes, as Unix time in milliseconds.",
+    returns: WAS_SET,
+    flags: Flags::FAST,
+    ..KEYS.write::<PExpireAt>()
+};
+
+#[derive(Args)]
+pub struct Ttl<'a> {
+    /// Key to ask for.
+    key: Key<'a>,
+}
+
+impl Ttl<'_> {
+    /// Milliseconds; -1 without a deadline, -2 without a key.
+    fn millis(&self, cx: &ReadCx<'_>) -> i64 {
+        match cx.get(&self.key).map(Entry::expires_at) {
+            None => -2,
+            Some(None) => -1,
+            Some(Some(at_ms)) => at_ms.saturating_sub(cx.now_ms()).max(0),
+        }
+    }
+}
+
+impl ReadCommand for Ttl<'_> {
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let ms = self.millis(cx);
+        // To the nearest second, as Redis does.
+        reply.int(if ms < 0 { ms } else { ms.saturating_add(500) / 1000 });
+        Ok(())
+    }
+}
+
+pub const TTL: Command = Command {
+    name: "TTL",
+    op: "key.ttl",
+    since: "1.0.0",
+    summary: "Returns how many seconds a key has to live.",
+    returns: Shape::int("seconds", "-1 when it has no time to live, -2 when there is no such key."),
+    tool: Tool::Default,
+    flags: Flags::FAST,
+    ..KEYS.read::<Ttl>()
+};
+
+#[derive(Args)]
+pub struct PTtl<'a>(Ttl<'a>);
+
+impl ReadCommand for PTtl<'_> {
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        reply.int(self.0.millis(cx));
+        Ok(())
+    }
+}
+
+pub const PTTL: Command = Command {
+    name: "PTTL",
+    op: "key.pttl",
+    since: "2.6.0",
+    summary: "Returns how many milliseconds a key has to live.",
+    returns: Shape::int("milliseconds", "-1 when it has no time to live, -2 when there is no such key."),
+    flags: Flags::FAST,
+    ..KEYS.read::<PTtl>()
+};
+
+#[derive(Args)]
+pub struct Persist<'a> {
+    /// Key to keep for ever.
+    #[arg(access = "RW update")]
+    key: Key<'a>,
+}
+
+impl WriteCommand for Persist<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let has_deadline = cx.get(&self.key).is_some_and(|entry| entry.expires_at().is_some());
+        if has_deadline {
+            cx.set_expiry(&self.key, None);
+        }
+        reply.int(has_deadline.into());
+        Ok(())
+    }
+}
+
+pub const PERSIST: Command = Command {
+    name: "PERSIST",
+    op: "key.persist",
+    since: "2.2.0",
+    summary: "Takes a key's time to live away.",
+    returns: Shape::boolean("changed", "False when there is no such key or it had no time to live."),
+    tool: Tool::Default,
+    flags: Flags::FAST,
+    ..KEYS.write::<Persist>()
+};
+
+#[derive(Args)]
+pub struct Type<'a> {
+    /// Key to ask for.
+    #[arg(access = "RO")]
+    key: Key<'a>,
+}
+
+impl ReadCommand for Type<'_> {
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        reply.status(cx.kind(&self.key).map_or("none", |kind| kind.name()));
+        Ok(())
+    }
+}
+
+pub const TYPE: Command = Command {
+    name: "TYPE",
+    op: "key.type",
+    since: "1.0.0",
+    summary: "Returns the type of the value at a key.",
+    returns: Shape::status("type", "string, list, set, zset, hash; none when there is no such key."),
+    tool: Tool::Default,
+    flags: Flags::FAST,
+    ..KEYS.read::<Type>()
+};
+
+#[derive(Args)]
+pub struct Rename<'a> {
+    /// The old name.
+    #[arg(access = "RW access delete")]
+    key: Key<'a>,
+    /// The new name; what it held is lost.
+    #[arg(access = "OW update")]
+    newkey: Key<'a>,
+}
+
+impl WriteCommand for Rename<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        if !cx.exists(&self.key) {
+            return Err(Error::NO_SUCH_KEY);
+        }
+        if self.key.bytes != self.newkey.bytes
+            && let Some(entry) = cx.take(&self.key)
+        {
+            cx.put(&self.newkey, entry.rekey(self.newkey.bytes));
+        }
+        reply.ok();
+        Ok(())
+    }
+}
+
+pub const RENAME: Command = Command {
+    name: "RENAME",
+    op: "key.rename",
+    since: "1.0.0",
+    summary: "Gives a key another name, with its value and its time to live.",
+    returns: Shape::OK,
+    tool: Tool::Default,
+    ..KEYS.write::<Rename>()
+};
+
+#[derive(Args)]
+#[args(any_order)]
+pub struct CopyOptions {
+    /// The database to copy to; the selected one when left out.
+    #[arg(token = "DB")]
+    db: Option<Database>,
+    /// Replaces what the destination holds.
+    #[arg(token = "REPLACE")]
+    replace: bool,
+}
+
+#[derive(Args)]
+pub struct Copy<'a> {
+    /// Key to copy.
+    #[arg(access = "RO access")]
+    source: Key<'a>,
+    /// Key to copy to.
+    #[arg(access = "OW update")]
+    destination: Key<'a>,
+    options: CopyOptions,
+}
+
+impl WriteCommand for Copy<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let db = match self.options.db {
+            Some(db) => super::connection::database(cx.state(), db)?,
+            None => cx.db(),
+        };
+        if db == cx.db() && self.source.bytes == self.destination.bytes {
+            return Err(Error::err("source and destination objects are the same"));
+        }
+        let Some(copy) = cx.get(&self.source).map(|entry| entry.copy_as(self.destination.bytes)) else {
+            reply.int(0);
+            return Ok(());
+        };
+        let copied = cx.in_db(db, |cx| {
+            if cx.exists(&self.destination) && !self.options.replace {
+                return false;
+            }
+            cx.put(&self.destination, copy);
+            true
+        });
+        reply.int(copied.into());
+        Ok(())
+    }
+}
+
+pub const COPY: Command = Command {
+    name: "COPY",
+    op: "key.copy",
+    since: "6.2.0",
+    summary: "Copies a value with its time to live to another key. Large values share their content until one changes.",
+    returns: Shape::boolean("copied", "False when there is no such key or the destination exists."),
+    flags: Flags::DENYOOM,
+    ..KEYS.write::<Copy>()
+};
+
+#[derive(Args)]
+#[args(any_order)]
+pub struct ScanOptions<'a> {
+    /// Only keys that match.
+    #[arg(token = "MATCH")]
+    r#match: Option<Pattern<'a>>,
+    /// About how many keys to look at; 10 when left out.
+    #[arg(token = "COUNT")]
+    count: Option<Effort>,
+    /// Only keys of this type.
+    #[arg(token = "TYPE")]
+    r#type: Option<Word<'a>>,
+}
+
+#[derive(Args)]
+pub struct Scan<'a> {
+    /// 0 to begin, then what the last call answered.
+    cursor: Cursor,
+    options: ScanOptions<'a>,
+}
+
+/// Looks at one call's buckets at most, so that many empty ones do not hold a call for long.
+const SCAN_STEPS_PER_KEY: u64 = 10;
+
+impl WalkCommand for Scan<'_> {
+    fn run(self, cx: &mut WalkCx<'_, '_>, reply: &mut dyn Reply) -> Result<()> {
+        // The cursor: which shard in the low bits, where in its table above them.
+        let (mut shard, mut inner) = (self.cursor.0 as usize % SHARD_COUNT, self.cursor.0 / SHARD_COUNT as u64);
+        let wanted = self.options.count.map_or(10, |Effort(count)| count);
+        let mut steps = wanted.saturating_mul(SCAN_STEPS_PER_KEY).max(SHARD_COUNT as u64);
+        let mut seen = 0;
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        let db = cx.db();
+        while shard < SHARD_COUNT && seen < wanted && steps > 0 {
+            inner = cx.with_shard(shard, |cx| {
+                let Some((_, db)) = cx.dbs(db).find(|(index, _)| *index == shard) else { return 0 };
+                loop {
+                    inner = db.table().scan(inner, |entry| {
+                        seen += 1;
+                        if cx.is_visible(entry) && self.options.take(entry) {
+                            found.push(entry.key().to_vec());
+                        }
+                    });
+                    steps = steps.saturating_sub(1);
+                    if inner == 0 || seen >= wanted || steps == 0 {
+                        return inner;
+                    }
+                }
+            });
+            if inner == 0 {
+                shard += 1;
+            }
+        }
+        let cursor = if shard == SHARD_COUNT { 0 } else { inner * SHARD_COUNT as u64 + shard as u64 };
+        reply.array(2);
+        reply.bulk_int(cursor as i64);
+        reply.array(found.len());
+        found.iter().for_each(|key| reply.bulk(key));
+        Ok(())
+    }
+}
+
+impl ScanOptions<'_> {
+    fn take(&self, entry: &Entry) -> bool {
+        self.r#match.is_none_or(|Pattern(pattern)| crate::glob::matches(pattern, entry.key()))
+            && self.r#type.is_none_or(|name| entry.kind().name().as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+pub const SCAN: Command = Command {
+    name: "SCAN",
+    op: "key.scan",
+    since: "2.8.0",
+    summary: "Goes through all keys, a few at each call. A key that is there all the time is answered at least once.",
+    complexity: "O(1) for every call, O(N) for a whole iteration",
+    returns: Shape::tuple(
+        "",
+        "",
+        &[
+            Shape::cursor("cursor", "For the next call; 0 when all was seen."),
+            Shape::array("keys", "Names of keys; there may be none before the end.", &Shape::BYTES),
+        ],
+    ),
+    tool: Tool::Default,
+    ..KEYS.walk::<Scan>()
+};
+
+#[derive(Args)]
+pub struct ObjectEncoding<'a> {
+    /// Key to ask for.
+    #[arg(access = "RO")]
+    key: Key<'a>,
+}
+
+impl ReadCommand for ObjectEncoding<'_> {
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        match cx.get(&self.key) {
+            Some(entry) => reply.text(match entry.value() {
+                ValueRef::String(_) => entry.string_encoding().unwrap_or("raw"),
+                ValueRef::List(list) => list.encoding(),
+                ValueRef::Set(set) => set.encoding(),
+                ValueRef::Hash(hash) => hash.encoding(),
+                ValueRef::ZSet(zset) => zset.encoding(),
+            }),
+            None => reply.null(),
+        }
+        Ok(())
+    }
+}
+
+pub const OBJECT_ENCODING: Command = Command {
+    name: "OBJECT ENCODING",
+    op: "key.encoding",
+    since: "2.2.3",
+    summary: "Returns how a value is held in memory, in Redis' names.",
+    returns: Shape::optional(&Shape::text("encoding", "Null when there is no such key.")),
+    ..KEYS.read::<ObjectEncoding>()
+};
+
+#[derive(Args)]
+pub struct DbSize;
+
+impl WalkCommand for DbSize {
+    fn run(self, cx: &mut WalkCx<'_, '_>, reply: &mut dyn Reply) -> Result<()> {
+        let mut count = 0;
+        cx.each(0, cx.db(), |_, _, db| {
+            count += db.len();
+            ControlFlow::<()>::Continue(())
+        });
+        reply.int(count as i64);
+        Ok(())
+    }
+}
+
+pub const DBSIZE: Command = Command {
+    name: "DBSIZE",
+    op: "key.count",
+    since: "1.0.0",
+    summary: "Counts the keys of the selected database.",
+    returns: Shape::int("count", "Keys, those included whose time is over and that nobody has met yet."),
+    tool: Tool::Default,
+    flags: Flags::FAST,
+    ..KEYS.walk::<DbSize>()
+};

@@ -1,0 +1,182 @@
+//! Publish/subscribe.
+
+use super::prelude::*;
+use crate::session::{Client, Kind};
+
+const PUBSUB: Group = Group { name: "pubsub", op: "pubsub", category: Category::PUBSUB };
+
+pub const COMMANDS: &[Command] = &[SUBSCRIBE, UNSUBSCRIBE, PSUBSCRIBE, PUNSUBSCRIBE, PUBLISH];
+
+const FLAGS: Flags = Flags::PUBSUB.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::SUBSCRIBER);
+
+#[derive(Args)]
+pub struct Subscribe<'a> {
+    /// Channels to listen to.
+    channels: Many<'a, Channel<'a>>,
+}
+
+impl SessionCommand for Subscribe<'_> {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        for Channel(channel) in self.channels.iter() {
+            listen(cx, Kind::Channel, channel, reply);
+        }
+        Ok(Flow::Done)
+    }
+}
+
+#[derive(Args)]
+pub struct PSubscribe<'a> {
+    /// Patterns of channels to listen to.
+    patterns: Many<'a, Channel<'a, true>>,
+}
+
+impl SessionCommand for PSubscribe<'_> {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        for Channel(pattern) in self.patterns.iter() {
+            listen(cx, Kind::Pattern, pattern, reply);
+        }
+        Ok(Flow::Done)
+    }
+}
+
+fn listen(cx: &mut SessionCx<'_, '_, '_>, kind: Kind, name: &[u8], reply: &mut dyn Reply) {
+    let channels = &cx.state().channels;
+    let session = cx.session();
+    channels.subscribe(&session.client.clone(), &mut session.subscriptions, kind, name);
+    confirm(reply, kind, true, Some(name), session.subscriptions.count());
+}
+
+/// Each subscription is confirmed by a push of its own.
+fn confirm(reply: &mut dyn Reply, kind: Kind, joined: bool, name: Option<&[u8]>, count: usize) {
+    reply.push(3);
+    reply.text(match (kind, joined) {
+        (Kind::Channel, true) => "subscribe",
+        (Kind::Channel, false) => "unsubscribe",
+        (Kind::Pattern, true) => "psubscribe",
+        (Kind::Pattern, false) => "punsubscribe",
+    });
+    match name {
+        Some(name) => reply.bulk(name),
+        None => reply.null(),
+    }
+    reply.int(count as i64);
+}
+
+pub const SUBSCRIBE: Command = Command {
+    name: "SUBSCRIBE",
+    op: "pubsub.subscribe",
+    since: "2.0.0",
+    summary: "Listens to channels.",
+    complexity: "O(N) for N channels",
+    tool: Tool::Never,
+    flags: FLAGS.and(Flags::RESP_ONLY),
+    ..PUBSUB.session::<Subscribe>()
+};
+
+pub const PSUBSCRIBE: Command = Command {
+    name: "PSUBSCRIBE",
+    op: "pubsub.psubscribe",
+    since: "2.0.0",
+    summary: "Listens to all channels whose names match patterns.",
+    complexity: "O(N) for N patterns",
+    tool: Tool::Never,
+    flags: FLAGS.and(Flags::RESP_ONLY),
+    ..PUBSUB.session::<PSubscribe>()
+};
+
+#[derive(Args)]
+pub struct Unsubscribe<'a> {
+    /// Channels to leave; all when left out.
+    channels: Option<Many<'a, Word<'a>>>,
+}
+
+impl SessionCommand for Unsubscribe<'_> {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        leave(cx, Kind::Channel, self.channels, reply);
+        Ok(Flow::Done)
+    }
+}
+
+#[derive(Args)]
+pub struct PUnsubscribe<'a> {
+    /// Patterns to leave; all when left out.
+    patterns: Option<Many<'a, Word<'a>>>,
+}
+
+impl SessionCommand for PUnsubscribe<'_> {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        leave(cx, Kind::Pattern, self.patterns, reply);
+        Ok(Flow::Done)
+    }
+}
+
+fn leave(cx: &mut SessionCx<'_, '_, '_>, kind: Kind, names: Option<Many<'_, Word<'_>>>, reply: &mut dyn Reply) {
+    let channels = &cx.state().channels;
+    let session = cx.session();
+    let names: Vec<Vec<u8>> = match names {
+        Some(names) => names.iter().map(<[u8]>::to_vec).collect(),
+        None => session.subscriptions.list(kind).iter().map(|name| name.to_vec()).collect(),
+    };
+    if names.is_empty() {
+        confirm(reply, kind, false, None, session.subscriptions.count());
+    }
+    for name in names {
+        channels.unsubscribe(&session.client.clone(), &mut session.subscriptions, kind, &name);
+        // What came before we left is heard before the confirmation, nothing after it.
+        if session.client.has_mail() {
+            Client::take_mail(session, reply);
+        }
+        confirm(reply, kind, false, Some(&name), session.subscriptions.count());
+    }
+}
+
+pub const UNSUBSCRIBE: Command = Command {
+    name: "UNSUBSCRIBE",
+    op: "pubsub.unsubscribe",
+    since: "2.0.0",
+    summary: "Leaves channels.",
+    complexity: "O(N) for N channels",
+    tool: Tool::Never,
+    flags: FLAGS.and(Flags::RESP_ONLY),
+    ..PUBSUB.session::<Unsubscribe>()
+};
+
+pub const PUNSUBSCRIBE: Command = Command {
+    name: "PUNSUBSCRIBE",
+    op: "pubsub.punsubscribe",
+    since: "2.0.0",
+    summary: "Leaves patterns of channels.",
+    complexity: "O(N) for N patterns",
+    tool: Tool::Never,
+    flags: FLAGS.and(Flags::RESP_ONLY),
+    ..PUBSUB.session::<PUnsubscribe>()
+};
+
+#[derive(Args)]
+pub struct Publish<'a> {
+    /// Where to.
+    channel: Channel<'a>,
+    /// Bytes to send.
+    message: Word<'a>,
+}
+
+impl SessionCommand for Publish<'_> {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        let seen = cx.seen();
+        let count = cx.state().channels.publish(self.channel.0, self.message, seen);
+        reply.int(count as i64);
+        Ok(Flow::Done)
+    }
+}
+
+pub const PUBLISH: Command = Command {
+    name: "PUBLISH",
+    op: "pubsub.publish",
+    since: "2.0.0",
+    summary: "Sends a message to all who listen to a channel.",
+    complexity: "O(N+M) for N listeners of the channel and M patterns",
+    returns: Shape::int("receivers", "Clients that it was sent to."),
+    tool: Tool::Default,
+    flags: Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::MAY_REPLICATE),
+    ..PUBSUB.session::<Publish>()
+};

@@ -1,0 +1,220 @@
+//! SORT, with weights and answers that come from other keys.
+
+use std::cmp::Ordering;
+
+use super::prelude::*;
+use crate::keyspace::db::Expiry;
+use crate::keyspace::value::{Value, ValueRef};
+use crate::types::list::List;
+use crate::types::score::parse_double;
+use crate::types::zset::ZSet;
+
+const KEYS: Group = Group { name: "generic", op: "key", category: Category::KEYSPACE };
+
+pub const COMMANDS: &[Command] = &[SORT];
+
+/// Which way.
+#[derive(Args, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The smallest first.
+    #[arg(token = "ASC")]
+    Asc,
+    /// The largest first.
+    #[arg(token = "DESC")]
+    Desc,
+}
+
+/// A part of the sorted elements.
+#[derive(Args, Clone, Copy)]
+pub struct Limit {
+    /// Elements to leave out at the beginning.
+    offset: i64,
+    /// Elements at most; a negative number takes all.
+    count: i64,
+}
+
+#[derive(Args)]
+#[args(any_order)]
+pub struct SortOptions<'a> {
+    /// Keys that hold the weights: the star stands for the element, `->field` for a field of a hash. Without a star
+    /// the elements are not sorted.
+    #[arg(token = "BY")]
+    by: Option<Word<'a>>,
+    #[arg(token = "LIMIT")]
+    limit: Option<Limit>,
+    /// What to answer for each element: a key with a star, or `#` for the element itself.
+    #[arg(token = "GET")]
+    get: Each<Word<'a>>,
+    order: Option<Order>,
+    /// Compares bytes instead of numbers.
+    #[arg(token = "ALPHA")]
+    alpha: bool,
+    /// Stores the answer as a list at this key instead.
+    #[arg(token = "STORE", access = "OW update")]
+    store: Option<Key<'a>>,
+}
+
+#[derive(Args)]
+pub struct Sort<'a> {
+    /// List, set or sorted set to sort.
+    #[arg(access = "RO access")]
+    key: Key<'a>,
+    options: SortOptions<'a>,
+}
+
+impl WriteCommand for Sort<'_> {
+    fn alone(&self) -> bool {
+        self.options.by.is_some_and(|by| by.contains(&b'*')) || self.options.get.0.iter().any(|get| *get != b"#")
+    }
+
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let found = self.answer(cx)?;
+        let Some(store) = &self.options.store else {
+            reply.array(found.len());
+            for item in found {
+                match item {
+                    Some(bytes) => reply.bulk(&bytes),
+                    None => reply.null(),
+                }
+            }
+            return Ok(());
+        };
+        if found.is_empty() {
+            if cx.remove(store) {
+                cx.log_instead(&[b"DEL", store.bytes]);
+            }
+        } else {
+            let mut list = List::new();
+            let items: Vec<Vec<u8>> = found.into_iter().map(Option::unwrap_or_default).collect();
+            items.iter().for_each(|item| list.push_back(item, cx.limits()));
+            cx.set_value(store, Value::List(list), Expiry::Clear);
+            // What was found elsewhere is logged, not where it was looked for.
+            let mut words: Vec<&[u8]> = vec![b"RPUSH", store.bytes];
+            words.extend(items.iter().map(Vec::as_slice));
+            cx.log_instead(&[b"DEL", store.bytes]);
+            cx.log_instead(&words);
+            reply.int(items.len() as i64);
+            return Ok(());
+        }
+        reply.int(0);
+        Ok(())
+    }
+}
+
+/// One element with what it is sorted by.
+struct Weighed {
+    element: Vec<u8>,
+    number: f64,
+    text: Option<Vec<u8>>,
+}
+
+impl Sort<'_> {
+    fn answer(&self, cx: &ReadCx<'_>) -> Result<Vec<Option<Vec<u8>>>> {
+        let options = &self.options;
+        let descending = options.order == Some(Order::Desc);
+        let unsorted = options.by.is_some_and(|by| !by.contains(&b'*'));
+        let mut elements: Vec<Vec<u8>> = match cx.get(&self.key).map(|entry| entry.value()) {
+            None => Vec::new(),
+            Some(ValueRef::List(list)) => list.iter().map(|e| e.to_vec()).collect(),
+            Some(ValueRef::Set(set)) => set.iter().map(|e| e.to_vec()).collect(),
+            Some(ValueRef::ZSet(zset)) => zset_elements(zset, unsorted && descending),
+            Some(_) => return Err(Error::WRONG_TYPE),
+        };
+        if unsorted {
+            // A stored answer must come out the same everywhere, whatever the order inside a set is.
+            let is_set = matches!(cx.get(&self.key).map(|e| e.value()), Some(ValueRef::Set(_)));
+            if is_set && options.store.is_some() {
+                elements.sort();
+            }
+        } else {
+            elements = self.sorted(cx, elements, descending)?;
+        }
+        let len = elements.len();
+        let range = match options.limit {
+            None => 0..len,
+            Some(Limit { offset, count }) => {
+                let start = usize::try_from(offset).unwrap_or(0).min(len);
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                start..start.saturating_add(count).min(len)
+            }
+        };
+        let chosen = &elements[range];
+        if options.get.0.is_empty() {
+            return Ok(chosen.iter().cloned().map(Some).collect());
+        }
+        Ok(chosen
+            .iter()
+            .flat_map(|element| options.get.0.iter().map(move |get| look_up(cx, get, element)))
+            .collect())
+    }
+
+    fn sorted(&self, cx: &ReadCx<'_>, elements: Vec<Vec<u8>>, descending: bool) -> Result<Vec<Vec<u8>>> {
+        const NOT_NUMBERS: Error = Error::err("One or more scores can't be converted into double");
+        let mut weighed = Vec::with_capacity(elements.len());
+        for element in elements {
+            let weight = match self.options.by {
+                Some(by) => look_up(cx, by, &element),
+                None => Some(element.clone()),
+            };
+            let number = match &weight {
+                Some(text) if !self.options.alpha => parse_double(text).ok_or(NOT_NUMBERS)?,
+                _ => 0.0,
+            };
+            weighed.push(Weighed { element, number, text: weight.filter(|_| self.options.alpha) });
+        }
+        weighed.sort_by(|a, b| {
+            let by_weight = if self.options.alpha { a.text.cmp(&b.text) } else { a.number.total_cmp(&b.number) };
+            let order = match by_weight {
+                // Equal weights fall back to the element, so that the answer is the same everywhere.
+                Ordering::Equal => a.element.cmp(&b.element),
+                other => other,
+            };
+            if descending { order.reverse() } else { order }
+        });
+        Ok(weighed.into_iter().map(|w| w.element).collect())
+    }
+}
+
+fn zset_elements(zset: &ZSet, backward: bool) -> Vec<Vec<u8>> {
+    if backward {
+        zset.iter().rev().map(|(member, _)| member.to_vec()).collect()
+    } else {
+        zset.iter().map(|(member, _)| member.to_vec()).collect()
+    }
+}
+
+/// The string at the key, or in the field of the hash at the key, that `pattern` names for `element`.
+fn look_up(cx: &ReadCx<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>> {
+    if pattern == b"#" {
+        return Some(element.to_vec());
+    }
+    let star = memchr::memchr(b'*', pattern)?;
+    // A field's name begins after the first arrow behind the star, when it is not empty.
+    let arrow = memchr::memmem::find(&pattern[star..], b"->").map(|at| star + at).filter(|at| at + 2 < pattern.len());
+    let (key_part, field) = match arrow {
+        Some(at) => (&pattern[..at], Some(&pattern[at + 2..])),
+        None => (pattern, None),
+    };
+    let name = [&key_part[..star], element, &key_part[star + 1..]].concat();
+    let key = cx.key(&name);
+    match field {
+        None => cx.string(&key).ok()?.map(|value| value.to_vec()),
+        Some(field) => cx.hash(&key).ok()?.and_then(|hash| cx.field(hash, field)).map(|value| value.to_vec()),
+    }
+}
+
+pub const SORT: Command = Command {
+    name: "SORT",
+    op: "key.sort",
+    since: "1.0.0",
+    summary: "Sorts the elements of a list, set or sorted set, by themselves or by what other keys hold.",
+    complexity: "O(N+M*log(M)) for N elements and M answered",
+    returns: Shape::one_of(
+        "elements",
+        "The sorted elements, or what GET found for them; with STORE how many there are.",
+        &[Shape::array("", "", &Shape::optional(&Shape::BYTES)), Shape::int("count", "")],
+    ),
+    flags: Flags::DENYOOM.and(Flags::MOVABLE_KEYS).and(Flags::DANGEROUS),
+    categories: Category::SET.and(Category::SORTED_SET).and(Category::LIST),
+    ..KEYS.write::<Sort>()
+};
