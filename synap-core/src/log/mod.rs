@@ -6,8 +6,8 @@
 //!
 //! - [`wire`]: how a call looks in the stream, written.
 //! - [`reader`]: and read back, strictly.
-//! - [`ring`]: the newest bytes, in memory.
-//! - [`unit`]: several calls that must not be torn apart.
+//! - `ring`: the newest bytes, in memory.
+//! - [`mod@unit`]: several calls that must not be torn apart.
 //! - [`stream`]: [`Log`], which puts them together: append, settle, read, wait.
 
 pub mod reader;

@@ -287,6 +287,7 @@ impl Log {
         state.needed_from = None;
         state.settled = state.ring.end();
         self.settled.store(state.settled, Ordering::Release);
+        state.shrink();
         drop(state);
         self.wake_due();
     }
