@@ -187,7 +187,8 @@ impl Segment {
         (0..).find(|log2| count * 4 <= (BUCKET_SLOTS << log2) * 3).unwrap_or(u8::MAX)
     }
 
-    /// More entries are not put in: 13 of 14 slots. Measured to be worth it: see the module on tables.
+    /// More entries are not put in: 13 of 14 slots. A table whose segments have all just been split is then no emptier
+    /// than 46 %, which keeps buckets below 20 bytes a key.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
         let buckets = 1 << self.log2;

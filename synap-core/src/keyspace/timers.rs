@@ -150,7 +150,8 @@ impl Timers {
         })
     }
 
-    /// Drops stale items, a few at a time, while the heap is more than twice as long as `live_count` (and 64 more).
+    /// Drops stale items while the heap is more than twice as long as `live_count` (and 64 more), a few at a time, so that
+    /// it may be a little longer for a while. To be called with every change that may leave an item stale.
     pub fn sweep(&mut self, live_count: usize, mut is_live: impl FnMut(Item) -> bool) {
         if live_count == 0 {
             // Every item is stale. Ending a burst of keys gives its memory back.

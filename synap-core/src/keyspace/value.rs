@@ -12,8 +12,8 @@ use crate::types::{Elem, parse_int};
 ///
 /// Outside, a value costs a pointer in the entry, the 32 bytes of its [`Blob`] and one more cache miss: at every length
 /// from 64 bytes to 8 kB the inline form takes 40 bytes less on average (computed with the allocator's size classes,
-/// four for each doubling). So memory sets no limit. Copying does: an inline value is copied when it is frozen and when
-/// its entry changes its size, under the lock, and 1 kB takes some 20 ns.
+/// four for each doubling). So memory sets no limit. Copying does: an inline value is copied, under the lock, when it is
+/// frozen and when its entry changes its size.
 pub const INLINE_BYTES_MAX: usize = 1024;
 
 /// The type of a value, as the TYPE command tells it.
