@@ -1,6 +1,7 @@
 //! Starts the servers that are compared, and ends them: those and no others, whatever happens.
 
 use std::fs::File;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +20,7 @@ Or name one: cargo bench --bench redis_comparison -- --reference /path/to/valkey
 
 const START_PATIENCE: Duration = Duration::from_secs(20);
 const START_ATTEMPTS: u32 = 3;
+const VERSION_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A server that can be started.
 #[derive(Clone, Debug)]
@@ -75,17 +77,25 @@ fn stem(program: &Path) -> String {
     program.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// What the program says of itself; empty when it says nothing.
+/// What the program says of itself; empty when it says nothing, or serves instead of saying it.
 fn version_of(program: &Path) -> String {
-    let output = Command::new(program).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let Ok(mut child) = command.spawn() else { return String::new() };
+    let deadline = Instant::now() + VERSION_PATIENCE;
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut text = String::new();
+    let output = child.stdout.take();
+    end(child);
+    if let Some(mut output) = output {
+        let _ = output.read_to_string(&mut text);
+    }
     let first = text.lines().next().unwrap_or_default();
     // Redis adds an identity of the build, which names nobody and helps nobody.
-    first
-        .split_whitespace()
-        .filter(|word| !word.starts_with("sha=") && !word.starts_with("build="))
-        .collect::<Vec<_>>()
-        .join(" ")
+    let is_wanted = |word: &&str| !word.starts_with("sha=") && !word.starts_with("build=");
+    first.split_whitespace().filter(is_wanted).collect::<Vec<_>>().join(" ")
 }
 
 /// A server that runs until this is dropped.
