@@ -1,0 +1,121 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use super::rows::Row;
+
+/// Compares our release build with valkey-server or redis-server: speed, processor time per operation, memory.
+///
+/// Without one of --memory, --workers and --full it measures speed. The result is Markdown on standard output.
+#[derive(Parser, Debug)]
+#[command(name = "redis_comparison", bin_name = "cargo bench --bench redis_comparison --")]
+pub struct Options {
+    /// Measure only these commands.
+    #[arg(long, value_delimiter = ',', ignore_case = true, value_name = "GET,SET,…")]
+    only: Vec<Row>,
+    /// Calls that each connection sends before it waits for the replies.
+    #[arg(long = "pipeline", value_delimiter = ',', default_values_t = [1, 16, 64], value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub pipelines: Vec<u64>,
+    /// How long the reference is measured in each round; ours gets exactly the same calls.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Rounds of each row; the medians are reported.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Keys of the rows GET, SET, INCR.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000_000))]
+    keys: u64,
+    /// Hashes, sets, sorted sets or lists of the other rows, of ten elements each.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(100..=100_000_000))]
+    collections: u64,
+    /// Connections of the load.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub connections: u64,
+    /// Threads of the load.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub threads: u64,
+    /// Seed of the load: the same seed gives the same calls.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// A look at everything in a minute: one short round, a tenth of the keys. Its numbers mean little.
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Measure memory: bytes per key and per idle connection.
+    #[arg(long)]
+    memory: bool,
+    /// Numbers of string keys for the memory part.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000_000], value_name = "N,N")]
+    memory_keys: Vec<u64>,
+    /// Compare ours with this many workers to ours with one.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=256))]
+    workers: Option<u32>,
+    /// Everything: speed, memory at 1,000,000 and 5,000,000 keys, two workers. For docs/BENCHMARKS.md.
+    #[arg(long)]
+    full: bool,
+    /// End with status 2 when a floor was missed.
+    #[arg(long)]
+    pub strict: bool,
+
+    /// The reference server, instead of the first of valkey-server and redis-server in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub reference: Option<PathBuf>,
+    /// Our server, instead of the one built with this benchmark. A redis-server or valkey-server may stand in.
+    #[arg(long, value_name = "PATH")]
+    pub ours: Option<PathBuf>,
+    /// One more argument for the reference server; may be repeated.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub reference_arg: Vec<String>,
+    /// One more argument for our server; may be repeated.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub ours_arg: Vec<String>,
+
+    /// Cargo says this to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Options {
+    pub fn speed_part(&self) -> bool {
+        self.full || !(self.memory || self.workers.is_some())
+    }
+
+    pub fn memory_part(&self) -> bool {
+        self.full || self.memory
+    }
+
+    pub fn workers_part(&self) -> Option<u32> {
+        self.workers.or(self.full.then_some(2))
+    }
+
+    /// The rows asked for, in the table's order: rows of one data set stay together.
+    pub fn rows(&self) -> Vec<Row> {
+        Row::ALL.iter().copied().filter(|row| self.only.is_empty() || self.only.contains(row)).collect()
+    }
+
+    pub fn seconds(&self) -> f64 {
+        if self.quick { self.seconds.min(0.3) } else { self.seconds }
+    }
+
+    pub fn rounds(&self) -> u32 {
+        if self.quick { 1 } else { self.rounds }
+    }
+
+    pub fn keys(&self) -> u64 {
+        if self.quick { self.keys / 10 } else { self.keys }
+    }
+
+    pub fn collections(&self) -> u64 {
+        if self.quick { self.collections / 10 } else { self.collections }
+    }
+
+    pub fn memory_keys(&self) -> Vec<u64> {
+        match (self.full, self.quick) {
+            (_, true) => vec![100_000],
+            (true, false) => vec![1_000_000, 5_000_000],
+            (false, false) => self.memory_keys.clone(),
+        }
+    }
+}
