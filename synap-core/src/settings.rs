@@ -57,6 +57,12 @@ macro_rules! settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Id(usize);
 
+impl Id {
+    pub fn setting(self) -> &'static Setting {
+        &SETTINGS[self.0]
+    }
+}
+
 const ANY: Kind = Kind::Int { min: i64::MIN, max: i64::MAX };
 const COUNT: Kind = Kind::Int { min: 0, max: i64::MAX };
 

@@ -4,6 +4,8 @@
 
 mod user;
 
+pub use user::Rows;
+
 pub use user::{User, Users};
 
 use crate::grammar::spec::Access;

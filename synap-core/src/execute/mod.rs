@@ -218,7 +218,7 @@ where
         Err(error) => return refuse(state, caller.session, Some(call.row), &error, reply),
     };
     let Some(mut cx) = caller.lock(call, &keys, M::alone(&args)) else { return Outcome::NeedAlone };
-    cx.meet(&keys);
+    cx.meet(call.words, &keys);
     let mark = reply.mark();
     let flow = M::run(args, &mut cx, reply);
     finish::finish(cx, call, &keys, caller.session, flow, mark, reply)
@@ -233,7 +233,7 @@ where
 {
     let mut keys = Keys::default();
     let args = parse::<C>(cx.state(), call, &mut keys)?;
-    cx.meet(&keys);
+    cx.meet(call.words, &keys);
     M::run(args, cx, reply)
 }
 
@@ -343,7 +343,7 @@ where
     C: Family,
     for<'w> C::Of<'w>: Arg<'w> + SessionCommand,
 {
-    read_all::<C>(parser).map(|args| Needs { alone: args.alone() })
+    read_all::<C>(parser).map(|args| Needs { alone: <C::Of<'_> as SessionCommand>::WALKS || args.alone() })
 }
 
 /// [`row::Run::ready`] of a blocking row.

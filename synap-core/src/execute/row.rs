@@ -188,6 +188,8 @@ pub trait WalkCommand {
 
 /// A handler that acts on the connection or the server.
 pub trait SessionCommand {
+    /// It looks at all shards, so that a transaction with it holds them all.
+    const WALKS: bool = false;
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow>;
     /// True when nobody else may be inside the gate.
     fn alone(&self) -> bool {

@@ -75,6 +75,19 @@ impl Stats {
         *self.errors.lock().entry(error.code.word()).or_default() += 1;
     }
 
+    /// Everything from zero again.
+    pub fn reset(&self) {
+        for row in &self.rows {
+            for counter in [&row.calls, &row.ticks, &row.rejected, &row.failed] {
+                counter.store(0, Ordering::Relaxed);
+            }
+        }
+        self.errors.lock().clear();
+        for counter in [&self.expired_keys, &self.expired_fields, &self.keyspace_hits, &self.keyspace_misses] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Errors answered, by their code.
     pub fn errors(&self) -> Vec<(&'static str, u64)> {
         self.errors.lock().iter().map(|(code, count)| (*code, *count)).collect()

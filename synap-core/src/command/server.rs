@@ -1,0 +1,829 @@
+//! The server: whole databases, what it is, how it is set.
+
+use std::fmt::Write;
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::facts;
+use super::prelude::*;
+use crate::execute::ShutdownOptions;
+use crate::execute::state::State;
+use crate::settings::{self, SETTINGS, Settings};
+
+const SERVER: Group = Group { name: "server", op: "server", category: Category::NONE };
+const KEYSPACE: Group = Group { name: "server", op: "server", category: Category::KEYSPACE };
+const COMMAND_GROUP: Group = Group { name: "server", op: "command", category: Category::CONNECTION };
+const CONFIG: Group = Group { name: "server", op: "config", category: Category::NONE };
+const DEBUG: Group = Group { name: "server", op: "debug", category: Category::NONE };
+
+/// What clients are told: the version whose behaviour this server has.
+pub const REDIS_VERSION: &str = "7.2.4";
+
+pub const COMMANDS: &[Command] = &[
+    FLUSHALL, FLUSHDB, SWAPDB, MONITOR, INFO, CONFIG_GET, CONFIG_SET, CONFIG_RESETSTAT, COMMAND, COMMAND_COUNT,
+    COMMAND_DOCS, COMMAND_INFO, COMMAND_LIST, COMMAND_GETKEYS, COMMAND_GETKEYSANDFLAGS, COMMAND_HELP, DEBUG_SLEEP,
+    DEBUG_SET_ACTIVE_EXPIRE, SHUTDOWN,
+];
+
+/// When the memory is given back.
+#[derive(Args, Clone, Copy)]
+pub enum FlushMode {
+    /// In the background, as it is always done.
+    #[arg(token = "ASYNC")]
+    Async,
+    /// Accepted; the databases are empty at once either way.
+    #[arg(token = "SYNC")]
+    Sync,
+}
+
+#[derive(Args)]
+pub struct FlushAll {
+    mode: Option<FlushMode>,
+}
+
+impl WriteCommand for FlushAll {
+    fn alone(&self) -> bool {
+        true
+    }
+
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let _ = self.mode;
+        cx.flush(None);
+        reply.ok();
+        Ok(())
+    }
+}
+
+pub const FLUSHALL: Command = Command {
+    name: "FLUSHALL",
+    op: "server.flushall",
+    since: "1.0.0",
+    summary: "Removes all keys of all databases.",
+    complexity: "O(1); the memory is given back in the background",
+    returns: Shape::OK,
+    flags: Flags::DANGEROUS,
+    ..KEYSPACE.write::<FlushAll>()
+};
+
+#[derive(Args)]
+pub struct FlushDb {
+    mode: Option<FlushMode>,
+}
+
+impl WriteCommand for FlushDb {
+    fn alone(&self) -> bool {
+        true
+    }
+
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let _ = self.mode;
+        cx.flush(Some(cx.db()));
+        reply.ok();
+        Ok(())
+    }
+}
+
+pub const FLUSHDB: Command = Command {
+    name: "FLUSHDB",
+    op: "server.flushdb",
+    since: "1.0.0",
+    summary: "Removes all keys of the selected database.",
+    complexity: "O(1); the memory is given back in the background",
+    returns: Shape::OK,
+    flags: Flags::DANGEROUS,
+    ..KEYSPACE.write::<FlushDb>()
+};
+
+#[derive(Args)]
+pub struct SwapDb<'a> {
+    /// Number of one database.
+    index1: Word<'a>,
+    /// Number of the other.
+    index2: Word<'a>,
+}
+
+impl WriteCommand for SwapDb<'_> {
+    fn alone(&self) -> bool {
+        true
+    }
+
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let read = |word, which| {
+            let number = crate::types::parse_int(word).ok_or_else(|| Error::fmt(format!("invalid {which} DB index")))?;
+            super::connection::database(cx.state(), Database(number))
+        };
+        let (one, other) = (read(self.index1, "first")?, read(self.index2, "second")?);
+        if one != other {
+            cx.swap_dbs(one, other);
+        }
+        reply.ok();
+        Ok(())
+    }
+}
+
+pub const SWAPDB: Command = Command {
+    name: "SWAPDB",
+    op: "server.swapdb",
+    since: "4.0.0",
+    summary: "Exchanges the content of two databases.",
+    complexity: "O(N) for N clients that watch or wait in them",
+    returns: Shape::OK,
+    flags: Flags::FAST.and(Flags::DANGEROUS),
+    ..KEYSPACE.write::<SwapDb>()
+};
+
+#[derive(Args)]
+pub struct Monitor;
+
+impl SessionCommand for Monitor {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        let state = cx.state();
+        let session = cx.session();
+        if !std::mem::replace(&mut session.monitor, true) {
+            session.client.monitor.store(true, Ordering::Relaxed);
+            state.registry.monitors.fetch_add(1, Ordering::Relaxed);
+        }
+        reply.ok();
+        Ok(Flow::Done)
+    }
+}
+
+pub const MONITOR: Command = Command {
+    name: "MONITOR",
+    op: "server.monitor",
+    since: "1.0.0",
+    summary: "Shows every call of every client, as it runs.",
+    returns: Shape::OK,
+    tool: Tool::Never,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::RESP_ONLY).and(Flags::NO_MULTI),
+    ..SERVER.session::<Monitor>()
+};
+
+// ---- INFO ----
+
+#[derive(Args)]
+pub struct Info<'a> {
+    /// Chapters: server, clients, memory, persistence, stats, replication, cpu, commandstats, errorstats, keyspace; or
+    /// default, all, everything.
+    section: Option<Many<'a, Word<'a>>>,
+}
+
+/// The chapters of INFO, and whether they are in the default ones.
+const SECTIONS: &[(&str, bool)] = &[
+    ("server", true),
+    ("clients", true),
+    ("memory", true),
+    ("persistence", true),
+    ("stats", true),
+    ("replication", true),
+    ("cpu", true),
+    ("commandstats", false),
+    ("errorstats", true),
+    ("keyspace", true),
+];
+
+impl SessionCommand for Info<'_> {
+    const WALKS: bool = true;
+
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        let asked: Vec<String> = match self.section {
+            None => vec!["default".into()],
+            Some(names) => names.iter().map(|name| String::from_utf8_lossy(name).to_ascii_lowercase()).collect(),
+        };
+        let mut text = String::new();
+        for (section, by_default) in SECTIONS {
+            let wanted = asked.iter().any(|name| match name.as_str() {
+                "all" | "everything" => true,
+                "default" => *by_default,
+                name => name == *section,
+            });
+            if !wanted {
+                continue;
+            }
+            if !text.is_empty() {
+                text.push_str("\r\n");
+            }
+            let mut title = section.to_string();
+            title[..1].make_ascii_uppercase();
+            let _ = write!(text, "# {title}\r\n");
+            info_section(cx, section, &mut text);
+            cx.state().host().info(section, &mut text);
+        }
+        reply.verbatim("txt", &text);
+        Ok(Flow::Done)
+    }
+}
+
+fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
+    let state = cx.state();
+    let mut line = |name: &str, value: &dyn std::fmt::Display| {
+        let _ = write!(out, "{name}:{value}\r\n");
+    };
+    match section {
+        "server" => {
+            let uptime = (cx.now_ms() - state.started_ms).max(0) / 1000;
+            line("redis_version", &REDIS_VERSION);
+            line("server_name", &"synap");
+            line("synap_version", &env!("CARGO_PKG_VERSION"));
+            line("redis_mode", &"standalone");
+            line("os", &std::env::consts::OS);
+            line("arch_bits", &usize::BITS);
+            line("process_id", &std::process::id());
+            line("run_id", &state.log.history().as_str());
+            line("tcp_port", &state.settings.int(settings::PORT));
+            line("server_time_usec", &(cx.now_ms() * 1000));
+            line("uptime_in_seconds", &uptime);
+            line("uptime_in_days", &(uptime / 86_400));
+            line("io_threads_active", &state.settings.int(settings::IO_THREADS));
+        }
+        "clients" => {
+            let clients = state.registry.all();
+            let blocked = clients.iter().filter(|client| client.blocked.lock().is_some()).count();
+            let watching = clients.iter().filter(|client| client.watches.load(Ordering::Relaxed) > 0).count();
+            line("connected_clients", &clients.len());
+            line("maxclients", &state.settings.int(settings::MAXCLIENTS));
+            line("blocked_clients", &blocked);
+            line("watching_clients", &watching);
+            line("monitor_clients", &state.registry.monitors.load(Ordering::Relaxed));
+        }
+        "memory" => {
+            if let Some(used) = state.host().memory_used() {
+                line("used_memory", &used);
+                line("used_memory_human", &format_args!("{:.2}M", used as f64 / (1 << 20) as f64));
+            }
+            line("maxmemory", &state.settings.int(settings::MAXMEMORY));
+            line("maxmemory_policy", &state.settings.text(settings::MAXMEMORY_POLICY));
+            line("mem_replication_backlog", &state.log.memory_bytes());
+        }
+        "persistence" => {
+            line("loading", &0);
+            line("aof_enabled", &state.settings.int(settings::APPENDONLY));
+        }
+        "stats" => {
+            let stats = &state.stats;
+            line("total_connections_received", &state.registry.accepted.load(Ordering::Relaxed));
+            line("total_commands_processed", &stats.total_calls());
+            line("expired_keys", &stats.expired_keys.load(Ordering::Relaxed));
+            line("expired_subkeys", &stats.expired_fields.load(Ordering::Relaxed));
+            line("evicted_keys", &0);
+            line("pubsub_channels", &state.channels.active(None).len());
+            line("pubsub_patterns", &state.channels.pattern_count());
+            line("total_error_replies", &stats.errors().iter().map(|(_, count)| count).sum::<u64>());
+        }
+        "replication" => {
+            line("role", &"master");
+            line("connected_slaves", &0);
+            line("master_replid", &state.log.history().as_str());
+            line("master_repl_offset", &state.log.end());
+            line("repl_backlog_active", &1);
+            line("repl_backlog_size", &state.settings.int(settings::REPL_BACKLOG_SIZE));
+            line("repl_backlog_first_byte_offset", &state.log.oldest());
+            line("repl_backlog_histlen", &(state.log.end() - state.log.oldest()));
+        }
+        "commandstats" => {
+            for row in state.table.all() {
+                let Some(stats) = state.stats.row(row.id) else { continue };
+                let calls = stats.calls.load(Ordering::Relaxed);
+                let micros = state.slowlog.micros(stats.ticks.load(Ordering::Relaxed));
+                let (rejected, failed) = (stats.rejected.load(Ordering::Relaxed), stats.failed.load(Ordering::Relaxed));
+                if calls + rejected + failed > 0 {
+                    let each = micros as f64 / calls.max(1) as f64;
+                    line(
+                        &format!("cmdstat_{}", row.full_name()),
+                        &format_args!(
+                            "calls={calls},usec={micros},usec_per_call={each:.2},rejected_calls={rejected},failed_calls={failed}"
+                        ),
+                    );
+                }
+            }
+        }
+        "errorstats" => {
+            for (code, count) in state.stats.errors() {
+                line(&format!("errorstat_{code}"), &format_args!("count={count}"));
+            }
+        }
+        "keyspace" => {
+            let walk = cx.walk();
+            for db in 0..state.settings.int(settings::DATABASES) as u32 {
+                let (mut keys, mut expires) = (0, 0);
+                walk.each(0, db, |_, _, data| {
+                    keys += data.len();
+                    expires += data.volatile();
+                    ControlFlow::<()>::Continue(())
+                });
+                if keys > 0 {
+                    line(&format!("db{db}"), &format_args!("keys={keys},expires={expires},avg_ttl=0"));
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+pub const INFO: Command = Command {
+    name: "INFO",
+    op: "server.info",
+    since: "1.0.0",
+    summary: "Describes the server.",
+    returns: Shape::text("info", "Chapters with lines of name:value."),
+    tool: Tool::Default,
+    flags: Flags::LOADING.and(Flags::STALE).and(Flags::DANGEROUS),
+    ..SERVER.session::<Info>()
+};
+
+// ---- CONFIG ----
+
+#[derive(Args)]
+pub struct ConfigGet<'a> {
+    /// Names of settings, or patterns.
+    parameters: Many<'a, Pattern<'a>>,
+}
+
+impl SessionCommand for ConfigGet<'_> {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        let mut found: Vec<(&str, String)> = Vec::new();
+        let settings = &cx.state().settings;
+        for setting in SETTINGS {
+            for name in [setting.name, setting.alias].into_iter().filter(|name| !name.is_empty()) {
+                let wanted = self.parameters.iter().any(|Pattern(p)| crate::glob::matches(&p.to_ascii_lowercase(), name.as_bytes()));
+                if let Some(id) = Settings::find(name).filter(|_| wanted) {
+                    found.push((name, settings.show(id)));
+                }
+            }
+        }
+        reply.map(found.len());
+        for (name, value) in found {
+            reply.text(name);
+            reply.text(&value);
+        }
+        Ok(Flow::Done)
+    }
+}
+
+pub const CONFIG_GET: Command = Command {
+    name: "CONFIG GET",
+    op: "config.get",
+    since: "2.0.0",
+    summary: "Returns settings.",
+    complexity: "O(N) for N settings",
+    returns: Shape::map("settings", "Values by name.", &Shape::TEXT),
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    ..CONFIG.session::<ConfigGet>()
+};
+
+/// A setting and its new value.
+#[derive(Args)]
+pub struct SettingValue<'a> {
+    /// Name of the setting.
+    parameter: Word<'a>,
+    /// As in a configuration file.
+    value: Word<'a>,
+}
+
+#[derive(Args)]
+pub struct ConfigSet<'a> {
+    /// All of them are set, or none.
+    settings: Many<'a, SettingValue<'a>>,
+}
+
+impl SessionCommand for ConfigSet<'_> {
+    /// A call sees one set of settings.
+    fn alone(&self) -> bool {
+        true
+    }
+
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        let mut checked: Vec<(settings::Id, String)> = Vec::new();
+        for pair in self.settings.iter() {
+            let name = String::from_utf8_lossy(pair.parameter).into_owned();
+            let refuse = |why: &str| {
+                let name = Error::quote(name.as_bytes());
+                Error::fmt(format!("CONFIG SET failed (possibly related to argument '{name}') - {why}"))
+            };
+            let Some(id) = Settings::find(&name) else {
+                let name = Error::quote(name.as_bytes());
+                return Err(Error::fmt(format!("Unknown option or number of arguments for CONFIG SET - '{name}'")));
+            };
+            let value = std::str::from_utf8(pair.value).map_err(|_| refuse("the value is not text"))?;
+            if checked.iter().any(|(other, _)| *other == id) {
+                return Err(refuse("duplicate parameter"));
+            }
+            if id.setting().fixed {
+                return Err(refuse("can't set immutable config"));
+            }
+            Settings::check(id, value).map_err(refuse)?;
+            checked.push((id, value.to_string()));
+        }
+        let state = cx.state();
+        for (id, value) in checked {
+            state.settings.set(id, &value)?;
+            setting_changed(state, id);
+        }
+        reply.ok();
+        Ok(Flow::Done)
+    }
+}
+
+/// What follows from a new value.
+pub fn setting_changed(state: &State, id: settings::Id) {
+    match id {
+        settings::REQUIREPASS => state.users.require_password(&state.settings.text(id)),
+        settings::SLOWLOG_LOG_SLOWER_THAN => state.slowlog.set_threshold(state.settings.int(id)),
+        _ => {}
+    }
+    state.host().setting_changed(id.setting().name);
+}
+
+pub const CONFIG_SET: Command = Command {
+    name: "CONFIG SET",
+    op: "config.set",
+    since: "2.0.0",
+    summary: "Changes settings while the server runs.",
+    complexity: "O(N) for N settings",
+    returns: Shape::OK,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::SKIP_MONITOR).and(Flags::SKIP_SLOWLOG),
+    ..CONFIG.session::<ConfigSet>()
+};
+
+#[derive(Args)]
+pub struct ConfigResetStat;
+
+impl SessionCommand for ConfigResetStat {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        cx.state().stats.reset();
+        reply.ok();
+        Ok(Flow::Done)
+    }
+}
+
+pub const CONFIG_RESETSTAT: Command = Command {
+    name: "CONFIG RESETSTAT",
+    op: "config.resetstat",
+    since: "2.0.0",
+    summary: "Sets the counters of INFO to zero.",
+    returns: Shape::OK,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    ..CONFIG.session::<ConfigResetStat>()
+};
+
+// ---- COMMAND ----
+
+const ABOUT: Flags = Flags::LOADING.and(Flags::STALE);
+
+#[derive(Args)]
+pub struct CommandAll;
+
+impl SessionCommand for CommandAll {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        let names = facts::top_names(cx.state().table.all());
+        reply.array(names.len());
+        names.iter().for_each(|name| facts::write_info(cx.state().table.all(), name, reply));
+        Ok(Flow::Done)
+    }
+}
+
+const INFO_SHAPE: Shape = Shape::array(
+    "commands",
+    "Each an array: name, arity, flags, first key, last key, step, categories, tips, key specifications, subcommands.",
+    &Shape::ANY,
+);
+
+pub const COMMAND: Command = Command {
+    name: "COMMAND",
+    op: "command.all",
+    since: "2.8.13",
+    summary: "Describes all commands.",
+    complexity: "O(N) for N commands",
+    returns: INFO_SHAPE,
+    flags: ABOUT,
+    ..COMMAND_GROUP.session::<CommandAll>()
+};
+
+#[derive(Args)]
+pub struct CommandCount;
+
+impl SessionCommand for CommandCount {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        reply.int(facts::top_names(cx.state().table.all()).len() as i64);
+        Ok(Flow::Done)
+    }
+}
+
+pub const COMMAND_COUNT: Command = Command {
+    name: "COMMAND COUNT",
+    op: "command.count",
+    since: "2.8.13",
+    summary: "Counts the commands.",
+    returns: Shape::int("count", "Subcommands are not counted."),
+    flags: ABOUT,
+    ..COMMAND_GROUP.session::<CommandCount>()
+};
+
+#[derive(Args)]
+pub struct CommandDocs<'a> {
+    /// Names of commands; all when left out.
+    command_names: Option<Many<'a, Word<'a>>>,
+}
+
+/// The named commands that exist, or all.
+fn chosen(cx: &SessionCx<'_, '_, '_>, names: Option<Many<'_, Word<'_>>>) -> Vec<String> {
+    let all = cx.state().table.all();
+    match names {
+        None => facts::top_names(all),
+        Some(names) => names.iter().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase().replace('|', " ")).collect(),
+    }
+}
+
+impl SessionCommand for CommandDocs<'_> {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        let all = cx.state().table.all();
+        let names: Vec<String> = chosen(cx, self.command_names).into_iter().filter(|name| facts::exists(all, name)).collect();
+        reply.map(names.len());
+        for name in names {
+            reply.text(&name.to_ascii_lowercase().replace(' ', "|"));
+            facts::write_docs(all, &name, reply);
+        }
+        Ok(Flow::Done)
+    }
+}
+
+pub const COMMAND_DOCS: Command = Command {
+    name: "COMMAND DOCS",
+    op: "command.docs",
+    since: "7.0.0",
+    summary: "Documents commands.",
+    complexity: "O(N) for N commands",
+    returns: Shape::map("docs", "By name: a map of summary, since, group, complexity, arguments, subcommands.", &Shape::ANY),
+    flags: ABOUT,
+    ..COMMAND_GROUP.session::<CommandDocs>()
+};
+
+#[derive(Args)]
+pub struct CommandInfo<'a> {
+    /// Names of commands; all when left out.
+    command_names: Option<Many<'a, Word<'a>>>,
+}
+
+impl SessionCommand for CommandInfo<'_> {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        let all = cx.state().table.all();
+        let names = chosen(cx, self.command_names);
+        reply.array(names.len());
+        for name in names {
+            if facts::exists(all, &name) { facts::write_info(all, &name, reply) } else { reply.null() }
+        }
+        Ok(Flow::Done)
+    }
+}
+
+pub const COMMAND_INFO: Command = Command {
+    name: "COMMAND INFO",
+    op: "command.info",
+    since: "2.8.13",
+    summary: "Describes commands for programs.",
+    complexity: "O(N) for N commands",
+    returns: INFO_SHAPE,
+    flags: ABOUT,
+    ..COMMAND_GROUP.session::<CommandInfo>()
+};
+
+/// Which names are listed.
+#[derive(Args, Clone, Copy)]
+pub enum NameFilter<'a> {
+    /// Those of a module; there are none.
+    #[arg(token = "MODULE")]
+    Module(Word<'a>),
+    /// Those of an ACL category.
+    #[arg(token = "ACLCAT")]
+    Aclcat(Word<'a>),
+    /// Those that match.
+    #[arg(token = "PATTERN")]
+    Pattern(Pattern<'a>),
+}
+
+#[derive(Args)]
+pub struct CommandList<'a> {
+    #[arg(token = "FILTERBY")]
+    filterby: Option<NameFilter<'a>>,
+}
+
+impl SessionCommand for CommandList<'_> {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        let all = cx.state().table.all();
+        let names: Vec<String> = match self.filterby {
+            None => facts::top_names(all).into_iter().map(|name| name.to_ascii_lowercase()).collect(),
+            Some(NameFilter::Module(_)) => Vec::new(),
+            Some(NameFilter::Aclcat(name)) => {
+                let category = std::str::from_utf8(name).ok().and_then(Category::by_name);
+                let of = |row: &&Command| category.is_some_and(|category| row.acl_categories().has(category));
+                all.iter().filter(of).map(Command::full_name).collect()
+            }
+            Some(NameFilter::Pattern(Pattern(pattern))) => {
+                let matches = |name: &String| crate::glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes());
+                all.iter().map(Command::full_name).filter(matches).collect()
+            }
+        };
+        reply.array(names.len());
+        names.iter().for_each(|name| reply.text(name));
+        Ok(Flow::Done)
+    }
+}
+
+pub const COMMAND_LIST: Command = Command {
+    name: "COMMAND LIST",
+    op: "command.list",
+    since: "7.0.0",
+    summary: "Lists the names of commands.",
+    complexity: "O(N) for N commands",
+    returns: Shape::array("names", "In small letters; a subcommand after its container and a bar.", &Shape::TEXT),
+    flags: ABOUT,
+    ..COMMAND_GROUP.session::<CommandList>()
+};
+
+#[derive(Args)]
+pub struct CommandGetKeys<'a> {
+    /// A whole call, its name first.
+    call: Many<'a, Word<'a>>,
+}
+
+impl SessionCommand for CommandGetKeys<'_> {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        let keys = facts::keys_of(cx.state(), self.call.words())?;
+        reply.array(keys.len());
+        keys.iter().for_each(|(key, _)| reply.bulk(key));
+        Ok(Flow::Done)
+    }
+}
+
+pub const COMMAND_GETKEYS: Command = Command {
+    name: "COMMAND GETKEYS",
+    op: "command.getkeys",
+    since: "2.8.13",
+    summary: "Returns the keys that a call would touch.",
+    complexity: "O(N) for N arguments",
+    returns: Shape::array("keys", "In the order of the call.", &Shape::BYTES),
+    flags: ABOUT,
+    ..COMMAND_GROUP.session::<CommandGetKeys>()
+};
+
+#[derive(Args)]
+pub struct CommandGetKeysAndFlags<'a>(CommandGetKeys<'a>);
+
+impl SessionCommand for CommandGetKeysAndFlags<'_> {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        let keys = facts::keys_of(cx.state(), self.0.call.words())?;
+        reply.array(keys.len());
+        for (key, access) in keys {
+            reply.array(2);
+            reply.bulk(key);
+            let names: Vec<_> = access.names().collect();
+            reply.set(names.len());
+            names.iter().for_each(|name| reply.status(name));
+        }
+        Ok(Flow::Done)
+    }
+}
+
+pub const COMMAND_GETKEYSANDFLAGS: Command = Command {
+    name: "COMMAND GETKEYSANDFLAGS",
+    op: "command.getkeysandflags",
+    since: "7.0.0",
+    summary: "Returns the keys that a call would touch, and what it would do with them.",
+    complexity: "O(N) for N arguments",
+    returns: Shape::array(
+        "keys",
+        "In the order of the call.",
+        &Shape::tuple("", "", &[Shape::bytes("key", ""), Shape::array("flags", "", &Shape::status("", ""))]),
+    ),
+    flags: ABOUT,
+    ..COMMAND_GROUP.session::<CommandGetKeysAndFlags>()
+};
+
+#[derive(Args)]
+pub struct CommandHelp;
+
+impl SessionCommand for CommandHelp {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        facts::write_help(cx.state().table.all(), "COMMAND", reply);
+        Ok(Flow::Done)
+    }
+}
+
+pub const COMMAND_HELP: Command = Command {
+    name: "COMMAND HELP",
+    op: "command.help",
+    since: "5.0.0",
+    summary: "Lists the subcommands of COMMAND.",
+    returns: Shape::array("lines", "", &Shape::status("", "")),
+    flags: ABOUT,
+    ..COMMAND_GROUP.session::<CommandHelp>()
+};
+
+// ---- DEBUG, SHUTDOWN ----
+
+#[derive(Args)]
+pub struct DebugSleep {
+    /// How long.
+    seconds: Timeout,
+}
+
+impl SessionCommand for DebugSleep {
+    fn run(self, _: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        reply.ok();
+        Ok(Flow::Sleep(Duration::from_millis(self.seconds.ms.unwrap_or(0))))
+    }
+}
+
+pub const DEBUG_SLEEP: Command = Command {
+    name: "DEBUG SLEEP",
+    op: "debug.sleep",
+    since: "1.0.0",
+    summary: "Lets this connection sleep. Others go on: there is no one thread to stop.",
+    returns: Shape::OK,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    ..DEBUG.session::<DebugSleep>()
+};
+
+#[derive(Args)]
+pub struct DebugSetActiveExpire {
+    /// 0 or 1.
+    enabled: Int<0, 1>,
+}
+
+impl SessionCommand for DebugSetActiveExpire {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        cx.state().expiry.active.store(self.enabled.0 == 1, Ordering::Relaxed);
+        cx.state().timer.wake_by(cx.now_ms());
+        reply.ok();
+        Ok(Flow::Done)
+    }
+}
+
+pub const DEBUG_SET_ACTIVE_EXPIRE: Command = Command {
+    name: "DEBUG SET-ACTIVE-EXPIRE",
+    op: "debug.setactiveexpire",
+    since: "1.0.0",
+    summary: "Chooses whether due keys go by themselves, or only when somebody meets them.",
+    returns: Shape::OK,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    ..DEBUG.session::<DebugSetActiveExpire>()
+};
+
+/// Whether a snapshot is made at the end.
+#[derive(Args, Clone, Copy, PartialEq, Eq)]
+pub enum SaveChoice {
+    /// No.
+    #[arg(token = "NOSAVE")]
+    Nosave,
+    /// Yes, whatever the settings say.
+    #[arg(token = "SAVE")]
+    Save,
+}
+
+#[derive(Args)]
+#[args(any_order)]
+pub struct ShutdownArgs {
+    save: Option<SaveChoice>,
+    /// Does not wait for replicas.
+    #[arg(token = "NOW")]
+    now: bool,
+    /// Ends even when the snapshot fails.
+    #[arg(token = "FORCE")]
+    force: bool,
+    /// Calls a shutdown off.
+    #[arg(token = "ABORT")]
+    abort: bool,
+}
+
+#[derive(Args)]
+pub struct Shutdown {
+    options: ShutdownArgs,
+}
+
+impl SessionCommand for Shutdown {
+    fn run(self, _: &mut SessionCx<'_, '_, '_>, _: &mut dyn Reply) -> Result<Flow> {
+        let ShutdownArgs { save, now, force, abort } = self.options;
+        if abort {
+            return if save.is_some() || now || force {
+                Err(Error::SYNTAX)
+            } else {
+                Err(Error::err("No shutdown in progress."))
+            };
+        }
+        let save = save.map(|choice| choice == SaveChoice::Save);
+        Ok(Flow::Shutdown(ShutdownOptions { save, now, force }))
+    }
+}
+
+pub const SHUTDOWN: Command = Command {
+    name: "SHUTDOWN",
+    op: "server.shutdown",
+    since: "1.0.0",
+    summary: "Ends the server.",
+    complexity: "O(N) for N bytes to save",
+    returns: Shape::NOTHING,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::NO_MULTI).and(Flags::ALLOW_BUSY),
+    ..SERVER.session::<Shutdown>()
+};
+

@@ -1,0 +1,156 @@
+//! The list of all rows, and how a call finds its own.
+
+use std::sync::OnceLock;
+
+use super::{connection, generic, hash, list, pubsub, server, set, sort, string, transaction, zset};
+use crate::access::Category;
+use crate::error::{Error, Result};
+use crate::execute::row::Command;
+use crate::execute::state::Rows;
+use crate::grammar::Words;
+
+/// One file per group; the order is that of the documentation.
+const GROUPS: &[&[Command]] = &[
+    string::COMMANDS,
+    hash::COMMANDS,
+    list::COMMANDS,
+    set::COMMANDS,
+    zset::COMMANDS,
+    generic::COMMANDS,
+    sort::COMMANDS,
+    transaction::COMMANDS,
+    pubsub::COMMANDS,
+    connection::COMMANDS,
+    server::COMMANDS,
+];
+
+/// Longer words are no names.
+const NAME_BYTES_MAX: usize = 32;
+
+/// All rows with an index of their names. Open addressing over a power of two of slots, at most half full.
+pub struct Table {
+    rows: &'static [Command],
+    /// Indexes of `entries`, plus one; zero is free.
+    slots: Box<[u16]>,
+    entries: Vec<Entry>,
+}
+
+/// What a first word leads to.
+struct Entry {
+    word: &'static str,
+    row: Option<&'static Command>,
+    subcommands: Vec<(&'static str, &'static Command)>,
+}
+
+/// The one table.
+pub fn table() -> &'static Table {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut rows: Vec<Command> = GROUPS.concat();
+        rows.iter_mut().enumerate().for_each(|(id, row)| row.id = id);
+        Table::new(rows.leak())
+    })
+}
+
+impl Table {
+    fn new(rows: &'static [Command]) -> Table {
+        let mut entries: Vec<Entry> = Vec::new();
+        for row in rows {
+            let word = row.first_word();
+            let index = entries.iter().position(|entry| entry.word == word).unwrap_or_else(|| {
+                entries.push(Entry { word, row: None, subcommands: Vec::new() });
+                entries.len() - 1
+            });
+            match row.name.split_once(' ') {
+                None => entries[index].row = Some(row),
+                Some((_, sub)) => entries[index].subcommands.push((sub, row)),
+            }
+        }
+        let size = (entries.len() * 2).next_power_of_two();
+        let mut slots = vec![0_u16; size].into_boxed_slice();
+        for (index, entry) in entries.iter().enumerate() {
+            let mut slot = hash(entry.word.as_bytes()) as usize & (size - 1);
+            while slots[slot] != 0 {
+                slot = (slot + 1) & (size - 1);
+            }
+            slots[slot] = index as u16 + 1;
+        }
+        Table { rows, slots, entries }
+    }
+
+    #[inline]
+    fn entry(&self, word: &[u8]) -> Option<&Entry> {
+        if word.len() > NAME_BYTES_MAX {
+            return None;
+        }
+        let mask = self.slots.len() - 1;
+        let mut slot = hash(word) as usize & mask;
+        loop {
+            let index = self.slots[slot] as usize;
+            let entry = self.entries.get(index.checked_sub(1)?)?;
+            if entry.word.as_bytes().eq_ignore_ascii_case(word) {
+                return Some(entry);
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+}
+
+/// FNV-1a over capitals.
+#[inline]
+fn hash(word: &[u8]) -> u32 {
+    word.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte & 0xdf)).wrapping_mul(0x0100_0193))
+}
+
+impl Rows for Table {
+    #[inline]
+    fn find(&self, words: Words<'_>) -> Result<&'static Command> {
+        let Some(entry) = words.first().and_then(|word| self.entry(word)) else { return Err(unknown(words)) };
+        if entry.subcommands.is_empty() {
+            return entry.row.ok_or_else(|| unknown(words));
+        }
+        match (words.get(1), entry.row) {
+            (None, Some(row)) => Ok(row),
+            (None, None) => Err(Error::arity(entry.word)),
+            (Some(word), _) => {
+                let found = entry.subcommands.iter().find(|(sub, _)| sub.as_bytes().eq_ignore_ascii_case(word));
+                found.map(|(_, row)| *row).ok_or_else(|| {
+                    Error::fmt(format!("unknown subcommand '{}'. Try {} HELP.", Error::quote(word), entry.word))
+                })
+            }
+        }
+    }
+
+    fn all(&self) -> &'static [Command] {
+        self.rows
+    }
+}
+
+impl crate::access::Rows for Table {
+    fn by_name(&self, name: &str) -> Vec<usize> {
+        let name = name.to_ascii_uppercase().replace('|', " ");
+        self.rows.iter().filter(|row| row.name == name || row.first_word() == name).map(|row| row.id).collect()
+    }
+
+    fn by_category(&self, category: Category) -> Vec<usize> {
+        self.rows.iter().filter(|row| row.acl_categories().has(category)).map(|row| row.id).collect()
+    }
+
+    fn count(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+/// Redis' words: the name and the beginning of the arguments, cut at 128 bytes each.
+#[cold]
+fn unknown(words: Words<'_>) -> Error {
+    let name = words.first().map_or_else(String::new, |word| Error::quote(word));
+    let mut args = String::new();
+    for word in words.iter().skip(1) {
+        if args.len() >= 128 {
+            break;
+        }
+        args.push_str(&format!("'{}' ", Error::quote(&word[..word.len().min(128 - args.len())])));
+    }
+    Error::fmt(format!("unknown command '{name}', with args beginning with: {args}"))
+}
