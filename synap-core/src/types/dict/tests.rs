@@ -203,6 +203,16 @@ fn due_elements_go_within_the_budget() {
 }
 
 #[test]
+fn an_expiry_is_not_taken_for_eight_bytes_of_value() {
+    let mut dict = Dict::new();
+    dict.insert(b"key", &[1; 18]);
+    dict.insert_until(b"key", &[2; 10], Some(5));
+    assert_eq!(dict.get(b"key"), Some(Entry { key: b"key", value: &[2; 10], expiry: Some(5) }));
+    dict.insert(b"key", &[3; 18]);
+    assert_eq!(dict.get(b"key"), Some(Entry { key: b"key", value: &[3; 18], expiry: None }));
+}
+
+#[test]
 fn elements_of_every_size() {
     let mut dict = Dict::new();
     let sizes = [0usize, 1, 29, 30, 31, 254, 255, 256, 285, 286, 287, 500, 994, 1023, 1024, 1025, 5000, 1 << 20];
