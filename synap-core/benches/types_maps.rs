@@ -15,6 +15,8 @@ fn main() {
     let values: Vec<String> = (0..20).map(|i| format!("value:{i:02}")).collect();
     measure("hash of 10: make it", 100_000, 10, |_| {
         let mut hash = Hash::new();
+        let words = fields.iter().zip(&values).flat_map(|(field, value)| [field.as_bytes(), value.as_bytes()]);
+        hash.expect(10, words, &limits);
         for (field, value) in fields.iter().zip(&values) {
             hash.set(field.as_bytes(), value.as_bytes(), &limits);
         }

@@ -98,6 +98,22 @@ impl Hash {
         }
     }
 
+    /// Says that `count` fields will be set, so that the right form is taken at once, with room for `words` (fields and values)
+    /// when they are the first. As in Redis, more fields than a listpack may have make a large hash, even when they are the same.
+    pub fn expect<'w>(&mut self, count: usize, words: impl Iterator<Item = &'w [u8]>, limits: &Limits) {
+        if count > limits.hash_entries {
+            self.make_dict();
+        } else if let Form::Pack(pack) = &mut self.0
+            && pack.is_empty()
+            && count > 1
+        {
+            let bytes = words.map(Listpack::encoded_len).fold(0, usize::saturating_add);
+            if bytes <= limits.hash_value_bytes.saturating_mul(4 * count) {
+                *pack = Listpack::with_capacity(bytes);
+            }
+        }
+    }
+
     /// Sets a field. It does not expire any more.
     pub fn set(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> SetOutcome {
         self.put(field, value, Some(None), limits)
@@ -537,6 +553,20 @@ mod tests {
         hash.set(b"one more", b"field", &limits);
         assert_eq!((hash.encoding(), hash.next_due()), ("hashtable", Some(7)));
         assert_eq!(hash.expires_at(b"field:08"), Some(Some(7)));
+    }
+
+    #[test]
+    fn what_is_expected_decides_the_form() {
+        let limits = Limits::default();
+        let words = [&b"f1"[..], b"v1", b"f2", b"12345"];
+        let mut hash = Hash::new();
+        hash.expect(2, words.into_iter(), &limits);
+        let allocated = hash.allocated();
+        hash.set(b"f1", b"v1", &limits);
+        hash.set(b"f2", b"12345", &limits);
+        assert_eq!((hash.allocated(), hash.encoding()), (allocated, "listpack"));
+        hash.expect(129, words.into_iter(), &limits);
+        assert_eq!((hash.len(), hash.encoding()), (2, "hashtable"));
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Set {
             } else if count <= limits.set_entries {
                 Form::Pack(Listpack::new())
             } else {
-                Form::Dict(Box::new(Dict::new()))
+                Form::Dict(Box::default())
             };
             return;
         }

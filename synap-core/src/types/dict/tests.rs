@@ -101,7 +101,7 @@ fn what_is_frozen_stays() {
     assert_eq!(contents(&frozen), before);
     drop(dict);
     assert_eq!(contents(&frozen), before);
-    assert!(frozen.segments.iter().all(|segment| Arc::is_unique(segment)));
+    assert!(frozen.segments.iter().all(Arc::is_unique));
 }
 
 #[test]
