@@ -273,6 +273,10 @@ impl Dict {
             if let Some(at) = segment.find(tag, key) {
                 let old = segment.entry(at);
                 let new_expiry = expiry.unwrap_or(old.expiry);
+                if new_expiry == old.expiry && value.is_none_or(|value| value == old.value) {
+                    // A frozen segment need not be copied for this.
+                    return false;
+                }
                 let kept = if value.is_none() { old.value.to_vec() } else { Vec::new() };
                 let new_value = value.unwrap_or(&kept);
                 if !segment.has_bytes_for(key, new_value, new_expiry) {

@@ -82,6 +82,7 @@ fn what_is_frozen_stays() {
     // Its large values are still shared, and reads copy nothing.
     dict.contains(b"not there");
     assert!(!dict.remove(b"not there"));
+    assert!(!dict.insert(&number_key(500), &500u64.to_le_bytes()));
     assert_eq!(dict.take_due(4, 10, |_| {}), 0);
     assert_eq!(dict.segments.iter().filter(|segment| Arc::is_unique(segment)).count(), 1);
 
