@@ -121,12 +121,17 @@ impl Blob {
         // cannot overlap it, because they are borrowed while we are `&mut`. Their sum is `new`, the gap just opened.
         unsafe {
             let hole = self.data().add(at);
-            if new != old {
+            if new != old && at + old < used {
                 hole.add(old).copy_to(hole.add(new), used - at - old);
             }
             let mut to = hole;
             for part in parts {
-                to.copy_from_nonoverlapping(part.as_ptr(), part.len());
+                // Most heads and ends are one byte: not worth a call of memcpy.
+                match part {
+                    [] => {}
+                    [byte] => to.write(*byte),
+                    _ => to.copy_from_nonoverlapping(part.as_ptr(), part.len()),
+                }
                 to = to.add(part.len());
             }
             self.header.as_mut().used = total as u32;
