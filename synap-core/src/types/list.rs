@@ -354,15 +354,9 @@ impl<'a> Cursor<'a> {
     fn at(place: Place, pack: &'a Listpack, gone: usize, forward: bool) -> Cursor<'a> {
         let at = gone + place.at;
         if forward {
-            let start = pack.pos_of(at).unwrap_or(pack.end());
-            let rest = if at == 0 { pack.iter() } else { pack.iter_from(start) };
-            Cursor { place, rest, left: pack.len() - at }
+            Cursor { place, rest: pack.iter_range(at..pack.len()), left: pack.len() - at }
         } else {
-            let mut rest = pack.iter();
-            for _ in at + 1..pack.len() {
-                rest.next_back();
-            }
-            Cursor { place, rest, left: place.at + 1 }
+            Cursor { place, rest: pack.iter_range(gone..at + 1), left: place.at + 1 }
         }
     }
 }
@@ -465,7 +459,11 @@ fn chunk(pack: Listpack) -> Counted<Listpack> {
 }
 
 fn chunk_with(value: &[u8]) -> Counted<Listpack> {
-    let mut pack = Listpack::new();
+    chunk_with_room(value, 0)
+}
+
+fn chunk_with_room(value: &[u8], bytes: usize) -> Counted<Listpack> {
+    let mut pack = Listpack::with_capacity(bytes);
     pack.push_back(value);
     chunk(pack)
 }
@@ -560,7 +558,9 @@ impl Spine {
             }
         }
         self.close_front();
-        self.insert_chunks(0, 0, smallvec![chunk_with(value)]);
+        // It has room for its part from the beginning, so that it need not grow a few times in a few dozen pushes.
+        let room = if value.len() * 4 <= part.bytes && part.elements > 4 { part.bytes } else { 0 };
+        self.insert_chunks(0, 0, smallvec![chunk_with_room(value, room)]);
     }
 
     fn pop_front_with<R>(&mut self, visit: impl FnOnce(Elem<'_>) -> R) -> Option<R> {

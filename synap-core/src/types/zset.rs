@@ -197,13 +197,7 @@ impl ZSet {
         match &self.form {
             Form::Compact(pack) => {
                 let ranks = self.clamp(ranks);
-                let mut pairs = pack.iter();
-                for _ in 0..ranks.start * 2 {
-                    pairs.next();
-                }
-                for _ in ranks.end * 2..pack.len() {
-                    pairs.next_back();
-                }
+                let pairs = pack.iter_range(ranks.start * 2..ranks.end * 2);
                 ZIter::Compact { pairs, left: ranks.len() }
             }
             Form::Large(large) => ZIter::Large(large.order.range(ranks)),
