@@ -12,7 +12,13 @@ const LARGE: usize = 1_000_000;
 
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-    for (name, run) in [("zset", zset_large as fn()), ("zset10", zset_small), ("list", list_large), ("list10", list_small), ("text", text)] {
+    for (name, run) in [
+        ("zset", zset_large as fn()),
+        ("zset10", zset_small),
+        ("list", list_large),
+        ("list10", list_small),
+        ("text", text),
+    ] {
         if name.contains(&filter) {
             run();
         }
