@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-/// Elements in a leaf: 2 kB of scores, which is what an insert moves at worst.
+/// Elements in a leaf: 2 kB of scores, which is what an insert moves at worst. Half of it was no faster in a set of a
+/// million and took 5 % more memory.
 pub(super) const LEAF_LEN_MAX: usize = 256;
 /// Bytes of members in a leaf that holds more than one. `starts` being `u16`, it could not be more than 64 kB.
 pub(super) const LEAF_BYTES_MAX: usize = 32 << 10;
