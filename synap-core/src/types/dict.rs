@@ -199,7 +199,7 @@ impl Dict {
             if min > now {
                 continue;
             }
-            let mut at = 0;
+            let (mut at, mut taken) = (0, 0);
             while let Some((slot, _)) = self.segments[index].occupied_from(at) {
                 at = slot;
                 let entry = self.segments[index].entry(slot);
@@ -207,7 +207,8 @@ impl Dict {
                     at += 1;
                     continue;
                 }
-                if work >= budget {
+                // One at least, or a budget of 1 would only ever look.
+                if work >= budget && taken > 0 {
                     break;
                 }
                 visit(entry.key);
@@ -218,8 +219,9 @@ impl Dict {
                     at = 0;
                 }
                 self.count_removal(true);
-                (work, removed) = (work + 1, removed + 1);
+                (work, taken) = (work + 1, taken + 1);
             }
+            removed += taken;
             if self.due.is_some() {
                 let min = self.segments[index].min_due();
                 self.set_due(index, min);

@@ -254,22 +254,27 @@ impl Listpack {
         self.check(start, true);
         let bytes = self.blob.bytes();
         let mut at = start.at();
-        // Equal elements have equal encodings: compare bytes, not meanings.
+        // Equal elements have equal encodings: compare bytes, not meanings. The last byte first, because names that are as long as each
+        // other tend to begin alike.
         let encoded = Encoded::of(needle.into());
         let (head, data) = (encoded.head(), encoded.data);
+        let inner = head.len() + data.len();
         let whole = encoded.len();
+        let last = data.last().copied().unwrap_or(head[head.len() - 1]);
         while at < bytes.len() {
-            let mut size = span(bytes, at);
-            if size == whole && bytes[at..].starts_with(head) && &bytes[at + head.len()..][..data.len()] == data {
-                return Some(Pos(at as u32));
+            let size = span(bytes, at);
+            if size == whole && bytes[at + inner - 1] == last {
+                let (found_head, found_data) = bytes[at..at + inner].split_at(head.len());
+                if found_head == head && found_data == data {
+                    return Some(Pos(at as u32));
+                }
             }
             at += size;
             for _ in 1..stride {
                 if at >= bytes.len() {
                     return None;
                 }
-                size = span(bytes, at);
-                at += size;
+                at += span(bytes, at);
             }
         }
         None
@@ -542,6 +547,32 @@ fn inner_len(bytes: &[u8], at: usize) -> usize {
 /// Length of the element at `at`.
 #[inline]
 fn span(bytes: &[u8], at: usize) -> usize {
+    match SPANS[usize::from(bytes[at])] {
+        0 => long_span(bytes, at),
+        span => usize::from(span),
+    }
+}
+
+/// Length of elements that begin with a byte, where that byte alone says it.
+static SPANS: [u8; 256] = {
+    let mut spans = [0; 256];
+    let mut head = 0;
+    while head < 256 {
+        spans[head] = match head {
+            0..0x80 => 2,
+            0x80..0xc0 => 2 + (head & 0x3f) as u8,
+            0xc0..0xe0 => 3,
+            0xf1..=0xf3 => 3 + (head - 0xf0) as u8,
+            0xf4 => 10,
+            _ => 0,
+        };
+        head += 1;
+    }
+    spans
+};
+
+#[inline(never)]
+fn long_span(bytes: &[u8], at: usize) -> usize {
     let inner = inner_len(bytes, at);
     inner + back_len(inner)
 }

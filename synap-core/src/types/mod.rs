@@ -4,6 +4,7 @@
 pub mod blob;
 pub mod dict;
 pub mod hash;
+pub mod intset;
 pub mod list;
 pub mod listpack;
 pub mod rank_tree;

@@ -191,7 +191,8 @@ impl Segment {
         if raw.block.is_none() {
             let key = &self.arena.bytes()[raw.key.clone()];
             let head = Head::of(key, value, expiry);
-            if start + head.entry_len() == raw.end && head.flags() & IN_BLOCK == 0 {
+            let same_shape = start + head.len() == raw.key.start && start + head.entry_len() == raw.end;
+            if same_shape && head.flags() & IN_BLOCK == 0 {
                 let value_at = raw.value();
                 let bytes = self.arena.bytes_mut();
                 bytes[start..start + head.len()].copy_from_slice(head.bytes());

@@ -101,7 +101,7 @@ fn what_is_frozen_stays() {
     assert_eq!(contents(&frozen), before);
     drop(dict);
     assert_eq!(contents(&frozen), before);
-    assert!(frozen.segments.iter().all(|segment| Arc::is_unique(segment)));
+    assert!(frozen.segments.iter().all(Arc::is_unique));
 }
 
 #[test]
@@ -200,6 +200,16 @@ fn due_elements_go_within_the_budget() {
     dict.check();
     assert_eq!((names.len(), dict.len(), dict.next_due()), (2998, 2002, None));
     assert!(dict.contains(&number_key(2500)) && dict.contains(&number_key(0)));
+}
+
+#[test]
+fn an_expiry_is_not_taken_for_eight_bytes_of_value() {
+    let mut dict = Dict::new();
+    dict.insert(b"key", &[1; 18]);
+    dict.insert_until(b"key", &[2; 10], Some(5));
+    assert_eq!(dict.get(b"key"), Some(Entry { key: b"key", value: &[2; 10], expiry: Some(5) }));
+    dict.insert(b"key", &[3; 18]);
+    assert_eq!(dict.get(b"key"), Some(Entry { key: b"key", value: &[3; 18], expiry: None }));
 }
 
 #[test]
