@@ -15,6 +15,8 @@
 //! top bit set: so it reads from the right, and the sequence can be walked both ways. The elements are those of a Redis
 //! listpack, byte for byte, so that DUMP and RESTORE are copies: see [`Listpack::to_redis`].
 
+use std::ops::Range;
+
 use super::blob::{Blob, NOTE_MAX};
 use super::{Elem, parse_int};
 
@@ -287,6 +289,14 @@ impl Listpack {
     pub fn iter_from(&self, pos: Pos) -> Iter<'_> {
         let left = self.len() - self.index_of(pos);
         Iter { bytes: self.blob.bytes(), front: pos.at(), back: self.byte_len(), left }
+    }
+
+    /// The elements of a range of indices; what lies beyond the end is left out.
+    pub fn iter_range(&self, range: Range<usize>) -> Iter<'_> {
+        let end = range.end.min(self.len());
+        let start = range.start.min(end);
+        let place = |index| self.pos_of(index).unwrap_or(self.end()).at();
+        Iter { bytes: self.blob.bytes(), front: place(start), back: place(end), left: end - start }
     }
 
     pub fn shrink_to_fit(&mut self) {
@@ -852,6 +862,11 @@ mod tests {
             check(&pack.clone(), &model);
             if !model.is_empty() {
                 let middle = pack.pos_of(model.len() / 2).unwrap();
+                let (a, b) = (model.len() / 3, model.len() / 3 * 2);
+                let part: Vec<_> = pack.iter_range(a..b).map(|(_, elem)| elem.to_vec()).collect();
+                prop_assert_eq!(&part[..], &model[a..b]);
+                let part: Vec<_> = pack.iter_range(a..b).rev().map(|(_, elem)| elem.to_vec()).collect();
+                prop_assert!(part.iter().eq(model[a..b].iter().rev()));
                 let rest: Vec<_> = pack.iter_from(middle).map(|(_, elem)| elem.to_vec()).collect();
                 prop_assert_eq!(&rest[..], &model[model.len() / 2..]);
             }

@@ -220,7 +220,8 @@ fn parse_hexadecimal(text: &[u8]) -> Option<f64> {
             if power.is_empty() || !power.iter().all(u8::is_ascii_digit) {
                 return None;
             }
-            let power = power.iter().fold(0i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
+            let power =
+                power.iter().fold(0i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
             exponent = exponent.saturating_add(if negative { -power } else { power });
         }
         _ => return None,
@@ -246,7 +247,11 @@ fn parse_hexadecimal(text: &[u8]) -> Option<f64> {
     // A power of two at a time that is itself a double.
     while exponent != 0 && value.is_finite() {
         let step = exponent.clamp(LOWEST, 1023);
-        value *= if step < LOWEST_NORMAL { f64::from_bits(1 << (step - LOWEST)) } else { f64::from_bits(((step + 1023) as u64) << 52) };
+        value *= if step < LOWEST_NORMAL {
+            f64::from_bits(1 << (step - LOWEST))
+        } else {
+            f64::from_bits(((step + 1023) as u64) << 52)
+        };
         exponent -= step;
     }
     (value.is_finite() && value != 0.0).then_some(value)
@@ -275,7 +280,7 @@ mod tests {
             (0.3333333333333333, "0.3333333333333333"),
             (0.003333333333333333, "0.003333333333333333"),
             (0.00003333333333333333, "3.333333333333333e-5"),
-            (3.14159265358979, "3.14159265358979"),
+            (3.123456789, "3.123456789"),
             (1234.5678901234567, "1234.5678901234567"),
             (12345.678901234567, "1.2345678901234567e+4"),
             (123456.789, "123456.789"),
@@ -324,7 +329,7 @@ mod tests {
             ("0x1p-1074", 5e-324),
             ("0x0.8p-1073", 5e-324),
             ("0x1.8p-1074", 1e-323),
-            ("0x2.706a4900fd1695f595ap-1022", f64::from_bits(9996013603907765 + 0)),
+            ("0x2.706a4900fd1695f595ap-1022", f64::from_bits(9996013603907765)),
             ("0x1fffffffffffff8", 144115188075855864.0),
             ("0x1.fffffffffffffp1023", f64::MAX),
             ("0x1.fffffffffffff7ffffffffffffffffffp1023", f64::MAX),
@@ -338,9 +343,46 @@ mod tests {
     #[test]
     fn words_that_are_not() {
         for text in [
-            "", " 1", "1 ", "\t1", "+", "-", ".", "-.", "e5", "1e", "1e+", "1.2.3", "--1", "+-1", "nan", "-nan", "nan(1)", "NaN", "infi",
-            "infinit", "1x", "0x", "0x.", "0xg", "0x1p", "0x1p+", "0x1.1.1", "1e400", "-1e400", "1e-400", "0x1p1024", "0x1p-1075",
-            "0x1p-999999999999999999999", "0x1.fffffffffffff8p1023", "1_000", "1,5", "1\0", "\u{ff11}", "1d", "1f",
+            "",
+            " 1",
+            "1 ",
+            "\t1",
+            "+",
+            "-",
+            ".",
+            "-.",
+            "e5",
+            "1e",
+            "1e+",
+            "1.2.3",
+            "--1",
+            "+-1",
+            "nan",
+            "-nan",
+            "nan(1)",
+            "NaN",
+            "infi",
+            "infinit",
+            "1x",
+            "0x",
+            "0x.",
+            "0xg",
+            "0x1p",
+            "0x1p+",
+            "0x1.1.1",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "0x1p1024",
+            "0x1p-1075",
+            "0x1p-999999999999999999999",
+            "0x1.fffffffffffff8p1023",
+            "1_000",
+            "1,5",
+            "1\0",
+            "\u{ff11}",
+            "1d",
+            "1f",
         ] {
             assert_eq!(parse_double(text.as_bytes()), None, "{text:?}");
         }
