@@ -180,7 +180,12 @@ impl Follower {
             None => None,
         };
         if let Some(item_count) = event.item_count() {
-            let form = form_of(resolved.unwrap_or(ANYTHING), event);
+            let mut form = form_of(resolved.unwrap_or(ANYTHING), event);
+            if let (Form::Either { shapes, len }, true) = (form, self.decide_early) {
+                // Items with names are written between other brackets: that cannot wait for the first of them.
+                let named = variants(shapes, len).any(|variant| matches!(variant, Form::Named(_)));
+                form = variants(shapes, len).next().filter(|_| named).unwrap_or(form);
+            }
             self.state.frames.push(Frame { form, item_count, next: 0 });
         }
         Step { parent, expected, shape, fits: resolved.is_some(), surplus }
@@ -194,6 +199,11 @@ impl Follower {
     /// The innermost open aggregate.
     pub fn frame(&self) -> Option<&Frame> {
         self.state.frames.last()
+    }
+
+    /// The open aggregates, the innermost last.
+    pub fn frames(&self) -> &[Frame] {
+        &self.state.frames
     }
 
     /// How many aggregates are open.
@@ -286,7 +296,8 @@ impl Follower {
             frame.form = Form::FlatPairs(shapes);
         }
         match &mut frame.form {
-            Form::Map(_) if index.is_multiple_of(2) => KEY,
+            // A map of anything may have any keys: Lua and RESP3 allow them.
+            Form::Map(value) if index.is_multiple_of(2) => if matches!(value.kind, ShapeKind::Any) { ANYTHING } else { KEY },
             Form::Fields { shapes, current, seen } if index.is_multiple_of(2) => {
                 *current = match event {
                     Event::Bulk(key) => shapes.iter().position(|s| s.name.as_bytes() == key),

@@ -13,7 +13,7 @@ pub mod text;
 mod words;
 
 pub use lower::{lower, lower_query};
-//pub use raise::JsonReply;
+pub use raise::JsonReply;
 pub use words::Words;
 
 #[cfg(test)]
