@@ -297,7 +297,13 @@ impl Follower {
         }
         match &mut frame.form {
             // A map of anything may have any keys: Lua and RESP3 allow them.
-            Form::Map(value) if index.is_multiple_of(2) => if matches!(value.kind, ShapeKind::Any) { ANYTHING } else { KEY },
+            Form::Map(value) if index.is_multiple_of(2) => {
+                if matches!(value.kind, ShapeKind::Any) {
+                    ANYTHING
+                } else {
+                    KEY
+                }
+            }
             Form::Fields { shapes, current, seen } if index.is_multiple_of(2) => {
                 *current = match event {
                     Event::Bulk(key) => shapes.iter().position(|s| s.name.as_bytes() == key),

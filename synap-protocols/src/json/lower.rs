@@ -291,10 +291,11 @@ impl<'a> Scope<'_, 'a> {
         each_member(&spec_as_chosen, &mut |member| {
             let is_flag = matches!(member.kind, ArgKind::Flag);
             let given = |found: &Member| !found.value.is_null() && !(is_flag && found.value.is_false());
-            if first.is_none()
-                && self.find(member.name).is_some_and(given)
-                && !alternatives.iter().any(|other| other.name != spec.name && has_member(other, member.name))
-            {
+            if first.is_some() || !self.find(member.name).is_some_and(given) {
+                return;
+            }
+            let mut others = alternatives.iter().filter(|other| other.name != spec.name);
+            if others.all(|other| !has_member(&ArgSpec { optional: false, ..*other }, member.name)) {
                 first = Some(member.name);
             }
         });

@@ -223,8 +223,7 @@ impl JsonReply {
         }
         // An empty aggregate is closed like any other, but is no half of a pair before it is.
         let mut is_item_done = event.item_count().is_none();
-        loop {
-            let Some(frame) = self.follower.frame() else { break };
+        while let Some(frame) = self.follower.frame() {
             if is_item_done && matches!(frame.form, Form::FlatPairs(_)) && frame.next.is_multiple_of(2) {
                 self.out.push(b'}');
             }
@@ -256,7 +255,9 @@ pub(super) fn name_at_top(shape: Shape, event: Event) -> Option<&'static str> {
     let or_result = |name: &'static str| Some(if name.is_empty() { "result" } else { name });
     match shape.kind {
         ShapeKind::Fields(_) if matches!(event, Event::Map(_)) => None,
-        ShapeKind::Tuple(items) if shape.name.is_empty() && matches!(event, Event::Array(n) if n == items.len()) => None,
+        ShapeKind::Tuple(items) if shape.name.is_empty() && matches!(event, Event::Array(n) if n == items.len()) => {
+            None
+        }
         ShapeKind::Optional(inner) if !matches!(event, Event::Null) => name_at_top(*inner, event),
         ShapeKind::OneOf(shapes) if shape.name.is_empty() => {
             let fits = |shape: &&Shape| crate::follow::resolve(**shape, event).is_some();
@@ -273,7 +274,13 @@ pub(super) fn name_at_top(shape: Shape, event: Event) -> Option<&'static str> {
 /// A number, or a string where JSON has none.
 fn double(value: f64, out: &mut Vec<u8>) {
     if !value.is_finite() {
-        let text = if value.is_nan() { "nan" } else if value > 0.0 { "inf" } else { "-inf" };
+        let text = if value.is_nan() {
+            "nan"
+        } else if value > 0.0 {
+            "inf"
+        } else {
+            "-inf"
+        };
         return text::write_string(text, out);
     }
     let mut buffer = ryu::Buffer::new();

@@ -82,7 +82,7 @@ fn argument(
 
 /// Something of the block is given, and no other argument has the names of its parts.
 fn can_be_direct(scope: &[ArgSpec], block: &ArgSpec, values: &[Given]) -> bool {
-    has_direct_parts(scope, block) && values.iter().any(|value| holds_a_word(value))
+    has_direct_parts(scope, block) && values.iter().any(holds_a_word)
 }
 
 /// The alternative is no block, or one of its given parts has a name that no other alternative has.

@@ -6,9 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::members::{
-    all_flags, each_member, has_direct_parts, is_scalar, is_token_choice, pair_parts, wanted_by,
-};
+use super::members::{all_flags, each_member, has_direct_parts, is_scalar, is_token_choice, pair_parts, wanted_by};
 use crate::spec::{ArgKind, ArgSpec, Repeat, Shape, ShapeKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +45,13 @@ pub fn definitions() -> Map<String, Value> {
             single member `base64` those bytes; any other object or array is its own text without blanks.",
         "anyOf": [{"type": "string"}, {"type": "number"}, base64, {"type": ["object", "array"]}],
     }));
-    all.insert("Bytes".into(), json!({
-        "description": "Bytes: a string when they are UTF-8, else base64.",
-        "anyOf": [{"type": "string"}, base64],
-    }));
+    all.insert(
+        "Bytes".into(),
+        json!({
+            "description": "Bytes: a string when they are UTF-8, else base64.",
+            "anyOf": [{"type": "string"}, base64],
+        }),
+    );
     all
 }
 
@@ -150,9 +151,7 @@ impl Schemas {
             ArgKind::OneOf(alternatives) if all_flags(alternatives) => {
                 json!({"type": "string", "enum": alternatives.iter().map(|a| a.token).collect::<Vec<_>>()})
             }
-            ArgKind::OneOf(_) => {
-                self.object(&[ArgSpec { token: "", optional: false, repeat: Repeat::Once, ..*spec }])
-            }
+            ArgKind::OneOf(_) => self.object(&[ArgSpec { token: "", optional: false, repeat: Repeat::Once, ..*spec }]),
             ArgKind::AnyOrder(options) => self.object(options),
         }
     }
@@ -270,7 +269,9 @@ fn spec_name(kind: &ArgKind) -> &'static str {
 }
 
 fn described(mut schema: Value, doc: &str) -> Value {
-    if !doc.is_empty() && let Value::Object(members) = &mut schema {
+    if !doc.is_empty()
+        && let Value::Object(members) = &mut schema
+    {
         members.insert("description".into(), doc.into());
     }
     schema
@@ -335,6 +336,8 @@ impl Object<'_> {
     }
 
     fn member(&mut self, spec: &ArgSpec, note: &str) {
+        // What several alternatives share excludes nothing.
+        let note = if self.scope.iter().any(|other| is_shared(other, spec.name)) { "" } else { note };
         let doc = [spec.doc, note].join(" ");
         let schema = described(self.schemas.occurrences(spec), doc.trim());
         if let Some(earlier) = self.properties.get_mut(spec.name) {
@@ -350,8 +353,15 @@ impl Object<'_> {
     fn choice(&mut self, alternatives: &[ArgSpec], is_required: bool) {
         for alternative in alternatives {
             let chosen = ArgSpec { optional: false, ..*alternative };
-            let others: Vec<_> =
-                alternatives.iter().filter(|a| a.name != chosen.name).map(|a| format!("`{}`", a.name)).collect();
+            let others: Vec<_> = alternatives
+                .iter()
+                .filter(|other| other.name != chosen.name)
+                .map(|other| match other.kind {
+                    // The block itself has no member here; its first part stands for it.
+                    ArgKind::Block([first, ..]) if has_direct_parts(self.scope, other) => format!("`{}`", first.name),
+                    _ => format!("`{}`", other.name),
+                })
+                .collect();
             let note = match self.schemas.detail {
                 Detail::Full => String::new(),
                 Detail::Plain if others.is_empty() => String::new(),
@@ -431,7 +441,12 @@ fn told(alternative: &ArgSpec, alternatives: &[ArgSpec]) -> Value {
 /// The names of those parts that are single values and must be there.
 fn needed(parts: &[ArgSpec]) -> Vec<&'static str> {
     let is_needed = |part: &&ArgSpec| !part.optional && (is_scalar(part) || part.repeat != Repeat::Once);
-    parts.iter().filter(is_needed).filter(|part| !matches!(part.kind, ArgKind::Block(_))).map(|part| part.name).collect()
+    parts
+        .iter()
+        .filter(is_needed)
+        .filter(|part| !matches!(part.kind, ArgKind::Block(_)))
+        .map(|part| part.name)
+        .collect()
 }
 
 /// True when several alternatives of one choice have the member.

@@ -52,11 +52,17 @@ fn invalid(schema: &Value, value: &Value) -> Option<String> {
                     None => true,
                 }
             }
-            "required" => value.as_object().is_none_or(|v| rules().all(|n| v.contains_key(n.as_str().expect("a name")))),
+            "required" => {
+                value.as_object().is_none_or(|v| rules().all(|n| v.contains_key(n.as_str().expect("a name"))))
+            }
             "dependentRequired" => value.as_object().is_none_or(|members| {
                 rule.as_object().expect("an object").iter().filter(|(name, _)| members.contains_key(*name)).all(
                     |(_, needed)| {
-                        needed.as_array().expect("names").iter().all(|n| members.contains_key(n.as_str().expect("a name")))
+                        needed
+                            .as_array()
+                            .expect("names")
+                            .iter()
+                            .all(|n| members.contains_key(n.as_str().expect("a name")))
                     },
                 )
             }),
@@ -69,7 +75,8 @@ fn invalid(schema: &Value, value: &Value) -> Option<String> {
                 }
             }
             "additionalProperties" => {
-                let mut others = value.as_object().into_iter().flatten().filter(|(name, _)| !properties.contains_key(*name));
+                let mut others =
+                    value.as_object().into_iter().flatten().filter(|(name, _)| !properties.contains_key(*name));
                 match others.find_map(|(_, value)| invalid(rule, value)) {
                     Some(fault) => return Some(fault),
                     None => true,
@@ -164,6 +171,13 @@ fn a_plain_request_has_one_form_and_says_the_rest_in_words() {
 }
 
 #[test]
+fn a_plain_choice_between_blocks_names_their_parts() {
+    let schema = Schemas::PLAIN.request(GEOSEARCH);
+    assert_eq!(schema["properties"]["radius"]["description"], "Either this or `width`.");
+    assert_eq!(schema["properties"]["unit"].get("description"), None);
+}
+
+#[test]
 fn plain_requests_keep_combinators_from_the_top() {
     for (name, args) in ALL {
         let schema = Schemas::PLAIN.request(args);
@@ -221,7 +235,8 @@ fn replies_are_described_as_they_are_written() {
 fn replies_fit_their_schemas() {
     use synap_core::Reply;
     const SCORED: Shape = Shape::pairs("members", "", &[Shape::bytes("member", ""), Shape::double("score", "")]);
-    const INFO: Shape = Shape::fields("info", "", &[Shape::int("length", ""), Shape::optional(&Shape::text("note", ""))]);
+    const INFO: Shape =
+        Shape::fields("info", "", &[Shape::int("length", ""), Shape::optional(&Shape::text("note", ""))]);
     const MAYBE: Shape = Shape::optional(&INFO);
     const EITHER: Shape = Shape::one_of("", "", &[SCORED, MAYBE, Shape::INT]);
     let scored = |r: &mut dyn Reply| {
@@ -236,7 +251,8 @@ fn replies_fit_their_schemas() {
         r.int(1);
     };
     let null = |r: &mut dyn Reply| r.null();
-    let replies: [(&Shape, &dyn Fn(&mut dyn Reply)); 6] =
+    type Write<'w> = &'w dyn Fn(&mut dyn Reply);
+    let replies: [(&Shape, Write); 6] =
         [(&SCORED, &scored), (&EITHER, &scored), (&INFO, &info), (&MAYBE, &info), (&MAYBE, &null), (&EITHER, &info)];
     for (shape, write) in replies {
         let shape: &'static Shape = Box::leak(Box::new(*shape));
