@@ -25,7 +25,10 @@ pub struct Setting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A whole number within bounds, inclusive.
-    Int { min: i64, max: i64 },
+    Int {
+        min: i64,
+        max: i64,
+    },
     /// Bytes, also as `100mb`.
     Memory,
     /// `yes` or `no`.
@@ -166,7 +169,9 @@ impl Settings {
     }
 
     pub fn find(name: &str) -> Option<Id> {
-        let is = |s: &Setting| s.name.eq_ignore_ascii_case(name) || (!s.alias.is_empty() && s.alias.eq_ignore_ascii_case(name));
+        let is = |s: &Setting| {
+            s.name.eq_ignore_ascii_case(name) || (!s.alias.is_empty() && s.alias.eq_ignore_ascii_case(name))
+        };
         SETTINGS.iter().position(is).map(Id)
     }
 
@@ -231,7 +236,11 @@ impl Kind {
             Kind::Memory => parse_memory(text).ok_or("argument must be a memory value"),
             Kind::Int { min, max } => {
                 let value = text.parse::<i64>().map_err(|_| "argument couldn't be parsed into an integer")?;
-                if (min..=max).contains(&value) { Ok(value) } else { Err("argument must be within the setting's bounds") }
+                if (min..=max).contains(&value) {
+                    Ok(value)
+                } else {
+                    Err("argument must be within the setting's bounds")
+                }
             }
         }
     }
@@ -263,7 +272,11 @@ mod tests {
         let mut names = std::collections::BTreeSet::new();
         for setting in SETTINGS {
             assert!(setting.kind.parse(setting.default).is_ok(), "{}", setting.name);
-            assert!(names.insert(setting.name) && (setting.alias.is_empty() || names.insert(setting.alias)), "{}", setting.name);
+            assert!(
+                names.insert(setting.name) && (setting.alias.is_empty() || names.insert(setting.alias)),
+                "{}",
+                setting.name
+            );
             assert!(!setting.doc.is_empty(), "{}", setting.name);
         }
     }

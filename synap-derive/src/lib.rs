@@ -57,10 +57,16 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
             for variant in &data.variants {
                 let ty = match &variant.fields {
                     Fields::Unit => None,
-                    Fields::Unnamed(fields) if fields.unnamed.len() == 1 => fields.unnamed.first().map(|f| f.ty.clone()),
+                    Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
+                        fields.unnamed.first().map(|f| f.ty.clone())
+                    }
                     other => return Err(Error::new_spanned(other, "a variant holds nothing or one argument")),
                 };
-                variants.push(Variant { ident: variant.ident.clone(), ty, facts: Facts::read(&variant.attrs, &variant.ident)? });
+                variants.push(Variant {
+                    ident: variant.ident.clone(),
+                    ty,
+                    facts: Facts::read(&variant.attrs, &variant.ident)?,
+                });
             }
             choice(&variants)?
         }
@@ -115,9 +121,15 @@ fn block(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
     let starts = match fields.first() {
         Some(first) => match &first.facts.token {
             Some(token) => quote!(word.eq_ignore_ascii_case(#token.as_bytes())),
-            None => { let ty = &first.ty; quote!(<#ty as crate::grammar::Arg<'a>>::starts(word)) }
+            None => {
+                let ty = &first.ty;
+                quote!(<#ty as crate::grammar::Arg<'a>>::starts(word))
+            }
         },
-        None => quote!({ let _ = word; false }),
+        None => quote!({
+            let _ = word;
+            false
+        }),
     };
     Ok(quote! {
         const KIND: crate::grammar::spec::ArgKind = crate::grammar::spec::ArgKind::Block(&[#(#specs),*]);
@@ -252,14 +264,22 @@ fn specs<'f>(items: impl Iterator<Item = (&'f Facts, Option<&'f Type>)>) -> Vec<
             let (name, doc) = (&facts.name, &facts.doc);
             let token = facts.token.clone().unwrap_or_else(|| LitStr::new("", Span::call_site()));
             let (kind, optional, repeat) = match ty {
-                None => (quote!(crate::grammar::spec::ArgKind::Flag), quote!(false), quote!(crate::grammar::spec::Repeat::Once)),
+                None => (
+                    quote!(crate::grammar::spec::ArgKind::Flag),
+                    quote!(false),
+                    quote!(crate::grammar::spec::Repeat::Once),
+                ),
                 Some(ty) => {
                     let kind = quote!(<#ty as crate::grammar::Arg<'a>>::KIND);
                     let kind = match &facts.access {
                         Some(access) => quote!(crate::grammar::with_access(#kind, #access)),
                         None => kind,
                     };
-                    (kind, quote!(<#ty as crate::grammar::Arg<'a>>::OPTIONAL), quote!(<#ty as crate::grammar::Arg<'a>>::REPEAT))
+                    (
+                        kind,
+                        quote!(<#ty as crate::grammar::Arg<'a>>::OPTIONAL),
+                        quote!(<#ty as crate::grammar::Arg<'a>>::REPEAT),
+                    )
                 }
             };
             quote! {

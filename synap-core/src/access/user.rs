@@ -68,7 +68,8 @@ impl User {
 
     /// Applies one rule (`on`, `>password`, `~pattern`, `+@read`, …).
     pub fn apply(&mut self, rule: &str, rows: &dyn Rows) -> Result<()> {
-        let bad = || Error::fmt(format!("Error in ACL SETUSER modifier '{}': Syntax error", Error::quote(rule.as_bytes())));
+        let bad =
+            || Error::fmt(format!("Error in ACL SETUSER modifier '{}': Syntax error", Error::quote(rule.as_bytes())));
         match rule {
             "on" => self.enabled = true,
             "off" => self.enabled = false,
@@ -172,9 +173,10 @@ impl User {
     /// A channel must match one of the user's patterns; a *pattern* of channels must be one of them, letter by letter.
     pub fn may_use_channel(&self, channel: &[u8], is_pattern: bool) -> bool {
         self.all_channels
-            || self.channels.iter().any(|allowed| {
-                if is_pattern { **allowed == *channel } else { crate::glob::matches(allowed, channel) }
-            })
+            || self
+                .channels
+                .iter()
+                .any(|allowed| if is_pattern { **allowed == *channel } else { crate::glob::matches(allowed, channel) })
     }
 
     /// True when `password` opens this user.
@@ -184,9 +186,9 @@ impl User {
         }
         let given = digest(password);
         // No early exit: how long it takes must not tell how near a guess was.
-        self.passwords.iter().fold(false, |hit, known| {
-            hit | (known.iter().zip(&given).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0)
-        })
+        self.passwords
+            .iter()
+            .fold(false, |hit, known| hit | (known.iter().zip(&given).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0))
     }
 }
 

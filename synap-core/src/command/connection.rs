@@ -14,8 +14,24 @@ const CONNECTION: Group = Group { name: "connection", op: "connection", category
 const CLIENTS: Group = Group { name: "connection", op: "client", category: Category::CONNECTION };
 
 pub const COMMANDS: &[Command] = &[
-    HELLO, AUTH, PING, ECHO, QUIT, RESET, SELECT, CLIENT_ID, CLIENT_INFO, CLIENT_LIST, CLIENT_KILL, CLIENT_PAUSE,
-    CLIENT_UNPAUSE, CLIENT_UNBLOCK, CLIENT_SETNAME, CLIENT_GETNAME, CLIENT_SETINFO, CLIENT_REPLY,
+    HELLO,
+    AUTH,
+    PING,
+    ECHO,
+    QUIT,
+    RESET,
+    SELECT,
+    CLIENT_ID,
+    CLIENT_INFO,
+    CLIENT_LIST,
+    CLIENT_KILL,
+    CLIENT_PAUSE,
+    CLIENT_UNPAUSE,
+    CLIENT_UNBLOCK,
+    CLIENT_SETNAME,
+    CLIENT_GETNAME,
+    CLIENT_SETINFO,
+    CLIENT_REPLY,
 ];
 
 const ANYTIME: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST);
@@ -131,7 +147,12 @@ pub const HELLO: Command = Command {
         ],
     ),
     tool: Tool::Never,
-    flags: ANYTIME.and(Flags::NO_AUTH).and(Flags::SKIP_MONITOR).and(Flags::SKIP_SLOWLOG).and(Flags::ALLOW_BUSY).and(Flags::SUBSCRIBER),
+    flags: ANYTIME
+        .and(Flags::NO_AUTH)
+        .and(Flags::SKIP_MONITOR)
+        .and(Flags::SKIP_SLOWLOG)
+        .and(Flags::ALLOW_BUSY)
+        .and(Flags::SUBSCRIBER),
     ..CONNECTION.session::<Hello>()
 };
 
@@ -255,7 +276,12 @@ pub const QUIT: Command = Command {
     summary: "Closes the connection when all replies are out.",
     returns: Shape::OK,
     tool: Tool::Never,
-    flags: ANYTIME.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY).and(Flags::IMMEDIATE).and(Flags::SUBSCRIBER).and(Flags::RESP_ONLY),
+    flags: ANYTIME
+        .and(Flags::NO_AUTH)
+        .and(Flags::ALLOW_BUSY)
+        .and(Flags::IMMEDIATE)
+        .and(Flags::SUBSCRIBER)
+        .and(Flags::RESP_ONLY),
     ..CONNECTION.session::<Quit>()
 };
 
@@ -302,7 +328,12 @@ pub const RESET: Command = Command {
     summary: "Makes the connection as new: no transaction, no subscriptions, database 0, RESP2, logged out.",
     returns: Shape::status("status", "RESET"),
     tool: Tool::Never,
-    flags: ANYTIME.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY).and(Flags::IMMEDIATE).and(Flags::SUBSCRIBER).and(Flags::RESP_ONLY),
+    flags: ANYTIME
+        .and(Flags::NO_AUTH)
+        .and(Flags::ALLOW_BUSY)
+        .and(Flags::IMMEDIATE)
+        .and(Flags::SUBSCRIBER)
+        .and(Flags::RESP_ONLY),
     ..CONNECTION.session::<Reset>()
 };
 
@@ -577,7 +608,8 @@ impl SessionCommand for ClientKill<'_> {
                             return Err(Error::err("client-id should be greater than 0"));
                         }
                         KillFilter::User(name) => {
-                            let known = std::str::from_utf8(name).is_ok_and(|name| cx.state().users.get(name).is_some());
+                            let known =
+                                std::str::from_utf8(name).is_ok_and(|name| cx.state().users.get(name).is_some());
                             if !known {
                                 return Err(Error::fmt(format!("No such user '{}'", Error::quote(name))));
                             }
@@ -649,9 +681,8 @@ impl SessionCommand for ClientPause {
 
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let now_ms = cx.now_ms();
-        let until_ms = now_ms
-            .checked_add(self.timeout.0)
-            .ok_or(Error::err("timeout is not an integer or out of range"))?;
+        let until_ms =
+            now_ms.checked_add(self.timeout.0).ok_or(Error::err("timeout is not an integer or out of range"))?;
         cx.state().pause.begin(until_ms, self.mode != Some(PauseMode::Write), now_ms);
         reply.ok();
         Ok(Flow::Done)
@@ -778,7 +809,11 @@ pub struct ClientGetName;
 impl SessionCommand for ClientGetName {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let name = cx.session().client.info.lock().name.clone();
-        if name.is_empty() { reply.null() } else { reply.text(&name) }
+        if name.is_empty() {
+            reply.null()
+        } else {
+            reply.text(&name)
+        }
         Ok(Flow::Done)
     }
 }

@@ -122,8 +122,11 @@ fn write_args(args: &'static [ArgSpec], reply: &mut dyn Reply) {
             Repeat::Many | Repeat::Counted => flags.push("multiple"),
             Repeat::EachWithToken => flags.extend(["multiple", "multiple_token"]),
         }
-        let members = 2 + usize::from(!arg.token.is_empty()) + usize::from(!arg.doc.is_empty())
-            + usize::from(!flags.is_empty()) + usize::from(!inner.is_empty());
+        let members = 2
+            + usize::from(!arg.token.is_empty())
+            + usize::from(!arg.doc.is_empty())
+            + usize::from(!flags.is_empty())
+            + usize::from(!inner.is_empty());
         reply.map(members);
         reply.text("name");
         reply.text(arg.name);
@@ -305,7 +308,9 @@ pub fn write_help(rows: &[Command], container: &str, reply: &mut dyn Reply) {
     reply.array(1 + subs.len() * 2);
     reply.status(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for sub in subs {
-        reply.status(&format!("{} {}", sub.name.rsplit(' ').next().unwrap_or(sub.name), usage(sub.args)).trim_end().to_string());
+        reply.status(
+            &format!("{} {}", sub.name.rsplit(' ').next().unwrap_or(sub.name), usage(sub.args)).trim_end().to_string(),
+        );
         reply.status(&format!("    {}", sub.summary));
     }
 }

@@ -10,9 +10,8 @@ use crate::keyspace::value::ValueRef;
 
 const KEYS: Group = Group { name: "generic", op: "key", category: Category::KEYSPACE };
 
-pub const COMMANDS: &[Command] = &[
-    DEL, EXISTS, EXPIRE, PEXPIREAT, TTL, PTTL, PERSIST, TYPE, RENAME, COPY, SCAN, OBJECT_ENCODING, DBSIZE,
-];
+pub const COMMANDS: &[Command] =
+    &[DEL, EXISTS, EXPIRE, PEXPIREAT, TTL, PTTL, PERSIST, TYPE, RENAME, COPY, SCAN, OBJECT_ENCODING, DBSIZE];
 
 #[derive(Args)]
 pub struct Del<'a> {
@@ -418,7 +417,7 @@ pub struct Scan<'a> {
 const SCAN_STEPS_PER_KEY: u64 = 10;
 
 impl WalkCommand for Scan<'_> {
-    fn run(self, cx: &mut WalkCx<'_, '_>, reply: &mut dyn Reply) -> Result<()> {
+    fn run(self, cx: &mut WalkCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         // The cursor: which shard in the low bits, where in its table above them.
         let (mut shard, mut inner) = (self.cursor.0 as usize % SHARD_COUNT, self.cursor.0 / SHARD_COUNT as u64);
         let wanted = self.options.count.map_or(10, |Effort(count)| count);
@@ -516,7 +515,7 @@ pub const OBJECT_ENCODING: Command = Command {
 pub struct DbSize;
 
 impl WalkCommand for DbSize {
-    fn run(self, cx: &mut WalkCx<'_, '_>, reply: &mut dyn Reply) -> Result<()> {
+    fn run(self, cx: &mut WalkCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let mut count = 0;
         cx.each(0, cx.db(), |_, _, db| {
             count += db.len();

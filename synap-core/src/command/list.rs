@@ -48,7 +48,6 @@ impl WriteCommand for RPush<'_> {
     }
 }
 
-
 const LENGTH: Shape = Shape::int("length", "Elements of the list after it.");
 
 pub const LPUSH: Command = Command {
@@ -127,7 +126,6 @@ impl WriteCommand for RPop<'_> {
         self.0.pop(cx, End::Back, reply)
     }
 }
-
 
 const POPPED: Shape = Shape::one_of(
     "elements",

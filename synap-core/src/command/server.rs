@@ -21,9 +21,25 @@ const DEBUG: Group = Group { name: "server", op: "debug", category: Category::NO
 pub const REDIS_VERSION: &str = "7.2.4";
 
 pub const COMMANDS: &[Command] = &[
-    FLUSHALL, FLUSHDB, SWAPDB, MONITOR, INFO, CONFIG_GET, CONFIG_SET, CONFIG_RESETSTAT, COMMAND, COMMAND_COUNT,
-    COMMAND_DOCS, COMMAND_INFO, COMMAND_LIST, COMMAND_GETKEYS, COMMAND_GETKEYSANDFLAGS, COMMAND_HELP, DEBUG_SLEEP,
-    DEBUG_SET_ACTIVE_EXPIRE, SHUTDOWN,
+    FLUSHALL,
+    FLUSHDB,
+    SWAPDB,
+    MONITOR,
+    INFO,
+    CONFIG_GET,
+    CONFIG_SET,
+    CONFIG_RESETSTAT,
+    COMMAND,
+    COMMAND_COUNT,
+    COMMAND_DOCS,
+    COMMAND_INFO,
+    COMMAND_LIST,
+    COMMAND_GETKEYS,
+    COMMAND_GETKEYSANDFLAGS,
+    COMMAND_HELP,
+    DEBUG_SLEEP,
+    DEBUG_SET_ACTIVE_EXPIRE,
+    SHUTDOWN,
 ];
 
 /// When the memory is given back.
@@ -110,7 +126,8 @@ impl WriteCommand for SwapDb<'_> {
 
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let read = |word, which| {
-            let number = crate::types::parse_int(word).ok_or_else(|| Error::fmt(format!("invalid {which} DB index")))?;
+            let number =
+                crate::types::parse_int(word).ok_or_else(|| Error::fmt(format!("invalid {which} DB index")))?;
             super::connection::database(cx.state(), Database(number))
         };
         let (one, other) = (read(self.index1, "first")?, read(self.index2, "second")?);
@@ -156,7 +173,12 @@ pub const MONITOR: Command = Command {
     summary: "Shows every call of every client, as it runs.",
     returns: Shape::OK,
     tool: Tool::Never,
-    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::RESP_ONLY).and(Flags::NO_MULTI),
+    flags: Flags::ADMIN
+        .and(Flags::NOSCRIPT)
+        .and(Flags::LOADING)
+        .and(Flags::STALE)
+        .and(Flags::RESP_ONLY)
+        .and(Flags::NO_MULTI),
     ..SERVER.session::<Monitor>()
 };
 
@@ -346,7 +368,10 @@ impl SessionCommand for ConfigGet<'_> {
         let settings = &cx.state().settings;
         for setting in SETTINGS {
             for name in [setting.name, setting.alias].into_iter().filter(|name| !name.is_empty()) {
-                let wanted = self.parameters.iter().any(|Pattern(p)| crate::glob::matches(&p.to_ascii_lowercase(), name.as_bytes()));
+                let wanted = self
+                    .parameters
+                    .iter()
+                    .any(|Pattern(p)| crate::glob::matches(&p.to_ascii_lowercase(), name.as_bytes()));
                 if let Some(id) = Settings::find(name).filter(|_| wanted) {
                     found.push((name, settings.show(id)));
                 }
@@ -442,7 +467,12 @@ pub const CONFIG_SET: Command = Command {
     summary: "Changes settings while the server runs.",
     complexity: "O(N) for N settings",
     returns: Shape::OK,
-    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::SKIP_MONITOR).and(Flags::SKIP_SLOWLOG),
+    flags: Flags::ADMIN
+        .and(Flags::NOSCRIPT)
+        .and(Flags::LOADING)
+        .and(Flags::STALE)
+        .and(Flags::SKIP_MONITOR)
+        .and(Flags::SKIP_SLOWLOG),
     ..CONFIG.session::<ConfigSet>()
 };
 
@@ -531,14 +561,17 @@ fn chosen(cx: &SessionCx<'_, '_, '_>, names: Option<Many<'_, Word<'_>>>) -> Vec<
     let all = cx.state().table.all();
     match names {
         None => facts::top_names(all),
-        Some(names) => names.iter().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase().replace('|', " ")).collect(),
+        Some(names) => {
+            names.iter().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase().replace('|', " ")).collect()
+        }
     }
 }
 
 impl SessionCommand for CommandDocs<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let all = cx.state().table.all();
-        let names: Vec<String> = chosen(cx, self.command_names).into_iter().filter(|name| facts::exists(all, name)).collect();
+        let names: Vec<String> =
+            chosen(cx, self.command_names).into_iter().filter(|name| facts::exists(all, name)).collect();
         reply.map(names.len());
         for name in names {
             reply.text(&name.to_ascii_lowercase().replace(' ', "|"));
@@ -554,7 +587,11 @@ pub const COMMAND_DOCS: Command = Command {
     since: "7.0.0",
     summary: "Documents commands.",
     complexity: "O(N) for N commands",
-    returns: Shape::map("docs", "By name: a map of summary, since, group, complexity, arguments, subcommands.", &Shape::ANY),
+    returns: Shape::map(
+        "docs",
+        "By name: a map of summary, since, group, complexity, arguments, subcommands.",
+        &Shape::ANY,
+    ),
     flags: ABOUT,
     ..COMMAND_GROUP.session::<CommandDocs>()
 };
@@ -823,7 +860,11 @@ pub const SHUTDOWN: Command = Command {
     summary: "Ends the server.",
     complexity: "O(N) for N bytes to save",
     returns: Shape::NOTHING,
-    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::NO_MULTI).and(Flags::ALLOW_BUSY),
+    flags: Flags::ADMIN
+        .and(Flags::NOSCRIPT)
+        .and(Flags::LOADING)
+        .and(Flags::STALE)
+        .and(Flags::NO_MULTI)
+        .and(Flags::ALLOW_BUSY),
     ..SERVER.session::<Shutdown>()
 };
-

@@ -165,8 +165,7 @@ impl WriteCommand for SPop<'_> {
         };
         let wanted = self.count.map_or(1, |Count(count)| usize::try_from(count).unwrap_or(usize::MAX));
         let all = wanted >= set.len();
-        let popped: Vec<Vec<u8>> =
-            (0..wanted.min(set.len())).map_while(|_| set.pop(state.random())).collect();
+        let popped: Vec<Vec<u8>> = (0..wanted.min(set.len())).map_while(|_| set.pop(state.random())).collect();
         drop(set);
         if self.count.is_some() {
             reply.set(popped.len());

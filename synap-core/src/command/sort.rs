@@ -142,10 +142,7 @@ impl Sort<'_> {
         if options.get.0.is_empty() {
             return Ok(chosen.iter().cloned().map(Some).collect());
         }
-        Ok(chosen
-            .iter()
-            .flat_map(|element| options.get.0.iter().map(move |get| look_up(cx, get, element)))
-            .collect())
+        Ok(chosen.iter().flat_map(|element| options.get.0.iter().map(move |get| look_up(cx, get, element))).collect())
     }
 
     fn sorted(&self, cx: &ReadCx<'_>, elements: Vec<Vec<u8>>, descending: bool) -> Result<Vec<Vec<u8>>> {

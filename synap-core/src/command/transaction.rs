@@ -53,7 +53,11 @@ pub const EXEC: Command = Command {
     since: "1.2.0",
     summary: "Runs the queued calls as one, unless a watched key has changed.",
     complexity: "What the calls cost",
-    returns: Shape::optional(&Shape::array("results", "What each call answers; null when a watched key has changed.", &Shape::ANY)),
+    returns: Shape::optional(&Shape::array(
+        "results",
+        "What each call answers; null when a watched key has changed.",
+        &Shape::ANY,
+    )),
     tool: Tool::Never,
     flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::IMMEDIATE).and(Flags::SKIP_SLOWLOG),
     ..TRANSACTIONS.session::<Exec>()

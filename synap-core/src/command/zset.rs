@@ -195,7 +195,9 @@ impl ZRange<'_> {
     fn check(&self) -> Result<()> {
         let o = &self.options;
         if o.limit.is_some() && o.by.is_none() {
-            return Err(Error::err("syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"));
+            return Err(Error::err(
+                "syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+            ));
         }
         if o.withscores && o.by == Some(RangeBy::Bylex) {
             return Err(Error::err("syntax error, WITHSCORES not supported in combination with BYLEX"));

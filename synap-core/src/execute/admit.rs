@@ -85,4 +85,3 @@ fn queue(caller: &mut Caller<'_, '_>, call: &Call<'_>, reply: &mut dyn Reply) ->
     }
     Outcome::Replied
 }
-

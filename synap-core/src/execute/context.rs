@@ -6,11 +6,11 @@ use std::ops::{ControlFlow, Deref};
 use super::guards::{Change, Collection};
 use super::shards::{Held, PlaceRef, Shard};
 use super::state::{Due, State, Trash};
-use super::{Call, Caller};
+use super::{Call, Caller, Turn};
 use crate::error::{Error, Result};
 use crate::grammar::Key;
+use crate::keyspace::EntryMut;
 use crate::keyspace::db::{Db, Expiry, Stored};
-use crate::keyspace::edit::EntryMut;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::hasher::{SHARD_COUNT, shard_of};
 use crate::keyspace::value::{Kind, Value};
@@ -169,8 +169,6 @@ pub struct WriteCx<'t> {
     instead: log::Unit,
     /// In a transaction: everything is gathered and appended at its end.
     gathered: Option<Box<log::Unit>>,
-    /// Inside a transaction, a script, or a waiter's service: calls do not block.
-    inside: bool,
     /// Keys that blocked calls may now be served from.
     pub(super) ready: Vec<(u32, Box<[u8]>, u64)>,
     trash: Vec<Trash>,
@@ -193,7 +191,6 @@ impl<'t> WriteCx<'t> {
             changed_mask: 0,
             instead: log::Unit::new(),
             gathered: None,
-            inside: false,
             ready: Vec::new(),
             trash: Vec::new(),
         }
@@ -363,13 +360,8 @@ impl<'t> WriteCx<'t> {
         self.changed
     }
 
-    pub(super) fn is_inside(&self) -> bool {
-        self.inside
-    }
-
     /// Everything from here on is one transaction.
     pub(super) fn begin_unit(&mut self) {
-        self.inside = true;
         self.gathered = Some(Box::default());
     }
 
@@ -381,13 +373,11 @@ impl<'t> WriteCx<'t> {
             let offset = self.read.state.log.append(&unit);
             self.mark_changed_shards(offset);
         }
-        self.inside = false;
     }
 
     /// A waiter is served from the key with this hash.
     pub(super) fn serve_from(&mut self, hash: Option<u64>) {
         self.read.only = hash;
-        self.inside = hash.is_some();
     }
 
     /// Logs the call that has just run, when it changed something.
@@ -508,50 +498,58 @@ impl<'t> WriteCx<'t> {
 }
 
 /// What a handler sees that reads shards one after the other.
-pub struct WalkCx<'w, 't> {
-    access: WalkAccess<'w, 't>,
-}
+pub struct WalkCx<'w>(WalkAccess<'w>);
 
-enum WalkAccess<'w, 't> {
+enum WalkAccess<'w> {
     /// Locks one shard at a time.
-    Free(&'w Caller<'w, 't>),
+    Free { turn: &'w Turn<'w>, db: u32 },
     /// Everything is ours.
-    Inside(&'w WriteCx<'t>),
+    Inside(&'w WriteCx<'w>),
 }
 
-impl<'w, 't> WalkCx<'w, 't> {
-    pub(super) fn free<'a>(caller: &'a Caller<'a, 't>) -> WalkCx<'a, 't> {
-        WalkCx { access: WalkAccess::Free(caller) }
+impl<'w> WalkCx<'w> {
+    /// A walk of the engine's own.
+    pub fn of_turn(turn: &'w Turn<'w>, db: u32) -> WalkCx<'w> {
+        WalkCx::free(turn, db)
     }
 
-    pub(super) fn inside(cx: &'w WriteCx<'t>) -> WalkCx<'w, 't> {
-        WalkCx { access: WalkAccess::Inside(cx) }
+    pub(super) fn free(turn: &'w Turn<'w>, db: u32) -> WalkCx<'w> {
+        WalkCx(WalkAccess::Free { turn, db })
+    }
+
+    pub(super) fn inside(cx: &'w WriteCx<'w>) -> WalkCx<'w> {
+        WalkCx(WalkAccess::Inside(cx))
     }
 
     pub fn state(&self) -> &State {
-        match &self.access {
-            WalkAccess::Free(caller) => caller.turn.state,
+        match &self.0 {
+            WalkAccess::Free { turn, .. } => turn.state,
             WalkAccess::Inside(cx) => cx.state(),
         }
     }
 
     pub fn db(&self) -> u32 {
-        match &self.access {
-            WalkAccess::Free(caller) => caller.session.db,
+        match &self.0 {
+            WalkAccess::Free { db, .. } => *db,
             WalkAccess::Inside(cx) => cx.db(),
         }
     }
 
     /// Shows shard `index`, held only meanwhile.
     pub fn with_shard<R>(&self, index: usize, look: impl FnOnce(&ReadCx<'_>) -> R) -> R {
-        match &self.access {
-            WalkAccess::Free(caller) => look(&caller.turn.context(1 << index, caller.session.db)),
+        match &self.0 {
+            WalkAccess::Free { turn, db } => look(&turn.context(1 << index, *db)),
             WalkAccess::Inside(cx) => look(cx),
         }
     }
 
     /// Shows database `db` of each shard from `first` on, until `look` breaks off.
-    pub fn each<B>(&self, first: usize, db: u32, mut look: impl FnMut(usize, &ReadCx<'_>, &Db) -> ControlFlow<B>) -> Option<B> {
+    pub fn each<B>(
+        &self,
+        first: usize,
+        db: u32,
+        mut look: impl FnMut(usize, &ReadCx<'_>, &Db) -> ControlFlow<B>,
+    ) -> Option<B> {
         for index in first..SHARD_COUNT {
             let flow = self.with_shard(index, |cx| match cx.held.get(index).db(db) {
                 Some(data) => look(index, cx, data),
@@ -606,10 +604,10 @@ impl<'t, 'e> SessionCx<'_, 't, 'e> {
     }
 
     /// Looks at all shards, one after the other.
-    pub fn walk(&self) -> WalkCx<'_, '_> {
+    pub fn walk(&self) -> WalkCx<'_> {
         match self.inside {
             Some(cx) => WalkCx::inside(cx),
-            None => WalkCx::free(self.caller),
+            None => WalkCx::free(self.caller.turn, self.caller.session.db),
         }
     }
 }

@@ -26,6 +26,13 @@ impl WriteCx<'_> {
         }
     }
 
+    /// The same for a watched key: one that is due has changed by becoming nothing.
+    pub(super) fn meet_watched(&mut self, key: &Key<'_>) {
+        if self.state().expiry.get() == Due::Remove {
+            self.meet_key(key);
+        }
+    }
+
     #[inline]
     fn meet_key(&mut self, key: &Key<'_>) {
         let now_ms = self.now_ms();

@@ -170,10 +170,9 @@ impl Change<'_, '_, List> {
     /// Takes the element at `end` and shows it to `visit`.
     #[inline]
     pub fn pop<R>(&mut self, end: End, visit: impl FnOnce(Elem<'_>) -> R) -> Option<R> {
-        let limits = self.limits;
         let popped = match end {
-            End::Front => self.value_mut().pop_front_with(limits, visit),
-            End::Back => self.value_mut().pop_back_with(limits, visit),
+            End::Front => self.value_mut().pop_front_with(visit),
+            End::Back => self.value_mut().pop_back_with(visit),
         };
         self.changed |= popped.is_some();
         popped

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | the gate | [`gate`], [`Turn`] |
 //! | admit | [`admit`] |
-//! | lock | [`shards`], [`Caller::lock`] |
+//! | lock | [`shards`], [`Turn::lock`] |
 //! | run | [`context`]: `ReadCx`, `WriteCx`, the change guards |
 //! | log, tell, unlock | [`finish`] |
 //! | MULTI … EXEC, WATCH | [`transaction`] |
@@ -37,11 +37,13 @@ pub use turn::{Caller, Pass, Turn};
 
 use crate::error::{Error, Result};
 use crate::grammar::args::UNEVEN;
+use crate::grammar::spec::ShapeKind;
 use crate::grammar::{Arg, Family, How, Key, Keys, Parser, Words};
 use crate::reply::Reply;
+use crate::reply::check::Checked;
 use crate::session::{NullKind, Session, Waiter};
 use admit::Admission;
-use row::{Flags, Needs};
+use row::Needs;
 
 /// One call as it came through a door.
 #[derive(Clone, Copy)]
@@ -104,7 +106,11 @@ pub struct ShutdownOptions {
 pub enum Flow {
     Done,
     /// Nothing was there: wait on the first `keys` keys of the call.
-    Block { keys: usize, timeout_ms: Option<u64>, on_timeout: NullKind },
+    Block {
+        keys: usize,
+        timeout_ms: Option<u64>,
+        on_timeout: NullKind,
+    },
     Sleep(Duration),
     Quit,
     Shutdown(ShutdownOptions),
@@ -131,7 +137,13 @@ pub fn execute(turn: &mut Turn<'_>, session: &mut Session, input: &Input<'_>, re
 }
 
 /// Answers an error that came before the call could run; one in MULTI breaks the transaction.
-fn refuse(state: &State, session: &mut Session, row: Option<&Command>, error: &Error, reply: &mut dyn Reply) -> Outcome {
+fn refuse(
+    state: &State,
+    session: &mut Session,
+    row: Option<&Command>,
+    error: &Error,
+    reply: &mut dyn Reply,
+) -> Outcome {
     if let Some(transaction) = &mut session.transaction {
         transaction.broken = true;
     }
@@ -147,7 +159,8 @@ where
     C::Of<'w>: Arg<'w>,
 {
     let mut parser = Parser::new(call.words, call.row.name_words(), state.hasher, keys).with_hint(call.hint);
-    read_all::<C>(&mut parser).map_err(|error| if error == UNEVEN { Error::arity(&call.row.full_name()) } else { error })
+    read_all::<C>(&mut parser)
+        .map_err(|error| if error == UNEVEN { Error::arity(&call.row.full_name()) } else { error })
 }
 
 fn read_all<'w, C>(parser: &mut Parser<'w, '_>) -> Result<C::Of<'w>>
@@ -158,6 +171,26 @@ where
     let args = <C::Of<'w> as Arg<'w>>::read(parser, How::PLAIN)?;
     parser.finish()?;
     Ok(args)
+}
+
+/// In debug builds every reply is held against what the row says it returns, so that every test is a test of shapes.
+#[inline]
+fn held_to_its_shape(
+    row: &'static Command,
+    reply: &mut dyn Reply,
+    run: impl FnOnce(&mut dyn Reply) -> Result<Flow>,
+) -> Result<Flow> {
+    if !cfg!(debug_assertions) || matches!(row.returns.kind, ShapeKind::Nothing) {
+        return run(reply);
+    }
+    let mut checked = Checked::new(reply, &row.returns);
+    let flow = run(&mut checked);
+    if matches!(flow, Ok(Flow::Done | Flow::Sleep(_) | Flow::Quit))
+        && let Err(mismatch) = checked.finish()
+    {
+        panic!("{} does not return what its row says: {mismatch}", row.name);
+    }
+    flow
 }
 
 /// How a kind of handler is run under locks. The kinds differ in what they may touch, which their contexts say.
@@ -217,11 +250,13 @@ where
         Ok(args) => args,
         Err(error) => return refuse(state, caller.session, Some(call.row), &error, reply),
     };
-    let Some(mut cx) = caller.lock(call, &keys, M::alone(&args)) else { return Outcome::NeedAlone };
+    let Caller { turn, session } = caller;
+    let Some(mut cx) = turn.lock(call, &keys, session.db, M::alone(&args)) else { return Outcome::NeedAlone };
+    monitor::show(state, session, call);
     cx.meet(call.words, &keys);
     let mark = reply.mark();
-    let flow = M::run(args, &mut cx, reply);
-    finish::finish(cx, call, &keys, caller.session, flow, mark, reply)
+    let flow = held_to_its_shape(call.row, reply, |reply| M::run(args, &mut cx, reply));
+    finish::finish(cx, call, &keys, session, flow, mark, reply)
 }
 
 /// The handler alone, under locks that the caller holds. Its effects are logged by the caller.
@@ -234,7 +269,7 @@ where
     let mut keys = Keys::default();
     let args = parse::<C>(cx.state(), call, &mut keys)?;
     cx.meet(call.words, &keys);
-    M::run(args, cx, reply)
+    held_to_its_shape(call.row, reply, |reply| M::run(args, cx, reply))
 }
 
 /// Parses only.
@@ -260,10 +295,11 @@ where
         Admission::Go => {}
         Admission::Elsewhere(outcome) => return outcome,
     }
-    caller.show_to_monitors(call);
+    monitor::show(state, caller.session, call);
     let mark = reply.mark();
-    let mut cx = WalkCx::free(caller);
-    if let Err(error) = parsed.and_then(|args| args.run(&mut cx, reply)) {
+    let mut cx = WalkCx::free(caller.turn, caller.session.db);
+    let run = |reply: &mut dyn Reply| parsed.and_then(|args| args.run(&mut cx, reply)).map(|()| Flow::Done);
+    if let Err(error) = held_to_its_shape(call.row, reply, run) {
         reply.rollback(mark);
         state.stats.failed(call.row, &error);
         reply.error(&error);
@@ -309,12 +345,10 @@ where
     if args.alone() && !caller.turn.is_alone() {
         return Outcome::NeedAlone;
     }
-    if !call.row.flags.has(Flags::SKIP_MONITOR) {
-        caller.show_to_monitors(call);
-    }
+    monitor::show(state, caller.session, call);
     let mark = reply.mark();
     let mut cx = SessionCx { caller, call, inside: None };
-    match args.run(&mut cx, reply) {
+    match held_to_its_shape(call.row, reply, |reply| args.run(&mut cx, reply)) {
         Ok(Flow::Done | Flow::Block { .. }) => Outcome::Replied,
         Ok(Flow::Sleep(time)) => Outcome::Sleep(time),
         Ok(Flow::Quit) => Outcome::Quit,

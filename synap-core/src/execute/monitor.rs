@@ -10,7 +10,15 @@ use super::state::State;
 use crate::session::{Mail, Session};
 
 /// Sends `call` to all monitors. Words that are secret are not shown.
+#[inline]
 pub fn show(state: &State, session: &Session, call: &Call<'_>) {
+    if state.registry.monitors.load(Ordering::Relaxed) > 0 {
+        show_to_all(state, session, call);
+    }
+}
+
+#[cold]
+fn show_to_all(state: &State, session: &Session, call: &Call<'_>) {
     if call.row.flags.has(Flags::SKIP_MONITOR) || call.row.flags.has(Flags::ADMIN) {
         return;
     }

@@ -183,7 +183,7 @@ pub trait BlockingCommand {
 
 /// A handler that reads shards one after the other, not at one moment.
 pub trait WalkCommand {
-    fn run(self, cx: &mut WalkCx<'_, '_>, reply: &mut dyn Reply) -> Result<()>;
+    fn run(self, cx: &mut WalkCx<'_>, reply: &mut dyn Reply) -> Result<()>;
 }
 
 /// A handler that acts on the connection or the server.
@@ -205,8 +205,20 @@ impl Group {
         C: Family,
         for<'w> C::Of<'w>: Arg<'w> + ReadCommand,
     {
-        let run = Run { plan: super::plan::<C, super::Reads>, call: super::call::<C, super::Reads>, inner: Inner::Data(super::inner::<C, super::Reads>), ready: super::never_ready };
-        self.row(Kind::Read, Flags::NONE, <C::Of<'static> as Arg<'static>>::KIND, <C::Of<'static> as Arg<'static>>::MIN, <C::Of<'static> as Arg<'static>>::FIXED, run)
+        let run = Run {
+            plan: super::plan::<C, super::Reads>,
+            call: super::call::<C, super::Reads>,
+            inner: Inner::Data(super::inner::<C, super::Reads>),
+            ready: super::never_ready,
+        };
+        self.row(
+            Kind::Read,
+            Flags::NONE,
+            <C::Of<'static> as Arg<'static>>::KIND,
+            <C::Of<'static> as Arg<'static>>::MIN,
+            <C::Of<'static> as Arg<'static>>::FIXED,
+            run,
+        )
     }
 
     pub const fn write<C>(self) -> Command
@@ -214,8 +226,20 @@ impl Group {
         C: Family,
         for<'w> C::Of<'w>: Arg<'w> + WriteCommand,
     {
-        let run = Run { plan: super::plan::<C, super::Writes>, call: super::call::<C, super::Writes>, inner: Inner::Data(super::inner::<C, super::Writes>), ready: super::never_ready };
-        self.row(Kind::Write, Flags::NONE, <C::Of<'static> as Arg<'static>>::KIND, <C::Of<'static> as Arg<'static>>::MIN, <C::Of<'static> as Arg<'static>>::FIXED, run)
+        let run = Run {
+            plan: super::plan::<C, super::Writes>,
+            call: super::call::<C, super::Writes>,
+            inner: Inner::Data(super::inner::<C, super::Writes>),
+            ready: super::never_ready,
+        };
+        self.row(
+            Kind::Write,
+            Flags::NONE,
+            <C::Of<'static> as Arg<'static>>::KIND,
+            <C::Of<'static> as Arg<'static>>::MIN,
+            <C::Of<'static> as Arg<'static>>::FIXED,
+            run,
+        )
     }
 
     pub const fn blocking<C>(self) -> Command
@@ -223,8 +247,20 @@ impl Group {
         C: Family,
         for<'w> C::Of<'w>: Arg<'w> + BlockingCommand,
     {
-        let run = Run { plan: super::plan::<C, super::Blocks>, call: super::call::<C, super::Blocks>, inner: Inner::Data(super::inner::<C, super::Blocks>), ready: super::ready::<C> };
-        self.row(Kind::Write, Flags::BLOCKING, <C::Of<'static> as Arg<'static>>::KIND, <C::Of<'static> as Arg<'static>>::MIN, <C::Of<'static> as Arg<'static>>::FIXED, run)
+        let run = Run {
+            plan: super::plan::<C, super::Blocks>,
+            call: super::call::<C, super::Blocks>,
+            inner: Inner::Data(super::inner::<C, super::Blocks>),
+            ready: super::ready::<C>,
+        };
+        self.row(
+            Kind::Write,
+            Flags::BLOCKING,
+            <C::Of<'static> as Arg<'static>>::KIND,
+            <C::Of<'static> as Arg<'static>>::MIN,
+            <C::Of<'static> as Arg<'static>>::FIXED,
+            run,
+        )
     }
 
     pub const fn walk<C>(self) -> Command
@@ -232,8 +268,20 @@ impl Group {
         C: Family,
         for<'w> C::Of<'w>: Arg<'w> + WalkCommand,
     {
-        let run = Run { plan: super::plan_walk::<C>, call: super::call_walk::<C>, inner: Inner::Data(super::inner_walk::<C>), ready: super::never_ready };
-        self.row(Kind::Walk, Flags::NONE, <C::Of<'static> as Arg<'static>>::KIND, <C::Of<'static> as Arg<'static>>::MIN, <C::Of<'static> as Arg<'static>>::FIXED, run)
+        let run = Run {
+            plan: super::plan_walk::<C>,
+            call: super::call_walk::<C>,
+            inner: Inner::Data(super::inner_walk::<C>),
+            ready: super::never_ready,
+        };
+        self.row(
+            Kind::Walk,
+            Flags::NONE,
+            <C::Of<'static> as Arg<'static>>::KIND,
+            <C::Of<'static> as Arg<'static>>::MIN,
+            <C::Of<'static> as Arg<'static>>::FIXED,
+            run,
+        )
     }
 
     pub const fn session<C>(self) -> Command
@@ -241,8 +289,20 @@ impl Group {
         C: Family,
         for<'w> C::Of<'w>: Arg<'w> + SessionCommand,
     {
-        let run = Run { plan: super::plan_session::<C>, call: super::call_session::<C>, inner: Inner::Session(super::inner_session::<C>), ready: super::never_ready };
-        self.row(Kind::Session, Flags::NONE, <C::Of<'static> as Arg<'static>>::KIND, <C::Of<'static> as Arg<'static>>::MIN, <C::Of<'static> as Arg<'static>>::FIXED, run)
+        let run = Run {
+            plan: super::plan_session::<C>,
+            call: super::call_session::<C>,
+            inner: Inner::Session(super::inner_session::<C>),
+            ready: super::never_ready,
+        };
+        self.row(
+            Kind::Session,
+            Flags::NONE,
+            <C::Of<'static> as Arg<'static>>::KIND,
+            <C::Of<'static> as Arg<'static>>::MIN,
+            <C::Of<'static> as Arg<'static>>::FIXED,
+            run,
+        )
     }
 
     const fn row(self, kind: Kind, flags: Flags, args: ArgKind, min_words: usize, fixed: bool, run: Run) -> Command {
@@ -311,8 +371,14 @@ impl Command {
     }
 
     /// The index of the first key among the words, when it stands at word 1 whatever the call.
-    pub const fn key_is_first(&self) -> bool {
-        matches!(self.args, [ArgSpec { kind: ArgKind::Key(_), token: "", optional: false, repeat: Repeat::Once | Repeat::Many, .. }, ..])
+    pub fn key_is_first(&self) -> bool {
+        let is_key = |arg: &ArgSpec| matches!(arg.kind, ArgKind::Key(_)) && arg.token.is_empty() && !arg.optional;
+        self.name_words() == 1
+            && match self.args {
+                [ArgSpec { kind: ArgKind::Block([first, ..]), repeat: Repeat::Many, .. }, ..] => is_key(first),
+                [first, ..] => is_key(first) && first.repeat != Repeat::Counted,
+                [] => false,
+            }
     }
 
     /// All ACL categories, as Redis computes them.
@@ -346,7 +412,9 @@ impl Command {
             Kind::Read | Kind::Walk => names.push("readonly"),
             Kind::Session => {}
         }
-        names.extend(Flags::NAMES.iter().filter(|(name, flag)| !name.is_empty() && self.flags.has(*flag)).map(|(n, _)| *n));
+        names.extend(
+            Flags::NAMES.iter().filter(|(name, flag)| !name.is_empty() && self.flags.has(*flag)).map(|(n, _)| *n),
+        );
         names
     }
 }

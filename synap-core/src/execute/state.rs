@@ -150,7 +150,7 @@ impl Timer {
 
 /// Drops large values away from the locks, on its own thread.
 #[derive(Debug)]
-pub struct Dropper(OnceLock<std::sync::mpsc::Sender<Trash>>);
+pub struct Dropper(Mutex<Option<std::sync::mpsc::Sender<Trash>>>);
 
 /// Something large that nobody can reach any more.
 pub enum Trash {
@@ -158,15 +158,38 @@ pub enum Trash {
     Db(Box<crate::keyspace::db::Db>),
 }
 
+/// A collection of more elements is freed elsewhere: about what a message to another thread costs.
+const DROP_HERE_MAX: usize = 256;
+
+impl Trash {
+    fn is_large(&self) -> bool {
+        match self {
+            Trash::Value(Value::Int(_) | Value::Bytes(_) | Value::Blob(_)) => false,
+            Trash::Value(Value::List(list)) => list.len() > DROP_HERE_MAX,
+            Trash::Value(Value::Set(set)) => set.len() > DROP_HERE_MAX,
+            Trash::Value(Value::Hash(hash)) => hash.len() > DROP_HERE_MAX,
+            Trash::Value(Value::ZSet(zset)) => zset.len() > DROP_HERE_MAX,
+            Trash::Db(db) => db.len() > DROP_HERE_MAX,
+        }
+    }
+}
+
 impl Dropper {
     pub fn attach(&self, sender: std::sync::mpsc::Sender<Trash>) {
-        // A second attachment would mean a second engine thread; the first one stays.
-        let _ = self.0.set(sender);
+        *self.0.lock() = Some(sender);
     }
 
-    /// Drops it elsewhere, or here when there is no such thread.
+    /// Lets the thread come to its end.
+    pub fn detach(&self) {
+        *self.0.lock() = None;
+    }
+
+    /// Drops it: elsewhere when that takes long and there is a thread for it, or here.
     pub fn drop(&self, trash: Trash) {
-        if let Some(sender) = self.0.get() {
+        if !trash.is_large() {
+            return;
+        }
+        if let Some(sender) = &*self.0.lock() {
             // A closed channel gives it back and it is dropped here.
             let _ = sender.send(trash);
         }
@@ -203,7 +226,7 @@ impl State {
             table: parts.table,
             expiry: ExpiryMode::new(parts.due),
             timer: Timer { next_ms: AtomicI64::new(i64::MAX), thread: Mutex::new(None) },
-            dropper: Dropper(OnceLock::new()),
+            dropper: Dropper(Mutex::new(None)),
             started_ms,
             random: AtomicU64::new(parts.seed),
             host: OnceLock::new(),

@@ -1,14 +1,14 @@
 //! Counters of calls, and the slow ones.
 
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
+use super::Call;
 use super::row::Command;
 use super::state::State;
-use super::Call;
 use crate::error::Error;
 use crate::session::Session;
 

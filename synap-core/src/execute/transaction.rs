@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-use smallvec::SmallVec;
 
 use super::context::SessionCx;
 use super::row::{Command, Inner};
 use super::shards::{Place, PlaceRef};
-use super::state::State;
 use super::turn::{Caller, Turn};
-use super::{Call, Flow, Outcome, ShutdownOptions, waiting};
+use super::{Call, Flow, waiting};
 use crate::error::{Code, Error, Result};
 use crate::grammar::{Key, Keys, OwnedWords, Parser};
 use crate::keyspace::hasher::shard_of;
@@ -21,7 +17,6 @@ use crate::session::{Session, Transaction, WatchFlag, Watched};
 /// Runs the queued calls as one: under the locks of all their keys and of the watched ones, logged as one unit.
 pub fn exec(cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
     let caller = cx.caller();
-    let state = caller.turn.state;
     let Some(transaction) = caller.session.transaction.take() else {
         return Err(Error::err("EXEC without MULTI"));
     };
@@ -41,7 +36,6 @@ pub fn exec(cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flo
         Ran::Touched => {
             end(caller.turn, caller.session);
             reply.null_array();
-            let _ = state;
             Ok(Flow::Done)
         }
     }
@@ -95,23 +89,22 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
     }
 
     let mut after = Flow::Done;
-    let db = caller.session.db;
     cx.begin_unit();
     reply.array(planned.len());
     for (row, words, _) in &planned {
         let slices = words.slices();
         let call = Call { words: &slices, raw: None, row, hint: None };
-        if state.registry.monitors.load(Ordering::Relaxed) > 0 {
-            super::monitor::show(state, caller.session, &call);
-        }
+        super::monitor::show(state, caller.session, &call);
         let mark = reply.mark();
         let flow = match row.run.inner {
             Inner::Data(run) => run(&mut cx, &call, reply),
             Inner::Session(run) => {
-                // The session's turn is lent out to `cx`; what a session command needs of it is in `Inside`.
-                let mut inside = Caller { turn: &mut Turn::inside(state, cx.now_ms()), session: caller.session };
+                // The turn is lent to `cx`; a session command gets one that cannot lock.
+                let mut turn = Turn::inside(state, &cx);
+                let mut inside = Caller { turn: &mut turn, session: &mut *caller.session };
                 let flow = run(&mut SessionCx { caller: &mut inside, call: &call, inside: Some(&cx) }, &call, reply);
-                cx.select(inside.session.db);
+                let db = inside.session.db;
+                cx.select(db);
                 flow
             }
         };
@@ -129,7 +122,6 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         cx.record(&call);
     }
     cx.end_unit();
-    let _ = db;
     waiting::serve(&mut cx);
     caller.session.seen = caller.session.seen.max(cx.seen());
     cx.unlock();

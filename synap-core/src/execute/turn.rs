@@ -14,6 +14,10 @@ use crate::session::Session;
 pub enum Pass<'e> {
     Entered(Entered<'e>),
     Closed(Closed<'e>),
+    /// The turn of a call inside a transaction, whose locks its context holds.
+    Lent {
+        alone: bool,
+    },
 }
 
 /// One visit inside the gate. Ends before any I/O, `await` or sleep.
@@ -42,7 +46,18 @@ impl<'e> Turn<'e> {
     }
 
     pub fn is_alone(&self) -> bool {
-        matches!(self.pass, Pass::Closed(_))
+        matches!(self.pass, Pass::Closed(_) | Pass::Lent { alone: true })
+    }
+
+    /// The turn of a session command inside a transaction that holds `cx`.
+    pub(super) fn inside(state: &'e State, cx: &WriteCx<'_>) -> Turn<'e> {
+        Turn {
+            state,
+            pass: Pass::Lent { alone: cx.held().is_alone() },
+            now_ms: cx.now_ms(),
+            last_tick: 0,
+            run: RunOfCalls::default(),
+        }
     }
 
     /// Counts and times the call that has just run.
@@ -75,8 +90,24 @@ impl<'e> Turn<'e> {
         let held = match &self.pass {
             Pass::Entered(_) => Held::lock(&self.state.shards, mask),
             Pass::Closed(closed) => Held::alone(&self.state.shards, closed),
+            Pass::Lent { .. } => unreachable!("a command inside a transaction locks through the transaction's context"),
         };
         WriteCx::new(self.state, held, db, self.now_ms)
+    }
+
+    /// Locks the shards of `keys`. `None` when the call must run with the gate closed: it asks for it, or it may serve
+    /// a waiter that reaches a shard which is not among them. Nothing has changed then.
+    #[inline]
+    pub(super) fn lock(&self, call: &Call<'_>, keys: &Keys, db: u32, alone: bool) -> Option<WriteCx<'_>> {
+        if alone && !self.is_alone() {
+            return None;
+        }
+        let mask = keys.keys.iter().fold(0, |mask, key| mask | 1 << shard_of(key.hash));
+        let cx = self.context(mask, db);
+        if call.row.writes() && !waiting::can_serve_all(&cx, call.words, keys) {
+            return None;
+        }
+        Some(cx)
     }
 
     /// A context of one shard, for the engine's own work (expiry).
@@ -95,29 +126,4 @@ impl Drop for Turn<'_> {
 pub struct Caller<'t, 'e> {
     pub turn: &'t mut Turn<'e>,
     pub session: &'t mut Session,
-}
-
-impl Caller<'_, '_> {
-    /// Locks the shards of `keys`. `None` when the call must run with the gate closed: it asks for it, or it may serve
-    /// a waiter that reaches a shard which is not among them. Nothing has changed then.
-    #[inline]
-    pub(super) fn lock(&self, call: &Call<'_>, keys: &Keys, alone: bool) -> Option<WriteCx<'_>> {
-        if alone && !self.turn.is_alone() {
-            return None;
-        }
-        let mask = keys.keys.iter().fold(0, |mask, key| mask | 1 << shard_of(key.hash));
-        let cx = self.turn.context(mask, self.session.db);
-        if call.row.writes() && !waiting::can_serve_all(&cx, call.words, keys) {
-            return None;
-        }
-        self.show_to_monitors(call);
-        Some(cx)
-    }
-
-    #[inline]
-    pub(super) fn show_to_monitors(&self, call: &Call<'_>) {
-        if self.turn.state.registry.monitors.load(std::sync::atomic::Ordering::Relaxed) > 0 {
-            super::monitor::show(self.turn.state, self.session, call);
-        }
-    }
 }

@@ -4,15 +4,17 @@
 //! say here, no door knows.
 
 pub mod args;
+#[cfg(any(test, feature = "testing"))]
+pub mod generate;
 pub mod numbers;
 mod parser;
 pub mod spec;
 mod words;
 
 pub use args::{Arg, Channel, Counted, Each, Family, Key, Many, Optional, Pattern, Slot, Word};
-pub use words::{OwnedWords, WordList};
 pub use parser::{How, KeyRef, Keys, Parser, Words};
 pub use synap_derive::Args;
+pub use words::{OwnedWords, WordList};
 
 use spec::{Access, ArgKind};
 

@@ -14,7 +14,7 @@ use foldhash::fast::FoldHasher;
 pub const SHARD_COUNT: usize = 64;
 
 /// Seeded, so that nobody outside can aim at one bucket; the same for all shards and databases of an engine.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct KeyHasher {
     seed: u64,
     shared: &'static SharedSeed,

@@ -36,6 +36,16 @@ impl Unit {
         self.call_count += 1;
     }
 
+    /// Adds the calls of `other`, which stay in one database.
+    pub fn extend(&mut self, other: &Unit) {
+        assert_eq!(other.first_db, other.last_db, "what stands for one call stays in its database");
+        if !other.is_empty() {
+            self.select(other.first_db);
+            self.body.extend_from_slice(&other.body);
+            self.call_count += other.call_count;
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.call_count == 0
     }

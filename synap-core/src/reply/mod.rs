@@ -3,6 +3,8 @@
 //! The vocabulary is RESP3's. An encoder for an older protocol downgrades (a map becomes a flat array, a double a
 //! bulk string); a handler asks [`Reply::resp3`] only where Redis itself answers with another *structure*.
 
+pub mod check;
+pub mod follow;
 mod tape;
 
 pub use tape::Tape;

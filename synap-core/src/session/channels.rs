@@ -114,8 +114,7 @@ impl Channels {
         let mut deliver = |pattern: Option<&Arc<[u8]>>, listeners: &Listeners| {
             let (channel, payload) = shared.get_or_insert_with(|| (channel.into(), payload.into())).clone();
             for client in listeners {
-                let message =
-                    Message { pattern: pattern.cloned(), channel: channel.clone(), payload: payload.clone() };
+                let message = Message { pattern: pattern.cloned(), channel: channel.clone(), payload: payload.clone() };
                 client.send(Mail::Message(message), seen);
             }
             count += listeners.len();

@@ -6,8 +6,8 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
-use super::inbox::{Inbox, Mail};
 use super::Session;
+use super::inbox::{Inbox, Mail};
 use super::waiter::Waiter;
 
 /// How a client came in.

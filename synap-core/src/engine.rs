@@ -1,0 +1,280 @@
+//! Opens and closes an engine: its state, its threads, and the ways in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::clock::{Clock, SystemClock};
+use crate::command::table;
+use crate::execute::gate::thread_slot;
+use crate::execute::state::{Due, Parts, State};
+use crate::execute::{Input, Outcome, Pass, Turn, execute, expiry, waiting};
+use crate::log::{HistoryId, Log};
+use crate::reply::Reply;
+use crate::session::{Client, Door, Session, WaitEnd, Waiter, Wake};
+use crate::sync::block_on;
+
+/// How an engine is opened.
+pub struct Options {
+    pub clock: Box<dyn Clock>,
+    /// Seeds the hash of keys and what is chosen by chance.
+    pub seed: u64,
+    /// Bytes of the stream that are kept in memory.
+    pub log_capacity_bytes: usize,
+    /// Keeps the whole stream, for tests that replay it.
+    pub keep_whole_log: bool,
+    /// What happens to keys whose time has come.
+    pub due: Due,
+    /// Removes due keys by itself, on a thread of its own.
+    pub active_expiry: bool,
+}
+
+impl Default for Options {
+    /// The machine's clock and a seed from the system.
+    fn default() -> Options {
+        Options {
+            clock: Box::new(SystemClock),
+            seed: random_seed(),
+            log_capacity_bytes: 10 << 20,
+            keep_whole_log: false,
+            due: Due::Remove,
+            active_expiry: true,
+        }
+    }
+}
+
+/// Not to be guessed from outside: it comes from the system's random source, by way of the standard library.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// An open engine. Cloning it gives another handle to the same one; it closes with the last.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Arc<State>,
+    closing: Arc<AtomicBool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Engine {
+    /// An engine that lives in memory.
+    pub fn open_memory(options: Options) -> Engine {
+        let history = HistoryId::from_random(history_bytes(options.seed));
+        let log = Log::new(options.log_capacity_bytes, history);
+        let log = if options.keep_whole_log { log.keeping_everything() } else { log };
+        let state = Arc::new(State::new(Parts {
+            table: table(),
+            clock: options.clock,
+            seed: options.seed,
+            log,
+            due: options.due,
+        }));
+        let closing = Arc::new(AtomicBool::new(false));
+        let mut threads = vec![start_dropper(&state)];
+        if options.active_expiry {
+            threads.push(start_timer(&state, &closing));
+        }
+        Engine {
+            shared: Arc::new(Shared { state, closing, threads: Mutex::new(threads.into_iter().flatten().collect()) }),
+        }
+    }
+
+    pub fn state(&self) -> &State {
+        &self.shared.state
+    }
+
+    /// A new session that came through `door`. Give it to [`Engine::leave`] when it ends.
+    pub fn session(&self, door: Door, addr: String, laddr: String) -> Session {
+        let state = self.state();
+        let client = state.registry.add(door, addr, laddr, state.clock.now_ms());
+        let user = Some(state.users.default_user()).filter(|user| user.enabled && user.nopass);
+        client.info.lock().user = "default".into();
+        Session::new(client, user)
+    }
+
+    /// Ends a session: what it subscribed, watched and waited for is forgotten.
+    pub fn leave(&self, session: &mut Session) {
+        let state = self.state();
+        state.registry.remove(session.client.id);
+        crate::command::connection::leave_everything(state, session);
+        let waiter = session.client.blocked.lock().clone();
+        if waiter.is_some() || session.watches.flag.is_some() {
+            let mut turn = self.enter_blocking();
+            if let Some(waiter) = waiter {
+                waiting::leave(&mut turn, session, &waiter, WaitEnd::Gone);
+            }
+            crate::execute::transaction::unwatch(&mut turn, session);
+        }
+    }
+
+    /// Goes inside the gate if nobody is alone there.
+    #[inline]
+    pub fn try_enter(&self) -> Option<Turn<'_>> {
+        let state = self.state();
+        state.gate.try_enter(thread_slot()).map(|pass| Turn::new(state, Pass::Entered(pass)))
+    }
+
+    /// Goes inside the gate. Keep the future's output off any `await`.
+    pub async fn entered(&self) {
+        // The permission is given back at once: a task must not carry it to its next await. The caller tries again,
+        // and rarely meets the next closer.
+        drop(self.state().gate.enter(thread_slot()).await);
+    }
+
+    /// Runs `work` alone inside the gate.
+    pub async fn alone<R>(&self, work: impl FnOnce(&mut Turn<'_>) -> R) -> R {
+        let state = self.state();
+        let closed = state.gate.close().await;
+        let mut turn = Turn::new(state, Pass::Closed(closed));
+        let result = work(&mut turn);
+        drop(turn);
+        state.log.notify();
+        result
+    }
+
+    /// Goes inside the gate, keeping the thread meanwhile: for callers without a runtime.
+    pub fn enter_blocking(&self) -> Turn<'_> {
+        let state = self.state();
+        Turn::new(state, Pass::Entered(block_on(state.gate.enter(thread_slot()))))
+    }
+
+    /// Runs one call to its end, keeping the thread while it waits: for the embedded door and for tests.
+    pub fn call(&self, session: &mut Session, words: &[&[u8]], reply: &mut dyn Reply) {
+        let input = Input::words(words);
+        let mut turn = self.enter_blocking();
+        let mut outcome = execute(&mut turn, session, &input, reply);
+        drop(turn);
+        loop {
+            match outcome {
+                Outcome::NeedAlone => {
+                    outcome = block_on(self.alone(|turn| execute(turn, session, &input, reply)));
+                }
+                Outcome::Paused => {
+                    // Short naps: the pause may end early.
+                    std::thread::sleep(Duration::from_millis(1));
+                    outcome = execute(&mut self.enter_blocking(), session, &input, reply);
+                }
+                Outcome::Blocked(waiter) => {
+                    self.wait_blocking(session, &waiter, reply);
+                    break;
+                }
+                Outcome::Sleep(time) => {
+                    std::thread::sleep(time);
+                    break;
+                }
+                Outcome::Shutdown(options) => {
+                    self.state().host().shutdown(options);
+                    break;
+                }
+                Outcome::Replied | Outcome::Quit => break,
+            }
+        }
+        let log = &self.state().log;
+        log.notify();
+        if !log.is_settled(session.seen) {
+            block_on(log.settled_at(session.seen));
+        }
+    }
+
+    /// Waits with a blocked call until it is served or its time is over, and writes its reply.
+    fn wait_blocking(&self, session: &mut Session, waiter: &Arc<Waiter>, reply: &mut dyn Reply) {
+        self.state().log.notify();
+        while waiter.is_waiting() {
+            let now_ms = self.state().clock.now_ms();
+            if waiter.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms) || session.client.is_killed() {
+                break;
+            }
+            // A nap instead of a timer: this door has no runtime, and its callers wait for long or not at all.
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let mut turn = self.enter_blocking();
+        if waiting::leave(&mut turn, session, waiter, WaitEnd::TimedOut) {
+            waiting::timeout_reply(waiter, reply);
+            return;
+        }
+        drop(turn);
+        let client = session.client.clone();
+        // Whoever ended the wait has put the reply into the inbox, or is about to.
+        while !client.has_mail() && block_on(client.woken()) != Wake::Mail {}
+        Client::take_mail(session, reply);
+    }
+
+    /// Ends the engine's threads. Sessions that still run are not waited for.
+    pub fn close(&self) {
+        self.shared.close();
+    }
+}
+
+impl Shared {
+    fn close(&self) {
+        if self.closing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.state.timer.wake_by(i64::MIN);
+        self.state.dropper.detach();
+        for thread in self.threads.lock().drain(..) {
+            // A panic of that thread was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Twenty bytes that no other start has: from the seed, the time and the process.
+fn history_bytes(seed: u64) -> [u8; 20] {
+    use sha2::Digest;
+    let mut hash = sha2::Sha256::new();
+    hash.update(seed.to_le_bytes());
+    hash.update(SystemClock.now_ms().to_le_bytes());
+    hash.update(std::process::id().to_le_bytes());
+    let mut bytes = [0; 20];
+    bytes.copy_from_slice(&hash.finalize()[..20]);
+    bytes
+}
+
+/// The thread that frees large values.
+fn start_dropper(state: &Arc<State>) -> Option<JoinHandle<()>> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let thread =
+        std::thread::Builder::new().name("synap-drop".into()).spawn(move || receiver.into_iter().for_each(drop));
+    match thread {
+        Ok(thread) => {
+            state.dropper.attach(sender);
+            Some(thread)
+        }
+        // Without it, values are freed where they are removed.
+        Err(_) => None,
+    }
+}
+
+/// The thread that removes what is due; asleep until the earliest deadline.
+fn start_timer(state: &Arc<State>, closing: &Arc<AtomicBool>) -> Option<JoinHandle<()>> {
+    let (state, closing) = (state.clone(), closing.clone());
+    let run = move || {
+        state.timer.attach(Some(std::thread::current()));
+        while !closing.load(Ordering::Acquire) {
+            let enter = || Turn::new(&state, Pass::Entered(block_on(state.gate.enter(thread_slot()))));
+            let next_ms = expiry::expire_all(&state, enter);
+            state.log.notify();
+            let wait_ms = next_ms.saturating_sub(state.clock.now_ms());
+            if wait_ms > 0 && state.timer.next_ms() >= next_ms && !closing.load(Ordering::Acquire) {
+                // A wake-up in between is not lost: it leaves a token with this thread.
+                std::thread::park_timeout(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0).min(3_600_000)));
+            }
+        }
+    };
+    std::thread::Builder::new().name("synap-timer".into()).spawn(run).ok()
+}

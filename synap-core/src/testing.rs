@@ -1,0 +1,374 @@
+//! Helpers of tests: an engine with a clock that stands still, replies as text, and its twin.
+//!
+//! **The twin.** Every command test ends with [`TestEngine::check_twin`] (dropping the engine does it): the whole log
+//! is replayed into a second engine with another seed and a stopped clock, and both must hold the same data. What a
+//! command changes without logging, or logs otherwise than it changed, shows there.
+
+use std::fmt::Write;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::clock::ManualClock;
+use crate::engine::{Engine, Options};
+use crate::error::Error;
+use crate::execute::state::Due;
+use crate::keyspace::value::ValueRef;
+use crate::log::Reader;
+use crate::reply::{Mark, Reply};
+use crate::session::{Door, Session};
+use crate::settings;
+
+/// Where the stopped clock stands: 2023-11-14 22:13:20 UTC.
+pub const START_MS: i64 = 1_700_000_000_000;
+
+/// An engine in memory that keeps its whole log, with one session.
+pub struct TestEngine {
+    pub engine: Engine,
+    pub clock: Arc<ManualClock>,
+    pub session: Session,
+    checked: bool,
+}
+
+impl Default for TestEngine {
+    fn default() -> TestEngine {
+        TestEngine::new(1)
+    }
+}
+
+impl TestEngine {
+    pub fn new(seed: u64) -> TestEngine {
+        TestEngine::with(seed, Due::Remove)
+    }
+
+    fn with(seed: u64, due: Due) -> TestEngine {
+        let clock = Arc::new(ManualClock::at(START_MS));
+        let engine = Engine::open_memory(Options {
+            clock: Box::new(clock.clone()),
+            seed,
+            keep_whole_log: true,
+            due,
+            active_expiry: false,
+            ..Options::default()
+        });
+        let session = engine.session(Door::Embedded, "test".into(), "test".into());
+        TestEngine { engine, clock, session, checked: false }
+    }
+
+    /// One more session of the same engine.
+    pub fn another(&self) -> Session {
+        self.engine.session(Door::Embedded, "test".into(), "test".into())
+    }
+
+    /// Runs a call given as text; words in double quotes may hold blanks and `\xNN`. Returns the reply as text:
+    /// see [`Text`].
+    pub fn call(&mut self, line: &str) -> String {
+        let words = split(line);
+        self.call_words(&words.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    pub fn call_words(&mut self, words: &[&[u8]]) -> String {
+        call_as(&self.engine, &mut self.session, words)
+    }
+
+    /// Checks a conversation: lines of calls, each followed by its reply behind `=>` on the same line.
+    #[track_caller]
+    pub fn check(&mut self, conversation: &str) {
+        for line in conversation.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (call, expected) = line.split_once("=>").unwrap_or_else(|| panic!("no `=>` in {line:?}"));
+            assert_eq!(self.call(call), expected.trim(), "the reply to {}", call.trim());
+        }
+    }
+
+    /// All data as text, sorted: database, key, type, content, deadline.
+    pub fn dump(&self) -> String {
+        dump(&self.engine)
+    }
+
+    /// Replays the log into a twin and compares.
+    #[track_caller]
+    pub fn check_twin(&mut self) {
+        self.checked = true;
+        let twin = self.twin();
+        assert_eq!(twin.dump(), self.dump(), "the twin (left) that replayed the log differs from the original (right)");
+    }
+
+    /// An engine with another seed and a stopped clock that has replayed this one's log.
+    pub fn twin(&self) -> TestEngine {
+        let mut twin = TestEngine::with(0x5eed, Due::Show);
+        twin.checked = true;
+        let log = &self.engine.state().log;
+        let mut bytes = Vec::new();
+        let (mut at, end) = (log.oldest(), log.end());
+        while at < end {
+            at = log.read_from(at, &mut bytes).expect("the whole log is kept");
+        }
+        for call in Reader::new(&bytes, 0) {
+            let call = call.expect("the log reads back");
+            let reply = twin.call_words(&call.words);
+            assert!(!reply.starts_with('-'), "the log holds {:?}, which fails: {reply}", text_of(&call.words));
+        }
+        twin
+    }
+}
+
+impl Drop for TestEngine {
+    fn drop(&mut self) {
+        if !self.checked && !std::thread::panicking() {
+            self.check_twin();
+        }
+        self.engine.leave(&mut self.session);
+    }
+}
+
+fn text_of(words: &[&[u8]]) -> Vec<String> {
+    words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// Runs a call for any session and returns the reply as text.
+pub fn call_as(engine: &Engine, session: &mut Session, words: &[&[u8]]) -> String {
+    let mut text = Text::new(session.resp3);
+    engine.call(session, words, &mut text);
+    text.out
+}
+
+/// Splits a line into words; double quotes hold blanks, `\"`, `\\` and `\xNN` together.
+pub fn split(line: &str) -> Vec<Vec<u8>> {
+    let mut words = Vec::new();
+    let mut rest = line.trim().as_bytes();
+    while let Some(first) = rest.first() {
+        let mut word = Vec::new();
+        if *first == b'"' {
+            rest = &rest[1..];
+            loop {
+                match rest {
+                    [b'"', tail @ ..] => {
+                        rest = tail;
+                        break;
+                    }
+                    [b'\\', b'x', a, b, tail @ ..] => {
+                        let hex = std::str::from_utf8(&[*a, *b]).map(|h| u8::from_str_radix(h, 16));
+                        word.push(hex.expect("hex digits").expect("hex digits"));
+                        rest = tail;
+                    }
+                    [b'\\', byte, tail @ ..] | [byte, tail @ ..] => {
+                        word.push(*byte);
+                        rest = tail;
+                    }
+                    [] => panic!("a quote is open in {line:?}"),
+                }
+            }
+        } else {
+            let end = rest.iter().position(|b| *b == b' ').unwrap_or(rest.len());
+            word.extend_from_slice(&rest[..end]);
+            rest = &rest[end..];
+        }
+        words.push(word);
+        rest = rest.trim_ascii_start();
+    }
+    words
+}
+
+/// A reply as one line: `OK`, `7`, `"bytes"`, `nil`, `[…]`, `{k: v}`, `-CODE sentence`.
+pub struct Text {
+    pub out: String,
+    resp3: bool,
+    /// Items still to come in each open aggregate, and whether it is a map.
+    open: Vec<(usize, bool, usize)>,
+}
+
+impl Text {
+    pub fn new(resp3: bool) -> Text {
+        Text { out: String::new(), resp3, open: Vec::new() }
+    }
+
+    fn item(&mut self, text: &str) {
+        self.before();
+        self.out.push_str(text);
+        self.after();
+    }
+
+    fn before(&mut self) {
+        match self.open.last() {
+            Some((left, true, total)) if (total - left) % 2 == 1 => self.out.push_str(": "),
+            Some((left, _, total)) if left < total => self.out.push_str(", "),
+            None if !self.out.is_empty() => self.out.push('\n'),
+            _ => {}
+        }
+    }
+
+    fn after(&mut self) {
+        while let Some((left, is_map, _)) = self.open.last_mut() {
+            *left -= 1;
+            if *left > 0 {
+                break;
+            }
+            self.out.push(if *is_map { '}' } else { ']' });
+            self.open.pop();
+        }
+    }
+
+    fn begin(&mut self, len: usize, is_map: bool) {
+        self.before();
+        self.out.push(if is_map { '{' } else { '[' });
+        if len == 0 {
+            self.out.push(if is_map { '}' } else { ']' });
+            self.after();
+        } else {
+            self.open.push((len, is_map, len));
+        }
+    }
+}
+
+fn quoted(bytes: &[u8]) -> String {
+    format!("\"{}\"", bytes.escape_ascii())
+}
+
+impl Reply for Text {
+    fn status(&mut self, text: &str) {
+        self.item(text);
+    }
+    fn int(&mut self, value: i64) {
+        self.item(&value.to_string());
+    }
+    fn double(&mut self, value: f64) {
+        self.item(crate::types::score::format_double(value).as_str());
+    }
+    fn boolean(&mut self, value: bool) {
+        self.item(if value { "true" } else { "false" });
+    }
+    fn bulk(&mut self, bytes: &[u8]) {
+        self.item(&quoted(bytes));
+    }
+    fn verbatim(&mut self, _: &str, text: &str) {
+        self.item(&quoted(text.as_bytes()));
+    }
+    fn null(&mut self) {
+        self.item("nil");
+    }
+    fn null_array(&mut self) {
+        self.item("nil");
+    }
+    fn array(&mut self, len: usize) {
+        self.begin(len, false);
+    }
+    fn map(&mut self, len: usize) {
+        self.begin(len * 2, true);
+    }
+    fn set(&mut self, len: usize) {
+        self.begin(len, false);
+    }
+    fn push(&mut self, len: usize) {
+        self.begin(len, false);
+    }
+    fn error(&mut self, error: &Error) {
+        self.item(&format!("-{error}"));
+    }
+    fn resp3(&self) -> bool {
+        self.resp3
+    }
+    fn speak(&mut self, resp3: bool) {
+        self.resp3 = resp3;
+    }
+    /// Only at the top of a reply, and inside an array whose items so far are complete.
+    fn mark(&self) -> Mark {
+        let left = self.open.last().map_or(0, |(left, ..)| *left);
+        Mark(self.out.len() | (left << 40) | (self.open.len() << 56))
+    }
+    fn rollback(&mut self, mark: Mark) {
+        self.out.truncate(mark.0 & 0xff_ffff_ffff);
+        self.open.truncate(mark.0 >> 56);
+        if let Some((left, ..)) = self.open.last_mut() {
+            *left = (mark.0 >> 40) & 0xffff;
+        }
+    }
+}
+
+/// All data of an engine as text, one sorted line for each key.
+pub fn dump(engine: &Engine) -> String {
+    let turn = engine.enter_blocking();
+    let databases = engine.state().settings.int(settings::DATABASES) as u32;
+    let mut lines = Vec::new();
+    for db in 0..databases {
+        let walk = crate::execute::WalkCx::of_turn(&turn, db);
+        walk.each(0, db, |_, _, data| {
+            for entry in data.table().iter() {
+                let deadline = entry.expires_at().map_or(String::new(), |at| format!(" until {at}"));
+                lines.push(format!("{db} {} {}{deadline}", quoted(entry.key()), content(entry.value())));
+            }
+            ControlFlow::<()>::Continue(())
+        });
+    }
+    lines.sort();
+    lines.join("\n")
+}
+
+fn content(value: ValueRef<'_>) -> String {
+    let mut out = String::new();
+    let sorted = |mut items: Vec<String>| {
+        items.sort();
+        items.join(" ")
+    };
+    // Writing into a String cannot fail.
+    let _ = match value {
+        ValueRef::String(bytes) => write!(out, "string {}", quoted(&bytes.to_vec())),
+        ValueRef::List(list) => {
+            write!(out, "list {}", list.iter().map(|e| quoted(&e.to_vec())).collect::<Vec<_>>().join(" "))
+        }
+        ValueRef::Set(set) => write!(out, "set {}", sorted(set.iter().map(|e| quoted(&e.to_vec())).collect())),
+        ValueRef::Hash(hash) => {
+            let field = |(f, v, at): (crate::types::Elem<'_>, crate::types::Elem<'_>, Option<i64>)| {
+                let deadline = at.map_or(String::new(), |at| format!("@{at}"));
+                format!("{}={}{deadline}", quoted(&f.to_vec()), quoted(&v.to_vec()))
+            };
+            write!(out, "hash {}", sorted(hash.iter().map(field).collect()))
+        }
+        ValueRef::ZSet(zset) => {
+            let member = |(m, s): (crate::types::Elem<'_>, f64)| format!("{}={s:?}", quoted(&m.to_vec()));
+            write!(out, "zset {}", zset.iter().map(member).collect::<Vec<_>>().join(" "))
+        }
+    };
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversation_of_each_type() {
+        TestEngine::default().check(
+            r#"
+            SET a 1 => OK
+            INCR a => 2
+            GET a => "2"
+            SET a x NX => nil
+            SET a y GET => "2"
+            MGET a b => ["y", nil]
+            HSET h f v g 2 => 2
+            HGETALL h => {"f": "v", "g": "2"}
+            LPUSH l a b c => 3
+            LRANGE l 0 -1 => ["c", "b", "a"]
+            BLPOP x l 0 => ["l", "c"]
+            BLMOVE l m LEFT RIGHT 0 => "b"
+            SADD s 1 2 3 => 3
+            SINTER s s => ["1", "2", "3"]
+            ZADD z 1 a 2 b => 2
+            ZRANGE z 0 -1 WITHSCORES => [["a", 1], ["b", 2]]
+            ZRANK z b => 1
+            EXPIRE a 10 => 1
+            TTL a => 10
+            RENAME a b => OK
+            TTL b => 10
+            GET h => -WRONGTYPE Operation against a key holding the wrong kind of value
+            MULTI => OK
+            SET q 1 => QUEUED
+            INCR h => QUEUED
+            EXEC => [OK, -WRONGTYPE Operation against a key holding the wrong kind of value]
+            SWAPDB 0 1 => OK
+            EXISTS h => 0
+            SELECT 1 => OK
+            EXISTS h => 1
+            "#,
+        );
+    }
+}
