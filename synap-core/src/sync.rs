@@ -14,7 +14,7 @@
 
 mod block_on;
 
-pub use block_on::block_on;
+pub use block_on::{block_on, block_on_for};
 pub(crate) use imp::*;
 
 #[cfg(not(shuttle))]

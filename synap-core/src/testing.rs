@@ -88,27 +88,39 @@ impl TestEngine {
     #[track_caller]
     pub fn check_twin(&mut self) {
         self.checked = true;
-        let twin = self.twin();
-        assert_eq!(twin.dump(), self.dump(), "the twin (left) that replayed the log differs from the original (right)");
+        check_twin(&self.engine);
     }
 
     /// An engine with another seed and a stopped clock that has replayed this one's log.
     pub fn twin(&self) -> TestEngine {
-        let mut twin = TestEngine::with(0x5eed, Due::Show);
-        twin.checked = true;
-        let log = &self.engine.state().log;
-        let mut bytes = Vec::new();
-        let (mut at, end) = (log.oldest(), log.end());
-        while at < end {
-            at = log.read_from(at, &mut bytes).expect("the whole log is kept");
-        }
-        for call in Reader::new(&bytes, 0) {
-            let call = call.expect("the log reads back");
-            let reply = twin.call_words(&call.words);
-            assert!(!reply.starts_with('-'), "the log holds {:?}, which fails: {reply}", text_of(&call.words));
-        }
-        twin
+        twin(&self.engine)
     }
+}
+
+/// Replays the log of an engine that rests into a twin and compares: what was done at once by many threads was logged
+/// in the order in which the data changed.
+#[track_caller]
+pub fn check_twin(engine: &Engine) {
+    let twin = twin(engine).dump();
+    assert_eq!(twin, dump(engine), "the twin (left) that replayed the log differs from the original (right)");
+}
+
+/// A twin of any engine that keeps its whole log.
+pub fn twin(engine: &Engine) -> TestEngine {
+    let mut twin = TestEngine::with(0x5eed, Due::Show);
+    twin.checked = true;
+    let log = &engine.state().log;
+    let mut bytes = Vec::new();
+    let (mut at, end) = (log.oldest(), log.end());
+    while at < end {
+        at = log.read_from(at, &mut bytes).expect("the whole log is kept");
+    }
+    for call in Reader::new(&bytes, 0) {
+        let call = call.expect("the log reads back");
+        let reply = twin.call_words(&call.words);
+        assert!(!reply.starts_with('-'), "the log holds {:?}, which fails: {reply}", text_of(&call.words));
+    }
+    twin
 }
 
 impl Drop for TestEngine {

@@ -371,6 +371,8 @@ impl WriteCommand for Copy<'_> {
             return Ok(());
         };
         let copied = cx.in_db(db, |cx| {
+            // The keys that the call named were met in the selected database.
+            cx.meet_one(&self.destination);
             if cx.exists(&self.destination) && !self.options.replace {
                 return false;
             }

@@ -23,6 +23,7 @@ pub mod row;
 pub mod shards;
 pub mod state;
 pub mod stats;
+pub mod timer;
 pub mod transaction;
 mod turn;
 pub mod waiting;
@@ -115,6 +116,8 @@ pub enum Flow {
     Quit,
     Shutdown(ShutdownOptions),
     NeedAlone,
+    /// As [`Outcome::Paused`].
+    Paused,
 }
 
 /// Runs one call. `reply` receives the answer, unless the outcome says that nothing was written.
@@ -299,7 +302,9 @@ where
     let mark = reply.mark();
     let mut cx = WalkCx::free(caller.turn, caller.session.db);
     let run = |reply: &mut dyn Reply| parsed.and_then(|args| args.run(&mut cx, reply)).map(|()| Flow::Done);
-    if let Err(error) = held_to_its_shape(call.row, reply, run) {
+    let flow = held_to_its_shape(call.row, reply, run);
+    caller.session.seen = caller.session.seen.max(cx.seen());
+    if let Err(error) = flow {
         reply.rollback(mark);
         state.stats.failed(call.row, &error);
         reply.error(&error);
@@ -348,12 +353,17 @@ where
     monitor::show(state, caller.session, call);
     let mark = reply.mark();
     let mut cx = SessionCx { caller, call, inside: None };
-    match held_to_its_shape(call.row, reply, |reply| args.run(&mut cx, reply)) {
+    let flow = held_to_its_shape(call.row, reply, |reply| args.run(&mut cx, reply));
+    if <C::Of<'_> as SessionCommand>::WALKS {
+        caller.session.seen = caller.session.seen.max(state.log.end());
+    }
+    match flow {
         Ok(Flow::Done | Flow::Block { .. }) => Outcome::Replied,
         Ok(Flow::Sleep(time)) => Outcome::Sleep(time),
         Ok(Flow::Quit) => Outcome::Quit,
         Ok(Flow::Shutdown(options)) => Outcome::Shutdown(options),
         Ok(Flow::NeedAlone) => Outcome::NeedAlone,
+        Ok(Flow::Paused) => Outcome::Paused,
         Err(error) => {
             reply.rollback(mark);
             state.stats.failed(call.row, &error);

@@ -78,14 +78,14 @@ pub(super) fn block(
 /// Serves blocked calls from the keys that became ready, until nobody is left or nothing is there.
 pub(super) fn serve(cx: &mut WriteCx<'_>) {
     let db = cx.db();
-    let mut next = 0;
-    while next < cx.ready.len() {
-        let (db, key, hash) = cx.ready[next].clone();
-        next += 1;
-        cx.select(db);
-        serve_key(cx, &Key { bytes: &key, hash });
+    // What a served call makes ready comes in the next round, though it may have been looked at in this one: BLMOVE in
+    // a ring comes back to where it began.
+    while !cx.ready.is_empty() {
+        for (db, key, hash) in std::mem::take(&mut cx.ready) {
+            cx.select(db);
+            serve_key(cx, &Key { bytes: &key, hash });
+        }
     }
-    cx.ready.clear();
     cx.select(db);
 }
 
@@ -120,7 +120,8 @@ fn serve_key(cx: &mut WriteCx<'_>, key: &Key<'_>) {
         cx.record(&call);
         cx.serve_from(None);
         cx.select(db);
-        waiter.client.send(Mail::Served(tape), cx.seen());
+        let waker = waiter.client.put(Mail::Served(tape), cx.seen());
+        cx.wakers.extend(waker);
     }
 }
 
@@ -129,7 +130,8 @@ fn front(cx: &mut WriteCx<'_>, key: &Key<'_>) -> Option<Arc<Waiter>> {
     let place = PlaceRef { db: cx.db(), key: key.bytes };
     loop {
         let waiter = cx.shard_mut(key).waiters.get(&place)?.front()?.clone();
-        if waiter.is_waiting() {
+        // Nothing is popped for a connection that CLIENT KILL has ended and that is about to see it.
+        if waiter.is_waiting() && !waiter.client.is_killed() {
             return Some(waiter);
         }
         unlink(cx, key, &waiter);

@@ -1,12 +1,12 @@
 //! A call that waits for a key to get something: one shared object, ended exactly once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use smallvec::SmallVec;
 
 use super::client::Client;
 use crate::grammar::OwnedWords;
+use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// How a wait ended, or that it has not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
