@@ -183,6 +183,7 @@ fn blpop_on_keys_of_two_shards_pushed_at_once_serves_once() {
 #[test]
 fn who_came_first_is_served_first() {
     let world = World::still("first in, first out");
+    let _watchdog = Stop::after(RUN);
     let keys = world.keys_apart("k", 3);
     thread::scope(|scope| {
         let mut waiting = Vec::new();
@@ -301,6 +302,7 @@ fn nothing_is_popped_for_a_client_that_was_killed() {
 #[test]
 fn in_a_transaction_nobody_waits_and_who_waits_is_served_after_it() {
     let world = World::still("transactions");
+    let _watchdog = Stop::after(RUN);
     let mut user = world.user();
     user.ok("MULTI");
     user.call("BLPOP q r 0");
@@ -346,6 +348,7 @@ fn all_ways_to_a_list_serve_and_no_others() {
     ];
     for way in ways {
         let world = World::still("ways");
+        let _watchdog = Stop::after(RUN);
         let mut user = world.user();
         user.call("RPUSH list 1 2");
         user.ok("SELECT 1");

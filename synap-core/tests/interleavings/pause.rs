@@ -66,7 +66,7 @@ fn nothing_changes_between_the_answer_to_pause_and_its_end() {
             assert!(if all { read_meanwhile <= 1 } else { read_meanwhile > 1 }, "{read_meanwhile} reads, all: {all}");
             let written = writes.load(Ordering::Relaxed);
             main.ok("CLIENT UNPAUSE");
-            until("writes to go on", || writes.load(Ordering::Relaxed) > written + 2);
+            until("writes to go on", || stop.is_set() || writes.load(Ordering::Relaxed) > written + 2);
         }
         assert!(number > 3);
     });
@@ -76,6 +76,7 @@ fn nothing_changes_between_the_answer_to_pause_and_its_end() {
 #[test]
 fn a_pause_ends_by_itself_and_may_be_prolonged() {
     let world = World::alive("end of a pause");
+    let _watchdog = Stop::after(RUN);
     let mut main = world.user();
     thread::scope(|scope| {
         main.ok("CLIENT PAUSE 60000");
