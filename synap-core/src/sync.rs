@@ -49,3 +49,12 @@ mod imp {
         }
     }
 }
+
+/// Runs a scenario under thousands of schedules.
+#[cfg(all(test, shuttle))]
+pub(crate) fn search(scenario: impl Fn() + Send + Sync + 'static) {
+    let scenario = std::sync::Arc::new(scenario);
+    let again = std::sync::Arc::clone(&scenario);
+    shuttle::check_random(move || scenario(), 4_000);
+    shuttle::check_pct(move || again(), 4_000, 3);
+}

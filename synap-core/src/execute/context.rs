@@ -599,12 +599,15 @@ pub struct SessionCx<'c, 't, 'e> {
     pub(super) inside: Option<Inside<'c, 't>>,
 }
 
+/// A channel and a message for it.
+pub(super) type Published = (Box<[u8]>, Box<[u8]>);
+
 /// What a command on the connection or the server has of the transaction that it runs in.
 pub(super) struct Inside<'c, 't> {
     /// Its locks.
     pub cx: &'c WriteCx<'t>,
-    /// Channels and messages that leave when the transaction is logged.
-    pub published: &'c mut Vec<(Box<[u8]>, Box<[u8]>)>,
+    /// What leaves when the transaction is logged.
+    pub published: &'c mut Vec<Published>,
 }
 
 impl<'t, 'e> SessionCx<'_, 't, 'e> {

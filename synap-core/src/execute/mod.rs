@@ -255,7 +255,7 @@ where
     };
     let Caller { turn, session } = caller;
     let Some(mut cx) = turn.lock(call, &keys, session.db, M::alone(&args)) else { return Outcome::NeedAlone };
-    monitor::show(state, session, call);
+    monitor::show(state, session, call, &mut cx.wakers);
     cx.meet(call.words, &keys);
     let mark = reply.mark();
     let flow = held_to_its_shape(call.row, reply, |reply| M::run(args, &mut cx, reply));
@@ -298,7 +298,7 @@ where
         Admission::Go => {}
         Admission::Elsewhere(outcome) => return outcome,
     }
-    monitor::show(state, caller.session, call);
+    monitor::show_now(state, caller.session, call);
     let mark = reply.mark();
     let mut cx = WalkCx::free(caller.turn, caller.session.db);
     let run = |reply: &mut dyn Reply| parsed.and_then(|args| args.run(&mut cx, reply)).map(|()| Flow::Done);
@@ -350,10 +350,12 @@ where
     if args.alone() && !caller.turn.is_alone() {
         return Outcome::NeedAlone;
     }
-    monitor::show(state, caller.session, call);
     let mark = reply.mark();
     let mut cx = SessionCx { caller, call, inside: None };
     let flow = held_to_its_shape(call.row, reply, |reply| args.run(&mut cx, reply));
+    if !matches!(flow, Ok(Flow::NeedAlone | Flow::Paused)) {
+        monitor::show_now(state, caller.session, call);
+    }
     if <C::Of<'_> as SessionCommand>::WALKS {
         caller.session.seen = caller.session.seen.max(state.log.end());
     }

@@ -3,22 +3,32 @@
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 
 use super::Call;
 use super::row::Flags;
 use super::state::State;
 use crate::session::{Mail, Session};
 
-/// Sends `call` to all monitors. Words that are secret are not shown.
+/// Sends `call` to all monitors. Words that are secret are not shown. The caller wakes the monitors once it holds no
+/// lock.
 #[inline]
-pub fn show(state: &State, session: &Session, call: &Call<'_>) {
+pub fn show(state: &State, session: &Session, call: &Call<'_>, wakers: &mut Vec<Waker>) {
     if state.registry.monitors.load(Ordering::Relaxed) > 0 {
-        show_to_all(state, session, call);
+        show_to_all(state, session, call, wakers);
     }
 }
 
+/// [`show`] for a caller that holds no lock.
+#[inline]
+pub fn show_now(state: &State, session: &Session, call: &Call<'_>) {
+    let mut wakers = Vec::new();
+    show(state, session, call, &mut wakers);
+    wakers.into_iter().for_each(Waker::wake);
+}
+
 #[cold]
-fn show_to_all(state: &State, session: &Session, call: &Call<'_>) {
+fn show_to_all(state: &State, session: &Session, call: &Call<'_>, wakers: &mut Vec<Waker>) {
     if call.row.flags.has(Flags::SKIP_MONITOR) || call.row.flags.has(Flags::ADMIN) {
         return;
     }
@@ -46,7 +56,7 @@ fn show_to_all(state: &State, session: &Session, call: &Call<'_>) {
     let line: Arc<str> = line.into();
     for client in state.registry.all() {
         if client.monitor.load(Ordering::Relaxed) {
-            client.send(Mail::Monitor(line.clone()), 0);
+            wakers.extend(client.put(Mail::Monitor(line.clone()), 0));
         }
     }
 }

@@ -125,3 +125,40 @@ impl Drop for Changed<'_> {
         }
     }
 }
+
+#[cfg(all(test, shuttle))]
+mod shuttle_search {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::sync::{block_on, search, thread};
+
+    /// Whoever waits for a change as the doors do goes on when the pause ends, however often it is changed.
+    #[test]
+    fn nobody_sleeps_through_the_end_of_a_pause() {
+        search(|| {
+            let pause = Arc::new(Pause::default());
+            pause.begin(100, true, 1);
+            let waiting: Vec<_> = (0..2)
+                .map(|_| {
+                    let pause = pause.clone();
+                    thread::spawn(move || {
+                        loop {
+                            let changed = pause.changed();
+                            if pause.until(1).is_none() {
+                                return;
+                            }
+                            block_on(changed);
+                        }
+                    })
+                })
+                .collect();
+            pause.begin(200, false, 1);
+            pause.end();
+            pause.begin(100, true, 1);
+            pause.end();
+            waiting.into_iter().for_each(|thread| thread.join().unwrap());
+            assert!(pause.changes.lock().waiting.is_empty());
+        });
+    }
+}

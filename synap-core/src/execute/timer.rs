@@ -65,3 +65,45 @@ impl Timer {
         }
     }
 }
+
+#[cfg(all(test, shuttle))]
+mod shuttle_search {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::sync::search;
+
+    /// Two shards, each with its earliest deadline; the time is zero. Shuttle's timeouts do not end by themselves, so a
+    /// schedule in which the engine's thread sleeps through a deadline fails.
+    #[test]
+    fn no_deadline_is_slept_through() {
+        search(|| {
+            let timer = Arc::new(Timer::new());
+            let shards = Arc::new([Mutex::new(i64::MAX), Mutex::new(i64::MAX)]);
+            let setters: Vec<_> = [[(0, 90), (1, 50)], [(1, 70), (0, 30)]]
+                .into_iter()
+                .map(|deadlines| {
+                    let (timer, shards) = (timer.clone(), shards.clone());
+                    thread::spawn(move || {
+                        for (shard, deadline_ms) in deadlines {
+                            let mut earliest = shards[shard].lock();
+                            *earliest = deadline_ms.min(*earliest);
+                            timer.wake_by(deadline_ms);
+                        }
+                    })
+                })
+                .collect();
+            timer.attach(true);
+            loop {
+                timer.begin_round();
+                let earliest_ms = shards.iter().map(|shard| *shard.lock()).min().expect("two");
+                let next_ms = timer.end_round(earliest_ms);
+                if next_ms == 30 {
+                    break;
+                }
+                timer.sleep(next_ms, 0);
+            }
+            setters.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+    }
+}

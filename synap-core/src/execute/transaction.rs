@@ -109,7 +109,7 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
     for (row, words, _) in &planned {
         let slices = words.slices();
         let call = Call { words: &slices, raw: None, row, hint: None };
-        super::monitor::show(state, caller.session, &call);
+        super::monitor::show(state, caller.session, &call, &mut cx.wakers);
         let mark = reply.mark();
         let flow = match row.run.inner {
             Inner::Data(run) => run(&mut cx, &call, reply),

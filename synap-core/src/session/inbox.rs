@@ -200,3 +200,52 @@ impl Mailbox {
         }
     }
 }
+
+#[cfg(all(test, shuttle))]
+mod shuttle_search {
+    use super::*;
+    use crate::sync::{block_on, search, thread};
+
+    fn line(number: u64) -> Mail {
+        Mail::Monitor(number.to_string().into())
+    }
+
+    async fn woken(mailbox: &Mailbox) -> Wake {
+        std::future::poll_fn(|cx| mailbox.poll(cx.waker()).map_or(std::task::Poll::Pending, std::task::Poll::Ready))
+            .await
+    }
+
+    /// No wake-up is lost (a schedule in which everybody sleeps fails), and each sender's mail comes in its order.
+    #[test]
+    fn all_mail_arrives_in_order_and_then_the_end() {
+        search(|| {
+            let mailbox = Arc::new(Mailbox::default());
+            let senders: Vec<_> = (0..2)
+                .map(|sender| {
+                    let mailbox = mailbox.clone();
+                    thread::spawn(move || {
+                        for number in 0..2 {
+                            let waker = mailbox.put(line(number), sender);
+                            waker.into_iter().for_each(Waker::wake);
+                        }
+                    })
+                })
+                .collect();
+            let mut next = [0, 0];
+            while next != [2, 2] {
+                assert_eq!(block_on(woken(&mailbox)), Wake::Mail);
+                for (mail, sender) in mailbox.take() {
+                    let Mail::Monitor(text) = mail else { panic!("a line") };
+                    assert_eq!(*text, *next[sender as usize].to_string());
+                    next[sender as usize] += 1;
+                }
+            }
+            let killer = {
+                let mailbox = mailbox.clone();
+                thread::spawn(move || mailbox.kill())
+            };
+            assert_eq!(block_on(woken(&mailbox)), Wake::Killed);
+            senders.into_iter().chain([killer]).for_each(|thread| thread.join().unwrap());
+        });
+    }
+}

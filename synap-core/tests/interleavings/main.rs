@@ -3,6 +3,9 @@
 //! Each test runs for a second or two, prints its seed when it fails, and ends with the twin: the log, replayed by one
 //! thread, must give the same data. A watchdog turns a deadlock into a failure.
 
+// A thread that panicked is the failure that is shown.
+#![allow(clippy::unwrap_used)]
+
 mod atomic;
 mod blocked;
 mod expiry;

@@ -192,3 +192,23 @@ fn a_call_is_answered_before_the_message_that_it_sent_itself() {
     drop(user);
     world.check_twin();
 }
+
+/// A call that has to be repeated with the gate closed, or after a pause, is shown once.
+#[test]
+fn monitor_shows_each_call_once() {
+    let world = World::still("monitor");
+    let mut monitor = listener(&world);
+    monitor.ok("MONITOR");
+    let mut user = world.user();
+    user.ok("MULTI");
+    user.call("FLUSHALL");
+    user.call("EXEC");
+    user.ok("SWAPDB 0 1");
+    user.call("SORT a BY b* GET c*");
+    let output = take_mail(&mut monitor);
+    for call in ["MULTI", "FLUSHALL", "EXEC", "SWAPDB", "SORT"] {
+        assert_eq!(output.matches(&format!("] \"{call}\"")).count(), 1, "{call} in\n{output}");
+    }
+    drop((monitor, user));
+    world.check_twin();
+}
