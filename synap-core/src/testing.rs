@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::clock::ManualClock;
 use crate::engine::{Engine, Options};
 use crate::error::Error;
+use crate::execute::row::Group;
 use crate::execute::state::Due;
 use crate::execute::{Input, Outcome, WalkCx, execute, waiting};
 use crate::grammar::Key;
@@ -40,6 +41,26 @@ pub const VOCABULARY: Vocabulary = Vocabulary {
     ints: &[0, 1, 2, 3, -1, -2, 5, 10, 100, 1_700_000_010, START_MS + 10_000],
     floats: &["0", "1", "2", "-1", "0.5", "1.5", "3"],
 };
+
+/// [`VOCABULARY`] with keys that the commands of one group can mostly use.
+pub fn vocabulary_of(group: Group) -> &'static Vocabulary {
+    const fn with(keys: &'static [&'static [u8]]) -> Vocabulary {
+        Vocabulary { keys, ..VOCABULARY }
+    }
+    static STRINGS: Vocabulary = with(&[b"text", b"number", b"brief", b"none", b"list", b""]);
+    static LISTS: Vocabulary = with(&[b"list", b"list2", b"none", b"list", b"list2", b"set"]);
+    static SETS: Vocabulary = with(&[b"set", b"ints", b"none", b"set", b"ints", b"zset"]);
+    static HASHES: Vocabulary = with(&[b"hash", b"hash2", b"none", b"hash", b"hash2", b"text"]);
+    static ZSETS: Vocabulary = with(&[b"zset", b"zset2", b"none", b"zset", b"zset2", b"hash"]);
+    match group.op {
+        "string" => &STRINGS,
+        "list" => &LISTS,
+        "set" => &SETS,
+        "hash" => &HASHES,
+        "zset" => &ZSETS,
+        _ => &VOCABULARY,
+    }
+}
 
 /// Calls that make a key of every type, small and large, with and without deadlines.
 pub const SOME_DATA: &[&str] = &[
