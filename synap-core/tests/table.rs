@@ -547,7 +547,11 @@ fn rights_on_keys_hold_for_every_row() {
                 let reply = run(&test, &mut session, &words);
                 let was_refused = reply == "-NOPERM No permissions to access a key";
                 assert_eq!(was_refused, expected, "{}: {reply}", show(&words));
-                assert!(before.is_none_or(|before| before == state_of(&test)), "{} has changed something", show(&words));
+                assert!(
+                    before.is_none_or(|before| before == state_of(&test)),
+                    "{} has changed something",
+                    show(&words)
+                );
                 test.engine.leave(&mut session);
             }
         }

@@ -8,9 +8,9 @@ use std::fmt::{Debug, Formatter};
 
 use proptest::prelude::*;
 use synap_core::command::table;
+use synap_core::execute::expiry;
 use synap_core::execute::row::{Command, Kind};
 use synap_core::execute::state::Rows as _;
-use synap_core::execute::expiry;
 use synap_core::grammar::generate::{self, Choices};
 use synap_core::testing::{TestEngine, numbers, vocabulary_of};
 
@@ -19,7 +19,9 @@ use synap_core::testing::{TestEngine, numbers, vocabulary_of};
 enum Step {
     Call(Vec<Vec<u8>>),
     /// Time goes on.
-    Wait { ms: i64 },
+    Wait {
+        ms: i64,
+    },
     /// The engine removes what is due.
     Expire,
 }
@@ -112,7 +114,7 @@ proptest! {
 
     #[test]
     fn the_log_replayed_elsewhere_gives_the_same_data(
-        steps in prop::collection::vec(step(rows()), 200..300),
+        steps in prop::collection::vec(step(rows()), 1..300),
         small in any::<bool>(),
     ) {
         run(&steps, small);

@@ -125,7 +125,7 @@ impl Sort<'_> {
             // A stored answer must come out the same everywhere, whatever the order inside a set is.
             let is_set = matches!(cx.get(&self.key).map(|e| e.value()), Some(ValueRef::Set(_)));
             if is_set && options.store.is_some() {
-                elements.sort();
+                elements.sort_by(|a, b| if descending { b.cmp(a) } else { a.cmp(b) });
             }
         } else {
             elements = self.sorted(cx, elements, descending)?;
@@ -161,7 +161,11 @@ impl Sort<'_> {
             weighed.push(Weighed { element, number, text: weight.filter(|_| self.options.alpha) });
         }
         weighed.sort_by(|a, b| {
-            let by_weight = if self.options.alpha { a.text.cmp(&b.text) } else { a.number.total_cmp(&b.number) };
+            let by_weight = if self.options.alpha {
+                a.text.cmp(&b.text)
+            } else {
+                a.number.partial_cmp(&b.number).unwrap_or(Ordering::Equal)
+            };
             let order = match by_weight {
                 // Equal weights fall back to the element, so that the answer is the same everywhere.
                 Ordering::Equal => a.element.cmp(&b.element),
