@@ -100,18 +100,49 @@ impl Engine {
         Session::new(client, user)
     }
 
-    /// Ends a session: what it subscribed, watched and waited for is forgotten.
+    /// Ends a session: what it subscribed, watched and waited for is forgotten. May keep the thread for a moment.
     pub fn leave(&self, session: &mut Session) {
+        if self.say_goodbye(session) {
+            Engine::let_go(&mut self.enter_blocking(), session);
+        }
+    }
+
+    /// [`Engine::leave`] for tasks of a runtime.
+    pub async fn depart(&self, session: &mut Session) {
+        if !self.say_goodbye(session) {
+            return;
+        }
+        loop {
+            if let Some(mut turn) = self.try_enter() {
+                return Engine::let_go(&mut turn, session);
+            }
+            self.entered().await;
+        }
+    }
+
+    /// The part of leaving that touches no data; true when there is more to do.
+    fn say_goodbye(&self, session: &mut Session) -> bool {
         let state = self.state();
         state.registry.remove(session.client.id);
         crate::command::connection::leave_everything(state, session);
+        session.client.blocked.lock().is_some() || session.watches.flag.is_some()
+    }
+
+    fn let_go(turn: &mut Turn<'_>, session: &mut Session) {
         let waiter = session.client.blocked.lock().clone();
-        if waiter.is_some() || session.watches.flag.is_some() {
-            let mut turn = self.enter_blocking();
-            if let Some(waiter) = waiter {
-                waiting::leave(&mut turn, session, &waiter, WaitEnd::Gone);
+        if let Some(waiter) = waiter {
+            waiting::leave(turn, session, &waiter, WaitEnd::Gone);
+        }
+        crate::execute::transaction::unwatch(turn, session);
+    }
+
+    /// Takes a blocked session out of the queues it waits in; see [`waiting::leave`].
+    pub async fn stop_waiting(&self, session: &mut Session, waiter: &Arc<Waiter>, end: WaitEnd) -> bool {
+        loop {
+            if let Some(mut turn) = self.try_enter() {
+                return waiting::leave(&mut turn, session, waiter, end);
             }
-            crate::execute::transaction::unwatch(&mut turn, session);
+            self.entered().await;
         }
     }
 
