@@ -95,7 +95,13 @@ fn run(command: &str, keys: usize, calls: usize) -> f64 {
     spent.as_nanos() as f64 / calls as f64
 }
 
-fn drive(engine: &Engine, session: &mut synap_core::session::Session, command: &str, order: &[[u8; 16]], sink: &mut Sink) {
+fn drive(
+    engine: &Engine,
+    session: &mut synap_core::session::Session,
+    command: &str,
+    order: &[[u8; 16]],
+    sink: &mut Sink,
+) {
     let state = engine.state();
     let mut hashes = Vec::new();
     for keys in order.chunks(BATCH) {

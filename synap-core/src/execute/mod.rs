@@ -258,7 +258,7 @@ where
     cx.meet(call.words, &keys);
     let mark = reply.mark();
     let flow = held_to_its_shape(call.row, reply, |reply| M::run(args, &mut cx, reply));
-    finish::finish(cx, call, &keys, session, flow, mark, reply)
+    finish::finish(&mut cx, call, &keys, session, flow, mark, reply)
 }
 
 /// The handler alone, under locks that the caller holds. Its effects are logged by the caller.

@@ -78,14 +78,10 @@ pub(super) fn block(
 /// Serves blocked calls from the keys that became ready, until nobody is left or nothing is there.
 pub(super) fn serve(cx: &mut WriteCx<'_>) {
     let db = cx.db();
-    let mut next = 0;
-    while next < cx.ready.len() {
-        let (db, key, hash) = cx.ready[next].clone();
-        next += 1;
+    while let Some((db, key, hash)) = cx.next_ready() {
         cx.select(db);
         serve_key(cx, &Key { bytes: &key, hash });
     }
-    cx.ready.clear();
     cx.select(db);
 }
 
