@@ -102,17 +102,35 @@ impl Engine {
 
     /// Ends a session: what it subscribed, watched and waited for is forgotten.
     pub fn leave(&self, session: &mut Session) {
+        if !self.try_leave(session) {
+            Engine::leave_keys(&mut self.enter_blocking(), session);
+        }
+    }
+
+    /// As [`Engine::leave`] without keeping the thread: false when somebody is alone inside the gate. Nothing reaches
+    /// the session any more then, but it still stands in queues: wait for [`Engine::entered`] and call again.
+    pub fn try_leave(&self, session: &mut Session) -> bool {
         let state = self.state();
         state.registry.remove(session.client.id);
         crate::command::connection::leave_everything(state, session);
         let waiter = session.client.blocked.lock().clone();
-        if waiter.is_some() || session.watches.flag.is_some() {
-            let mut turn = self.enter_blocking();
-            if let Some(waiter) = waiter {
-                waiting::leave(&mut turn, session, &waiter, WaitEnd::Gone);
-            }
-            crate::execute::transaction::unwatch(&mut turn, session);
+        if waiter.is_none() && session.watches.flag.is_none() {
+            return true;
         }
+        if let Some(waiter) = waiter {
+            // Nothing is popped for it from here on, however long the gate stays closed.
+            waiter.claim(WaitEnd::Gone);
+        }
+        self.try_enter().map(|mut turn| Engine::leave_keys(&mut turn, session)).is_some()
+    }
+
+    /// Takes a session out of the queues of the keys that it waited for or watched.
+    fn leave_keys(turn: &mut Turn<'_>, session: &mut Session) {
+        let waiter = session.client.blocked.lock().clone();
+        if let Some(waiter) = waiter {
+            waiting::leave(turn, session, &waiter, WaitEnd::Gone);
+        }
+        crate::execute::transaction::unwatch(turn, session);
     }
 
     /// Goes inside the gate if nobody is alone there.
