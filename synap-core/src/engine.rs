@@ -100,15 +100,22 @@ impl Engine {
         Session::new(client, user)
     }
 
-    /// Ends a session: what it subscribed, watched and waited for is forgotten.
+    /// Ends a session: what it subscribed, watched and waited for is forgotten. May keep the thread for a moment.
     pub fn leave(&self, session: &mut Session) {
         if !self.try_leave(session) {
-            Engine::leave_keys(&mut self.enter_blocking(), session);
+            Engine::let_go(&mut self.enter_blocking(), session);
         }
     }
 
-    /// As [`Engine::leave`] without keeping the thread: false when somebody is alone inside the gate. Nothing reaches
-    /// the session any more then, but it still stands in queues: wait for [`Engine::entered`] and call again.
+    /// [`Engine::leave`] for tasks of a runtime.
+    pub async fn depart(&self, session: &mut Session) {
+        while !self.try_leave(session) {
+            self.entered().await;
+        }
+    }
+
+    /// As [`Engine::leave`]; false when somebody is alone inside the gate. Nothing reaches the session any more then,
+    /// but it still stands in queues: call again.
     pub fn try_leave(&self, session: &mut Session) -> bool {
         let state = self.state();
         state.registry.remove(session.client.id);
@@ -121,16 +128,26 @@ impl Engine {
             // Nothing is popped for it from here on, however long the gate stays closed.
             waiter.claim(WaitEnd::Gone);
         }
-        self.try_enter().map(|mut turn| Engine::leave_keys(&mut turn, session)).is_some()
+        self.try_enter().map(|mut turn| Engine::let_go(&mut turn, session)).is_some()
     }
 
-    /// Takes a session out of the queues of the keys that it waited for or watched.
-    fn leave_keys(turn: &mut Turn<'_>, session: &mut Session) {
+    /// The part of leaving that touches keys.
+    fn let_go(turn: &mut Turn<'_>, session: &mut Session) {
         let waiter = session.client.blocked.lock().clone();
         if let Some(waiter) = waiter {
             waiting::leave(turn, session, &waiter, WaitEnd::Gone);
         }
         crate::execute::transaction::unwatch(turn, session);
+    }
+
+    /// Takes a blocked session out of the queues it waits in; see [`waiting::leave`].
+    pub async fn stop_waiting(&self, session: &mut Session, waiter: &Arc<Waiter>, end: WaitEnd) -> bool {
+        loop {
+            if let Some(mut turn) = self.try_enter() {
+                return waiting::leave(&mut turn, session, waiter, end);
+            }
+            self.entered().await;
+        }
     }
 
     /// Goes inside the gate if nobody is alone there.

@@ -15,6 +15,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use synap_core::execute::{Input, Outcome, Turn, execute, waiting};
@@ -35,12 +36,11 @@ pub enum End {
 
 /// Runs one call. `reply` has received the whole answer when it returns [`End::Replied`] or [`End::Quit`], and may be
 /// shown once [`settled`] has returned.
-pub async fn run(
-    engine: &Engine,
-    session: &mut Session,
-    input: &Input<'_>,
-    reply: &mut (dyn Reply + Send),
-) -> End {
+pub async fn run(engine: &Engine, session: &mut Session, input: &Input<'_>, reply: &mut (dyn Reply + Send)) -> End {
+    if let Some(row) = input.row {
+        session.client.last_row.store(row.id as u32, Ordering::Relaxed);
+    }
+    session.client.calls.fetch_add(1, Ordering::Relaxed);
     let mut outcome = enter(engine, |turn| execute(turn, session, input, reply)).await;
     loop {
         outcome = match outcome {
@@ -133,7 +133,7 @@ async fn wait(engine: &Engine, session: &mut Session, waiter: &Arc<Waiter>, repl
     };
     debug_assert!(client.is_killed() || end == WaitEnd::TimedOut || !waiter.is_waiting(), "mail that answers nothing");
     // Whatever ended the wait, it still stands in the queues of its other keys.
-    if enter(engine, |turn| waiting::leave(turn, session, waiter, end)).await {
+    if engine.stop_waiting(session, waiter, end).await {
         if end == WaitEnd::TimedOut {
             waiting::timeout_reply(waiter, reply);
             return End::Replied;
@@ -192,11 +192,7 @@ impl Drop for Visitor {
         let engine = self.engine.clone();
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
-                runtime.spawn(async move {
-                    while !engine.try_leave(&mut session) {
-                        engine.entered().await;
-                    }
-                });
+                runtime.spawn(async move { engine.depart(&mut session).await });
             }
             Err(_) => engine.leave(&mut session),
         }
@@ -205,10 +201,13 @@ impl Drop for Visitor {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::thread;
     use std::time::Instant;
 
     use synap_core::Options;
     use synap_core::session::Door;
+    use synap_core::sync::block_on;
     use synap_core::testing::{Text, call_as};
 
     use super::*;
@@ -302,25 +301,33 @@ mod tests {
     #[tokio::test]
     async fn a_blocked_call_that_is_dropped_while_somebody_is_alone_takes_nothing() {
         let house = House::open();
+        let mut popped = Box::pin(house.reply("BLPOP a 0"));
         tokio::select! {
-            _ = house.reply("BLPOP a 0") => panic!("nothing was there"),
-            () = house.until_clients(1) => {
-                // Dropped by the select with the gate closed: it cannot enter.
-                house.engine.alone(|_| ()).await;
-            }
+            _ = &mut popped => panic!("nothing was there"),
+            () = house.until_clients(1) => {}
         }
-        let visitor = house.visitor();
+        let client = house.engine.state().registry.all().remove(0);
+        let (enter, entered) = mpsc::channel();
+        let (release, released) = mpsc::channel();
         let engine = house.engine.clone();
-        house.engine
-            .alone(move |_| {
-                drop(visitor);
-                assert!(engine.try_enter().is_none());
-            })
-            .await;
-        house.until_clients(0).await;
+        let alone = thread::spawn(move || {
+            block_on(engine.alone(|_| {
+                enter.send(()).expect("the test waits");
+                released.recv().expect("the test goes on");
+            }));
+        });
+        entered.recv().expect("the thread is alone");
+        let waiter = client.blocked.lock().clone().expect("it waits");
+        drop(popped);
+        assert_eq!(waiter.end(), WaitEnd::Gone, "nobody serves it from here on");
+        release.send(()).expect("the thread waits");
+        alone.join().expect("the thread ends well");
         house.reply("RPUSH a 1").await;
-        assert_eq!(house.reply("LLEN a").await.len(), house.reply("LLEN a").await.len());
         assert_eq!(house.reply("LRANGE a 0 -1").await, r#"["1"]"#);
+        // The task that takes it out of the queue has its turn.
+        while client.blocked.lock().is_some() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

@@ -1,1 +1,162 @@
-fn main() {}
+//! The Synap server program: configuration, listeners, connections, shutdown.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`config`] | the command line |
+//! | [`resp`] | the RESP listener and its connections |
+//! | [`http`] | the HTTP listener and its requests |
+//! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
+//! | [`host`] | what the engine asks of the program around it |
+
+mod config;
+mod drive;
+mod host;
+mod http;
+mod resp;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use synap_core::settings::{self, Settings};
+use synap_core::{Engine, Options};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let config = config::Config::from_args();
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            tracing::error!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Opens the engine and its doors, and stays until the program is to end.
+fn run(config: &config::Config) -> Result<(), String> {
+    let engine = Engine::open_memory(Options::default());
+    let state = engine.state();
+    for (name, value) in &config.given {
+        let id = Settings::find(name).ok_or_else(|| format!("there is no setting {name}"))?;
+        state.settings.set(id, value).map_err(|error| error.to_string())?;
+        synap_core::command::server::setting_changed(state, id);
+    }
+    let dir = state.settings.text(settings::DIR);
+    std::fs::create_dir_all(&dir).map_err(|error| format!("the data folder {dir:?} cannot be made: {error}"))?;
+
+    let (host, stopped) = host::ServerHost::new();
+    state.set_host(Box::new(host));
+
+    // Calls run on the first; the second one keeps HTTP, signals and timers off its threads.
+    let workers = match state.settings.int(settings::IO_THREADS) {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => usize::try_from(threads).unwrap_or(1),
+    };
+    let calls = runtime("synap-resp", workers)?;
+    let side = runtime("synap-side", 1)?;
+
+    let resp = bind(state, settings::BIND, settings::PORT)?;
+    for listener in resp {
+        tell("RESP", &listener)?;
+        let listener = listen(&calls, listener)?;
+        calls.spawn(resp::accept(engine.clone(), listener));
+    }
+    let (closing, closes) = tokio::sync::watch::channel(false);
+    let mut http = tokio::task::JoinSet::new();
+    for listener in bind(state, settings::HTTP_BIND, settings::HTTP_PORT)? {
+        tell("HTTP", &listener)?;
+        let (listener, mut closes) = (listen(&side, listener)?, closes.clone());
+        let shutdown = async move {
+            // A sender that is gone closes too.
+            let _ = closes.wait_for(|closing| *closing).await;
+        };
+        http.spawn_on(http::serve(engine.clone(), listener, shutdown), side.handle());
+    }
+    side.block_on(host::until_stopped(stopped));
+
+    tracing::info!("closing");
+    resp::close_all(&engine);
+    closing.send_replace(true);
+    side.block_on(async { while http.join_next().await.is_some() {} });
+    side.shutdown_timeout(std::time::Duration::from_secs(1));
+    calls.shutdown_timeout(std::time::Duration::from_secs(1));
+    engine.close();
+    Ok(())
+}
+
+fn runtime(name: &str, workers: usize) -> Result<Runtime, String> {
+    Builder::new_multi_thread()
+        .worker_threads(workers)
+        .max_blocking_threads(4)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime {name} cannot start: {error}"))
+}
+
+/// Binds each address of the setting; nothing when the port is 0.
+fn bind(
+    state: &synap_core::execute::State,
+    addresses: settings::Id,
+    port: settings::Id,
+) -> Result<Vec<std::net::TcpListener>, String> {
+    let port = state.settings.int(port);
+    if port == 0 {
+        return Ok(Vec::new());
+    }
+    let mut listeners = Vec::new();
+    for address in state.settings.text(addresses).split_whitespace() {
+        // A leading minus means that the address may be missing, as in redis.conf.
+        let (address, optional) = address.strip_prefix('-').map_or((address, false), |address| (address, true));
+        let address = if address == "*" { "0.0.0.0" } else { address };
+        let target: SocketAddr = match address.parse() {
+            Ok(ip) => SocketAddr::new(ip, u16::try_from(port).unwrap_or(0)),
+            Err(_) => return Err(format!("{address:?} is not an IP address to bind to")),
+        };
+        match bind_one(target) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if optional => tracing::warn!("{target} is left out: {error}"),
+            Err(error) => return Err(format!("{target} cannot be listened on: {error}")),
+        }
+    }
+    Ok(listeners)
+}
+
+/// Waiting connections that the system holds for us.
+const BACKLOG: i32 = 1024;
+
+fn bind_one(target: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(target), socket2::Type::STREAM, None)?;
+    if target.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // So that a restart does not wait for the last connections to be forgotten.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&target.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn listen(runtime: &Runtime, listener: std::net::TcpListener) -> Result<TcpListener, String> {
+    let _inside = runtime.enter();
+    TcpListener::from_std(listener).map_err(|error| format!("a listener cannot be watched: {error}"))
+}
+
+/// Says where a door is, for people and for tests.
+fn tell(door: &str, listener: &std::net::TcpListener) -> Result<(), String> {
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    println!("{door} on {address}");
+    Ok(())
+}

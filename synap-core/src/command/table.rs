@@ -47,7 +47,10 @@ pub fn table() -> &'static Table {
     static TABLE: OnceLock<Table> = OnceLock::new();
     TABLE.get_or_init(|| {
         let mut rows: Vec<Command> = GROUPS.concat();
-        rows.iter_mut().enumerate().for_each(|(id, row)| row.id = id);
+        for (id, row) in rows.iter_mut().enumerate() {
+            row.id = id;
+            row.first_key = row.key_is_first();
+        }
         Table::new(rows.leak())
     })
 }

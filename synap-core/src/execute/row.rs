@@ -34,6 +34,8 @@ pub struct Command {
     pub run: Run,
     /// Its place in the table, given when the table is built. Not persisted.
     pub id: usize,
+    /// [`Command::key_is_first`], kept at hand for the prefetcher. Given when the table is built.
+    pub first_key: bool,
 }
 
 /// The functions of a row, made from its argument struct.
@@ -329,6 +331,7 @@ impl Group {
             fixed,
             run,
             id: 0,
+            first_key: false,
         }
     }
 }

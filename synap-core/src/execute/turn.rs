@@ -8,6 +8,7 @@ use super::state::State;
 use super::{Call, waiting};
 use crate::grammar::Keys;
 use crate::keyspace::hasher::shard_of;
+use crate::keyspace::table::Table;
 use crate::session::Session;
 
 /// How a turn is inside the gate.
@@ -93,6 +94,25 @@ impl<'e> Turn<'e> {
             Pass::Lent { .. } => unreachable!("a command inside a transaction locks through the transaction's context"),
         };
         WriteCx::new(self.state, held, db, self.now_ms)
+    }
+
+    /// Has the processor fetch what the calls with these keys will look at: first all buckets, then all entries, so
+    /// that the fetches overlap. Pointers are only taken under the lock of their shard: peeking would read freed memory.
+    pub fn prefetch(&self, hashes: &[u64], db: u32) {
+        if self.is_alone() {
+            return;
+        }
+        let each = |look: fn(&Table, u64)| {
+            for &hash in hashes {
+                let shard = shard_of(hash);
+                let held = Held::lock(&self.state.shards, 1 << shard);
+                if let Some(db) = held.get(shard).db(db) {
+                    look(db.table(), hash);
+                }
+            }
+        };
+        each(Table::prefetch_bucket);
+        each(Table::prefetch_entries);
     }
 
     /// Locks the shards of `keys`. `None` when the call must run with the gate closed: it asks for it, or it may serve

@@ -1,6 +1,7 @@
 //! Replies as bytes, in RESP2 or RESP3.
 
 use synap_core::reply::Mark;
+use synap_core::types::score::format_double;
 use synap_core::{Error, Reply};
 
 /// Writes replies at the end of a buffer, as they are said. A mark is a length of that buffer.
@@ -61,7 +62,8 @@ impl Reply for RespWriter<'_> {
     }
 
     fn double(&mut self, value: f64) {
-        double_text(value, |text| if self.resp3 { self.line(b',', text) } else { self.bulk(text) });
+        let text = format_double(value);
+        if self.resp3 { self.line(b',', text.as_bytes()) } else { self.bulk(text.as_bytes()) }
     }
 
     fn boolean(&mut self, value: bool) {
@@ -126,6 +128,10 @@ impl Reply for RespWriter<'_> {
         self.resp3
     }
 
+    fn speak(&mut self, resp3: bool) {
+        self.resp3 = resp3;
+    }
+
     fn mark(&self) -> Mark {
         Mark(self.out.len())
     }
@@ -133,24 +139,6 @@ impl Reply for RespWriter<'_> {
     fn rollback(&mut self, mark: Mark) {
         debug_assert!(mark.0 <= self.out.len(), "a mark of another buffer");
         self.out.truncate(mark.0);
-    }
-}
-
-/// A double as Redis 7.2 prints one: whole numbers without a dot, and otherwise the shortest digits that read back as
-/// the same number.
-fn double_text(value: f64, write: impl FnOnce(&[u8])) {
-    // Up to here Redis takes the way over an integer.
-    const WHOLE_MAX: f64 = (i64::MAX / 2) as f64;
-    if value.is_nan() {
-        write(b"nan");
-    } else if value.is_infinite() {
-        write(if value > 0.0 { b"inf" } else { b"-inf" });
-    } else if value == 0.0 && value.is_sign_negative() {
-        write(b"-0");
-    } else if value.trunc() == value && value.abs() <= WHOLE_MAX {
-        write(itoa::Buffer::new().format(value as i64).as_bytes());
-    } else {
-        write(ryu::Buffer::new().format_finite(value).as_bytes());
     }
 }
 

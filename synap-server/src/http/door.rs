@@ -217,9 +217,10 @@ impl Failure {
     fn answer(&self) -> Answer {
         match self {
             Failure::Error(error) => answer::error(error),
-            Failure::Killed => {
-                answer::closing(answer::status(StatusCode::SERVICE_UNAVAILABLE, "the call was ended by CLIENT KILL"))
-            }
+            Failure::Killed => answer::closing(answer::status(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the call was ended before it had an answer",
+            )),
         }
     }
 }

@@ -42,6 +42,11 @@ enum Phase {
     GivingUp,
 }
 
+/// Waits for a phase; when whoever says it has gone, everything is over.
+async fn reached(phases: &mut watch::Receiver<Phase>, wanted: Phase) {
+    let _ = phases.wait_for(|phase| *phase >= wanted).await;
+}
+
 /// Serves until `shutdown` is done, and then ends what is open: calls that wait are answered with 503.
 pub async fn serve(engine: Engine, listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     let local = listener.local_addr()?;
@@ -98,7 +103,7 @@ async fn connection(
             let answer = tokio::select! {
                 biased;
                 answer = door.answer(&peer, request) => answer,
-                _ = giving_up.wait_for(|phase| *phase == Phase::GivingUp) => door::given_up(),
+                () = reached(&mut giving_up, Phase::GivingUp) => door::given_up(),
             };
             Ok::<_, Infallible>(answer)
         }
@@ -113,7 +118,7 @@ async fn connection(
     // An error is a peer that went or does not speak HTTP; hyper has answered what can be answered.
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = phases.wait_for(|phase| *phase >= Phase::Closing) => {
+        () = reached(&mut phases, Phase::Closing) => {
             connection.as_mut().graceful_shutdown();
             connection.as_mut().await
         }

@@ -1,0 +1,85 @@
+//! What the engine asks of the program around it, and how the program is told to end.
+
+use std::fmt::Write;
+
+use synap_core::execute::{Host, ShutdownOptions};
+use tokio::sync::watch;
+
+pub struct ServerHost {
+    stop: watch::Sender<bool>,
+}
+
+impl ServerHost {
+    /// The host, and what becomes true when the program is to end.
+    pub fn new() -> (ServerHost, watch::Receiver<bool>) {
+        let (stop, stopped) = watch::channel(false);
+        (ServerHost { stop }, stopped)
+    }
+}
+
+impl Host for ServerHost {
+    fn shutdown(&self, _: ShutdownOptions) {
+        self.stop.send_replace(true);
+    }
+
+    fn info(&self, section: &str, out: &mut String) {
+        match section {
+            "memory" => {
+                if let Some(resident) = stat(tikv_jemalloc_ctl::stats::resident::read) {
+                    // Writing into a String cannot fail.
+                    let _ = write!(out, "used_memory_rss:{resident}\r\nmem_allocator:jemalloc\r\n");
+                }
+            }
+            "cpu" => {
+                if let Some((user, system)) = cpu_seconds() {
+                    let _ = write!(out, "used_cpu_sys:{system:.6}\r\nused_cpu_user:{user:.6}\r\n");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn memory_used(&self) -> Option<u64> {
+        stat(tikv_jemalloc_ctl::stats::allocated::read)
+    }
+}
+
+/// One figure of the allocator, as of now.
+fn stat(read: fn() -> tikv_jemalloc_ctl::Result<usize>) -> Option<u64> {
+    tikv_jemalloc_ctl::epoch::advance().ok()?;
+    read().ok().map(|bytes| bytes as u64)
+}
+
+/// Seconds that this process has spent, in its own code and in the system's.
+fn cpu_seconds() -> Option<(f64, f64)> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in brackets may hold blanks: count behind it.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let user: f64 = fields.nth(11)?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    // Linux counts in hundredths for every program that asks.
+    Some((user / 100.0, system / 100.0))
+}
+
+/// Waits for SHUTDOWN, SIGTERM or SIGINT.
+pub async fn until_stopped(mut stopped: watch::Receiver<bool>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signalled = async {
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+            _ => {
+                tracing::warn!("signals cannot be watched: end the server with SHUTDOWN");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = signalled => {}
+        _ = stopped.wait_for(|stop| *stop) => {}
+    }
+}

@@ -1,0 +1,414 @@
+//! One RESP connection: reads, has its calls run, writes.
+//!
+//! Calls run in the poll in which they were read, from a buffer of the thread; a connection that is idle holds no
+//! buffer. It leaves the gate before it waits for anything. Replies leave when what they saw is settled in the log.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use synap_core::execute::{Outcome, waiting};
+use synap_core::session::{Client, Session, WaitEnd, Waiter, Wake};
+use synap_core::{Engine, settings};
+use synap_protocols::resp::{Decoder, RespWriter};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::batch::{self, Scratch, Stop};
+
+/// What one read takes at most.
+const READ_BYTES: usize = 64 << 10;
+
+/// A buffer that grew beyond this is given back when it is empty.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// What a blocked or paused client may send ahead.
+const AHEAD_BYTES_MAX: usize = 1 << 20;
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers::default());
+}
+
+/// What a thread lends to the connection that it runs.
+#[derive(Default)]
+struct Buffers {
+    input: Vec<u8>,
+    output: Vec<u8>,
+    scratch: Scratch,
+}
+
+pub struct Connection {
+    engine: Engine,
+    stream: TcpStream,
+    session: Session,
+    decoder: Decoder,
+    /// Read and not yet run: the beginning of a call, or calls behind one that waits.
+    input: Vec<u8>,
+    /// The input may begin with whole calls: they are run before more is read.
+    has_calls: bool,
+    /// Computed and not yet written.
+    output: Vec<u8>,
+    /// The client has sent all that it will send.
+    eof: bool,
+}
+
+/// What a connection must wait for outside of a poll.
+enum Wait {
+    Stop(Stop),
+    /// The log has to settle what the replies in `output` saw.
+    Settle,
+    Close,
+}
+
+/// How long the last replies of a connection that ends may take to leave.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+
+impl Connection {
+    pub fn new(engine: Engine, stream: TcpStream, session: Session) -> Connection {
+        Connection {
+            engine,
+            stream,
+            session,
+            decoder: Decoder::default(),
+            input: Vec::new(),
+            has_calls: false,
+            output: Vec::new(),
+            eof: false,
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub async fn run(mut self) {
+        if let Err(error) = self.serve().await {
+            tracing::debug!("connection {}: {error}", self.session.client.id);
+        }
+        self.engine.depart(&mut self.session).await;
+    }
+
+    async fn serve(&mut self) -> io::Result<()> {
+        loop {
+            let wait = match self.idle_limit() {
+                None => poll_fn(|cx| self.poll_turn(cx)).await?,
+                Some(limit) => match tokio::time::timeout(limit, poll_fn(|cx| self.poll_turn(cx))).await {
+                    Ok(wait) => wait?,
+                    Err(_) => return Ok(()),
+                },
+            };
+            match wait {
+                Wait::Settle | Wait::Stop(Stop::Starved | Stop::OutputFull) => self.flush().await?,
+                Wait::Stop(Stop::GateClosed) => {
+                    self.flush().await?;
+                    self.engine.entered().await;
+                }
+                Wait::Stop(Stop::Invalid) | Wait::Close => return self.close().await,
+                Wait::Stop(Stop::Outcome(outcome)) => {
+                    if !self.after(outcome).await? {
+                        return self.close().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// How long the client may be silent; one that listens may for ever.
+    fn idle_limit(&self) -> Option<Duration> {
+        let seconds = self.engine.state().settings.int(settings::TIMEOUT);
+        let listens = self.session.subscriptions.count() > 0 || self.session.monitor;
+        (seconds > 0 && !listens).then(|| Duration::from_secs(seconds.unsigned_abs()))
+    }
+
+    // ---- within one poll ----
+
+    /// Takes mail, reads, runs, writes: all that can be done without waiting for anything but this client.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Wait>> {
+        loop {
+            if !self.output.is_empty() {
+                // Nothing more is read from a client that does not read.
+                ready!(self.poll_flush(cx))?;
+            }
+            match self.session.client.poll_wake(cx.waker()) {
+                Some(Wake::Killed) => return Poll::Ready(Ok(Wait::Close)),
+                Some(Wake::Mail) => {
+                    self.take_mail();
+                    if !self.is_settled() {
+                        return Poll::Ready(Ok(Wait::Settle));
+                    }
+                    continue;
+                }
+                None => {}
+            }
+            if !self.has_calls && self.eof {
+                return Poll::Ready(Ok(Wait::Close));
+            }
+            let stop = BUFFERS.with_borrow_mut(|buffers| self.poll_calls(cx, buffers));
+            match ready!(stop)? {
+                Stop::Starved if self.is_settled() => {}
+                Stop::Starved => return Poll::Ready(Ok(Wait::Settle)),
+                stop => return Poll::Ready(Ok(Wait::Stop(stop))),
+            }
+        }
+    }
+
+    /// Runs the calls that are there, or those that one read completes.
+    fn poll_calls(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<Stop>> {
+        let Buffers { input, output, scratch } = buffers;
+        debug_assert!(output.is_empty());
+        let stop = if self.input.is_empty() {
+            input.resize(READ_BYTES, 0);
+            let count = ready!(self.poll_read(cx, input))?;
+            let data = &mut input[..count];
+            let (done, stop) = batch::run(&self.engine, &mut self.session, &mut self.decoder, data, output, scratch);
+            self.input.extend_from_slice(&data[done..]);
+            stop
+        } else {
+            if !self.has_calls {
+                ready!(self.poll_read_more(cx))?;
+            }
+            let (done, stop) =
+                batch::run(&self.engine, &mut self.session, &mut self.decoder, &mut self.input, output, scratch);
+            self.consume(done);
+            stop
+        };
+        self.has_calls = !matches!(stop, Stop::Starved) && !self.input.is_empty();
+        let state = self.engine.state();
+        state.log.notify();
+        let client = &self.session.client;
+        client.last_active_ms.store(state.clock.now_ms(), Ordering::Relaxed);
+        client.query_bytes.store(self.input.len(), Ordering::Relaxed);
+        if !output.is_empty() {
+            if self.is_settled() {
+                self.write_now(output)?;
+            } else {
+                self.output.append(output);
+            }
+            output.clear();
+            output.shrink_to(KEPT_BYTES);
+        }
+        Poll::Ready(Ok(stop))
+    }
+
+    fn is_settled(&self) -> bool {
+        self.engine.state().log.is_settled(self.session.seen)
+    }
+
+    fn take_mail(&mut self) {
+        let mut writer = RespWriter::new(&mut self.output, self.session.resp3);
+        Client::take_mail(&mut self.session, &mut writer);
+    }
+
+    /// Forgets the first `count` bytes of the input.
+    fn consume(&mut self, count: usize) {
+        if count == self.input.len() {
+            self.input = Vec::new();
+        } else {
+            self.input.drain(..count);
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(buffer);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room))?;
+        let count = room.filled().len();
+        self.eof = count == 0;
+        self.session.client.total_in.fetch_add(count as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Reads behind what is in the input already.
+    fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let len = self.input.len();
+        // Half as much again as is there: a long value is copied a few times, not once for each read.
+        let room = READ_BYTES.max(len / 2);
+        let mut input = std::mem::take(&mut self.input);
+        input.resize(len + room, 0);
+        let result = self.poll_read(cx, &mut input[len..]);
+        input.truncate(len + if let Poll::Ready(Ok(count)) = result { count } else { 0 });
+        self.input = input;
+        result.map_ok(|_| ())
+    }
+
+    /// Writes what the socket takes at once; the rest stays in `output`.
+    fn write_now(&mut self, bytes: &[u8]) -> io::Result<()> {
+        debug_assert!(self.output.is_empty());
+        let count = match self.stream.try_write(bytes) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        self.session.client.total_out.fetch_add(count as u64, Ordering::Relaxed);
+        self.output.extend_from_slice(&bytes[count..]);
+        self.session.client.output_bytes.store(self.output.len(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut done = 0;
+        let result = loop {
+            if done == self.output.len() {
+                break Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut self.stream).poll_write(cx, &self.output[done..]) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => done += count,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        if done == self.output.len() {
+            self.output = Vec::new();
+        } else {
+            self.output.drain(..done);
+        }
+        self.session.client.total_out.fetch_add(done as u64, Ordering::Relaxed);
+        self.session.client.output_bytes.store(self.output.len(), Ordering::Relaxed);
+        result
+    }
+
+    // ---- between polls ----
+
+    /// Sends what was computed, once the log has settled what it saw.
+    async fn flush(&mut self) -> io::Result<()> {
+        if !self.is_settled() {
+            self.engine.state().log.settled_at(self.session.seen).await;
+        }
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        match tokio::time::timeout(CLOSE_TIME, self.flush()).await {
+            Ok(result) => result,
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// What an outcome asks for; false when the connection is to be closed.
+    async fn after(&mut self, outcome: Outcome) -> io::Result<bool> {
+        match outcome {
+            Outcome::Replied => {}
+            Outcome::NeedAlone => return self.run_alone().await,
+            Outcome::Paused => return self.wait_for_pause().await,
+            Outcome::Blocked(waiter) => return self.wait_blocked(&waiter).await,
+            Outcome::Sleep(time) => tokio::time::sleep(time).await,
+            Outcome::Quit => return Ok(false),
+            Outcome::Shutdown(options) => {
+                self.engine.state().host().shutdown(options);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Runs the first call of the input with the gate closed.
+    async fn run_alone(&mut self) -> io::Result<bool> {
+        let limits = batch::limits(&self.engine, &self.session);
+        let Connection { engine, session, input, output, .. } = self;
+        let (used, stop) = engine.alone(|turn| batch::run_alone(turn, session, &limits, input, output)).await;
+        self.consume(used);
+        self.has_calls = !self.input.is_empty();
+        match stop {
+            // A call that is alone already has nothing more to ask for.
+            Some(Stop::Outcome(Outcome::NeedAlone)) => Ok(false),
+            Some(Stop::Outcome(outcome)) => Box::pin(self.after(outcome)).await,
+            _ => {
+                self.flush().await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// CLIENT PAUSE: waits until the first call of the input may be tried again.
+    async fn wait_for_pause(&mut self) -> io::Result<bool> {
+        self.flush().await?;
+        loop {
+            let state = self.engine.state();
+            let now_ms = state.clock.now_ms();
+            let Some(until_ms) = state.pause.until(now_ms) else { return Ok(true) };
+            let rest = Duration::from_millis(until_ms.abs_diff(now_ms));
+            let wake = tokio::select! {
+                () = state.pause.changed() => return Ok(true),
+                () = tokio::time::sleep(rest) => return Ok(true),
+                wake = self.session.client.woken() => wake,
+            };
+            if wake == Wake::Killed {
+                return Ok(false);
+            }
+            self.take_mail();
+            self.flush().await?;
+        }
+    }
+
+    /// Waits with a blocked call until it is served, its time is over, or the client is gone.
+    async fn wait_blocked(&mut self, waiter: &Arc<Waiter>) -> io::Result<bool> {
+        self.flush().await?;
+        let end = loop {
+            if !waiter.is_waiting() {
+                break WaitEnd::Served;
+            }
+            let now_ms = self.engine.state().clock.now_ms();
+            let rest = match waiter.deadline_ms {
+                None => Duration::MAX,
+                Some(deadline_ms) if deadline_ms <= now_ms => break WaitEnd::TimedOut,
+                Some(deadline_ms) => Duration::from_millis(deadline_ms.abs_diff(now_ms)),
+            };
+            let client = self.session.client.clone();
+            let wake = tokio::select! {
+                biased;
+                wake = client.woken() => Some(wake),
+                closed = poll_fn(|cx| self.poll_closed(cx)) => {
+                    closed?;
+                    break WaitEnd::Gone;
+                }
+                () = sleep(rest) => None,
+            };
+            match wake {
+                Some(Wake::Killed) => break WaitEnd::Gone,
+                Some(Wake::Mail) if waiter.is_waiting() => {
+                    self.take_mail();
+                    self.flush().await?;
+                }
+                Some(Wake::Mail) | None => {}
+            }
+        };
+        let ended_here = self.engine.stop_waiting(&mut self.session, waiter, end).await;
+        match (end, ended_here) {
+            (WaitEnd::Gone, _) => return Ok(false),
+            (_, true) => {
+                let mut writer = RespWriter::new(&mut self.output, self.session.resp3);
+                waiting::timeout_reply(waiter, &mut writer);
+            }
+            // Whoever ended it has put the reply into the inbox, or is about to.
+            (_, false) => {
+                if self.session.client.woken().await == Wake::Killed {
+                    return Ok(false);
+                }
+                self.take_mail();
+            }
+        }
+        self.flush().await?;
+        Ok(true)
+    }
+
+    /// Ready when the client has closed. What it sends ahead meanwhile is kept, up to a limit.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.input.len() < AHEAD_BYTES_MAX {
+            ready!(self.poll_read_more(cx))?;
+            self.has_calls = !self.input.is_empty();
+            if self.eof {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Longest sleep that a timer takes; whoever waits longer looks again in between.
+const SLEEP_MAX: Duration = Duration::from_secs(24 * 3600);
+
+async fn sleep(time: Duration) {
+    tokio::time::sleep(time.min(SLEEP_MAX)).await;
+}
