@@ -32,6 +32,7 @@ pub const COMMANDS: &[Command] = &[
     CLIENT_GETNAME,
     CLIENT_SETINFO,
     CLIENT_REPLY,
+    super::help::row(CLIENTS, "CLIENT HELP", "client.help", "5.0.0"),
 ];
 
 const ANYTIME: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST);

@@ -10,8 +10,22 @@ use crate::keyspace::value::ValueRef;
 
 const KEYS: Group = Group { name: "generic", op: "key", category: Category::KEYSPACE };
 
-pub const COMMANDS: &[Command] =
-    &[DEL, EXISTS, EXPIRE, PEXPIREAT, TTL, PTTL, PERSIST, TYPE, RENAME, COPY, SCAN, OBJECT_ENCODING, DBSIZE];
+pub const COMMANDS: &[Command] = &[
+    DEL,
+    EXISTS,
+    EXPIRE,
+    PEXPIREAT,
+    TTL,
+    PTTL,
+    PERSIST,
+    TYPE,
+    RENAME,
+    COPY,
+    SCAN,
+    OBJECT_ENCODING,
+    super::help::row(KEYS, "OBJECT HELP", "key.objecthelp", "6.2.0"),
+    DBSIZE,
+];
 
 #[derive(Args)]
 pub struct Del<'a> {

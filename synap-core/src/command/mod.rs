@@ -4,6 +4,7 @@ pub mod connection;
 pub mod facts;
 pub mod generic;
 pub mod hash;
+pub mod help;
 pub mod list;
 pub mod pubsub;
 pub mod server;
