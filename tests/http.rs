@@ -128,6 +128,8 @@ fn paths_and_methods_that_are_not_there() {
         ("GET", "/api/v1/string/set/k/v", "POST"),
         ("DELETE", "/api/v1/string/get/k", "GET, HEAD, POST"),
         ("PUT", "/api/v1/string/get", "GET, HEAD, POST"),
+        ("PUT", "/api/v1/string/get/k", "GET, HEAD, POST"),
+        ("OPTIONS", "/api/v1/string/set/k", "POST"),
         ("PATCH", "/api/v1/key/del", "DELETE, POST"),
         ("GET", "/api/v1/command", "POST"),
         ("POST", "/health", "GET, HEAD"),

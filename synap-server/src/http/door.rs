@@ -156,16 +156,16 @@ impl Door {
 
     fn route<'p>(&self, method: &Method, path: &'p str) -> Refused<Route<'p, &Operation>> {
         let find = |op: &str| self.operations.find(op).map(|operation| (operation, operation.verbs));
-        let of_route = match *method {
-            Method::GET | Method::HEAD => Some(route::Method::Get),
-            Method::POST => Some(route::Method::Post),
-            Method::DELETE => Some(route::Method::Delete),
-            _ => None,
+        let asked = match *method {
+            Method::GET | Method::HEAD => Ok(route::Method::Get),
+            Method::POST => Ok(route::Method::Post),
+            Method::DELETE => Ok(route::Method::Delete),
+            // Nothing takes it. Asked for as a GET, which may have arguments behind it, to learn what would be allowed.
+            _ => Err(route::Method::Get),
         };
-        // Another method is asked for as a POST, only to learn what would be allowed.
-        match (route::parse(of_route.unwrap_or(route::Method::Post), path, find), of_route) {
-            (Ok(route), Some(_)) => Ok(route),
-            (Ok(route), None) => Err(answer::not_allowed(route.operation.verbs.allow()).into()),
+        match (route::parse(asked.unwrap_or_else(|method| method), path, find), asked) {
+            (Ok(route), Ok(_)) => Ok(route),
+            (Ok(route), Err(_)) => Err(answer::not_allowed(route.operation.verbs.allow()).into()),
             (Err(Miss::Method(verbs)), _) => Err(answer::not_allowed(verbs.allow()).into()),
             (Err(Miss::NotFound), _) => Err(not_found().into()),
         }
