@@ -333,7 +333,7 @@ pub const RESET: Command = Command {
     op: "connection.reset",
     since: "6.2.0",
     summary: "Makes the connection as new: no transaction, no subscriptions, database 0, RESP2, logged out.",
-    returns: Shape::status("status", "RESET"),
+    returns: Shape::status("status", "Always RESET."),
     tool: Tool::Never,
     flags: ANYTIME
         .and(Flags::NO_AUTH)
@@ -374,6 +374,9 @@ pub const SELECT: Command = Command {
 
 // ---- CLIENT ----
 
+/// All its subcommands are answered at any time, and none counts as fast.
+const CLIENT: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
+
 #[derive(Args)]
 pub struct ClientId;
 
@@ -391,7 +394,7 @@ pub const CLIENT_ID: Command = Command {
     summary: "Returns this connection's id.",
     returns: Shape::int("id", "Never given twice."),
     tool: Tool::Never,
-    flags: ANYTIME.and(Flags::RESP_ONLY),
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientId>()
 };
 
@@ -767,7 +770,7 @@ pub const CLIENT_UNBLOCK: Command = Command {
     since: "5.0.0",
     summary: "Ends the wait of a blocked client.",
     returns: Shape::boolean("unblocked", "False when there is no such client or it was not blocked."),
-    flags: Flags::ADMIN.and(ANYTIME),
+    flags: Flags::ADMIN.and(CLIENT),
     ..CLIENTS.session::<ClientUnblock>()
 };
 
@@ -806,7 +809,7 @@ pub const CLIENT_SETNAME: Command = Command {
     summary: "Names this connection.",
     returns: Shape::OK,
     tool: Tool::Never,
-    flags: ANYTIME.and(Flags::RESP_ONLY),
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientSetName>()
 };
 
@@ -832,7 +835,7 @@ pub const CLIENT_GETNAME: Command = Command {
     summary: "Returns this connection's name.",
     returns: Shape::optional(&Shape::text("name", "Null when it has none.")),
     tool: Tool::Never,
-    flags: ANYTIME.and(Flags::RESP_ONLY),
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientGetName>()
 };
 
@@ -871,7 +874,7 @@ pub const CLIENT_SETINFO: Command = Command {
     summary: "Tells what library this client uses.",
     returns: Shape::OK,
     tool: Tool::Never,
-    flags: ANYTIME.and(Flags::RESP_ONLY),
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientSetInfo>()
 };
 
@@ -917,6 +920,6 @@ pub const CLIENT_REPLY: Command = Command {
     summary: "Chooses whether calls of this connection are answered.",
     returns: Shape::one_of("ok", "Only ON is answered.", &[Shape::OK, Shape::NOTHING]),
     tool: Tool::Never,
-    flags: ANYTIME.and(Flags::RESP_ONLY),
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientReply>()
 };

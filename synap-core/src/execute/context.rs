@@ -131,9 +131,12 @@ impl<'t> ReadCx<'t> {
             .filter_map(move |index| self.held.get(index).db(db).map(|db| (index, db)))
     }
 
-    /// True when `entry` has not come to its time.
+    /// True when `entry` has not come to its time, and neither have all fields of a hash: for whoever finds entries
+    /// without having met their keys.
     pub fn is_visible(&self, entry: &Entry) -> bool {
-        self.due == Due::Show || !entry.is_due(self.now_ms)
+        let has_live_fields =
+            |hash: &Hash| hash.next_due().is_none_or(|due_ms| due_ms > self.now_ms) || hash.len_live(self.now_ms) > 0;
+        self.due == Due::Show || (!entry.is_due(self.now_ms) && Hash::of(entry.value()).is_none_or(has_live_fields))
     }
 
     pub(super) fn shard_of(&self, key: &Key<'_>) -> &Shard {

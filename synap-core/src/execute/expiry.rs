@@ -29,6 +29,11 @@ impl WriteCx<'_> {
         }
     }
 
+    /// The same for a key in another database than the selected one, by whoever looks at it there.
+    pub fn meet_in(&mut self, db: u32, key: &Key<'_>) {
+        self.in_db(db, |cx| cx.meet_watched(key));
+    }
+
     /// The same for a watched key: one that is due has changed by becoming nothing.
     pub(super) fn meet_watched(&mut self, key: &Key<'_>) {
         if self.state().expiry.get() == Due::Remove {

@@ -33,6 +33,8 @@ use std::time::Duration;
 pub use context::{ReadCx, SessionCx, WalkCx, WriteCx};
 pub use row::{BlockingCommand, Command, ReadCommand, SessionCommand, WalkCommand, WriteCommand};
 pub use state::{Host, State};
+#[cfg(any(test, feature = "testing"))]
+pub use turn::LOCKED;
 pub use turn::{Caller, Pass, Turn};
 
 use crate::error::{Error, Result};
