@@ -7,7 +7,7 @@ use super::context::WriteCx;
 use super::state::{Due, State};
 use super::turn::Turn;
 use crate::grammar::{Key, Keys, Words};
-use crate::keyspace::hasher::SHARD_COUNT;
+use crate::keyspace::hasher::{SHARD_COUNT, shard_of};
 use crate::types::hash::Hash;
 
 /// Keys and fields that the engine's thread removes in one locking of a shard. A lock is held for some 20 µs.
@@ -22,7 +22,10 @@ impl WriteCx<'_> {
         }
         for noted in &keys.keys {
             let key = Key { bytes: words[noted.index as usize], hash: noted.hash };
-            self.meet_key(&key);
+            // A waiter that is served looks at one of its keys, and the shards of the others need not be held.
+            if self.may_serve_from(&key) || self.held().holds(shard_of(key.hash)) {
+                self.meet_key(&key);
+            }
         }
     }
 
