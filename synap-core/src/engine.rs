@@ -102,26 +102,36 @@ impl Engine {
 
     /// Ends a session: what it subscribed, watched and waited for is forgotten. May keep the thread for a moment.
     pub fn leave(&self, session: &mut Session) {
-        if self.say_goodbye(session) {
+        if !self.try_leave(session) {
             Engine::let_go(&mut self.enter_blocking(), session);
         }
     }
 
     /// [`Engine::leave`] for tasks of a runtime.
     pub async fn depart(&self, session: &mut Session) {
-        if self.say_goodbye(session) {
+        if !self.try_leave(session) {
             self.inside(|turn| Engine::let_go(turn, session)).await;
         }
     }
 
-    /// The part of leaving that touches no data; true when there is more to do.
-    fn say_goodbye(&self, session: &mut Session) -> bool {
+    /// As [`Engine::leave`]; false when somebody is alone inside the gate. Nothing reaches the session any more then,
+    /// but it still stands in queues: call again.
+    pub fn try_leave(&self, session: &mut Session) -> bool {
         let state = self.state();
         state.registry.remove(session.client.id);
         crate::command::connection::leave_everything(state, session);
-        session.client.blocked.lock().is_some() || session.watches.flag.is_some()
+        let waiter = session.client.blocked.lock().clone();
+        if waiter.is_none() && session.watches.flag.is_none() {
+            return true;
+        }
+        if let Some(waiter) = waiter {
+            // Nothing is popped for it from here on, however long the gate stays closed.
+            waiter.claim(WaitEnd::Gone);
+        }
+        self.try_enter().map(|mut turn| Engine::let_go(&mut turn, session)).is_some()
     }
 
+    /// The part of leaving that touches keys.
     fn let_go(turn: &mut Turn<'_>, session: &mut Session) {
         let waiter = session.client.blocked.lock().clone();
         if let Some(waiter) = waiter {

@@ -18,6 +18,7 @@
 //! | `missing = "…"` | the sentence that answers a missing required token |
 //! | `uneven = "syntax"` | an incomplete last block is a syntax error, not one of arity |
 //!
+//! `#[args(excess_is_arity)]` on a struct: words beyond it are an error of arity instead of syntax.
 //! `#[args(check = path)]` on a struct names a `fn(&Self) -> Result<()>` that is called when all has been read.
 
 use proc_macro2::{Span, TokenStream};
@@ -412,6 +413,7 @@ fn access(text: &LitStr) -> Result<TokenStream> {
 #[derive(Default)]
 struct StructAttributes {
     any_order: bool,
+    excess_is_arity: bool,
     check: Option<Path>,
 }
 
@@ -422,10 +424,12 @@ impl StructAttributes {
             attr.parse_nested_meta(|meta| {
                 if meta.path.is_ident("any_order") {
                     whole.any_order = true;
+                } else if meta.path.is_ident("excess_is_arity") {
+                    whole.excess_is_arity = true;
                 } else if meta.path.is_ident("check") {
                     whole.check = Some(meta.value()?.parse()?);
                 } else {
-                    return Err(meta.error("any_order or check"));
+                    return Err(meta.error("any_order, excess_is_arity or check"));
                 }
                 Ok(())
             })?;
@@ -434,7 +438,13 @@ impl StructAttributes {
     }
 
     fn check(&self) -> TokenStream {
-        self.check.as_ref().map(|path| quote!(#path(&value)?;)).unwrap_or_default()
+        let excess = self.excess_is_arity.then(|| {
+            quote!(if parser.remaining() > how.after {
+                return Err(crate::grammar::args::UNEVEN);
+            })
+        });
+        let check = self.check.as_ref().map(|path| quote!(#path(&value)?;));
+        quote!(#excess #check)
     }
 }
 

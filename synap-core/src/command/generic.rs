@@ -10,8 +10,22 @@ use crate::keyspace::value::ValueRef;
 
 const KEYS: Group = Group { name: "generic", op: "key", category: Category::KEYSPACE };
 
-pub const COMMANDS: &[Command] =
-    &[DEL, EXISTS, EXPIRE, PEXPIREAT, TTL, PTTL, PERSIST, TYPE, RENAME, COPY, SCAN, OBJECT_ENCODING, DBSIZE];
+pub const COMMANDS: &[Command] = &[
+    DEL,
+    EXISTS,
+    EXPIRE,
+    PEXPIREAT,
+    TTL,
+    PTTL,
+    PERSIST,
+    TYPE,
+    RENAME,
+    COPY,
+    SCAN,
+    OBJECT_ENCODING,
+    super::help::row(KEYS, "OBJECT HELP", "key.objecthelp", "6.2.0"),
+    DBSIZE,
+];
 
 #[derive(Args)]
 pub struct Del<'a> {
@@ -366,13 +380,12 @@ impl WriteCommand for Copy<'_> {
         if db == cx.db() && self.source.bytes == self.destination.bytes {
             return Err(Error::err("source and destination objects are the same"));
         }
+        cx.meet_in(db, &self.destination);
         let Some(copy) = cx.get(&self.source).map(|entry| entry.copy_as(self.destination.bytes)) else {
             reply.int(0);
             return Ok(());
         };
         let copied = cx.in_db(db, |cx| {
-            // The keys that the call named were met in the selected database.
-            cx.meet_one(&self.destination);
             if cx.exists(&self.destination) && !self.options.replace {
                 return false;
             }

@@ -75,6 +75,7 @@ pub const RPUSH: Command = Command {
 };
 
 #[derive(Args)]
+#[args(excess_is_arity)]
 pub struct Pop<'a> {
     /// List to write; deleted with its last element.
     #[arg(access = "RW access delete")]

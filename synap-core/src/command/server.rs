@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::facts;
 use super::prelude::*;
+use super::{facts, help};
 use crate::execute::ShutdownOptions;
 use crate::execute::state::State;
 use crate::settings::{self, SETTINGS, Settings};
@@ -36,7 +36,9 @@ pub const COMMANDS: &[Command] = &[
     COMMAND_LIST,
     COMMAND_GETKEYS,
     COMMAND_GETKEYSANDFLAGS,
-    COMMAND_HELP,
+    help::row(COMMAND_GROUP, "COMMAND HELP", "command.help", "5.0.0"),
+    help::row(CONFIG, "CONFIG HELP", "config.help", "5.0.0"),
+    help::row(DEBUG, "DEBUG HELP", "debug.help", "5.0.0"),
     DEBUG_SLEEP,
     DEBUG_SET_ACTIVE_EXPIRE,
     SHUTDOWN,
@@ -350,7 +352,7 @@ pub const INFO: Command = Command {
     summary: "Describes the server.",
     returns: Shape::text("info", "Chapters with lines of name:value."),
     tool: Tool::Default,
-    flags: Flags::LOADING.and(Flags::STALE).and(Flags::DANGEROUS),
+    flags: Flags::LOADING.and(Flags::STALE).and(Flags::DANGEROUS).and(Flags::LOOKS),
     ..SERVER.session::<Info>()
 };
 
@@ -393,7 +395,7 @@ pub const CONFIG_GET: Command = Command {
     summary: "Returns settings.",
     complexity: "O(N) for N settings",
     returns: Shape::map("settings", "Values by name.", &Shape::TEXT),
-    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::LOOKS),
     ..CONFIG.session::<ConfigGet>()
 };
 
@@ -499,7 +501,7 @@ pub const CONFIG_RESETSTAT: Command = Command {
 
 // ---- COMMAND ----
 
-const ABOUT: Flags = Flags::LOADING.and(Flags::STALE);
+const ABOUT: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::LOOKS);
 
 #[derive(Args)]
 pub struct CommandAll;
@@ -735,26 +737,6 @@ pub const COMMAND_GETKEYSANDFLAGS: Command = Command {
     ),
     flags: ABOUT,
     ..COMMAND_GROUP.session::<CommandGetKeysAndFlags>()
-};
-
-#[derive(Args)]
-pub struct CommandHelp;
-
-impl SessionCommand for CommandHelp {
-    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
-        facts::write_help(cx.state().table.all(), "COMMAND", reply);
-        Ok(Flow::Done)
-    }
-}
-
-pub const COMMAND_HELP: Command = Command {
-    name: "COMMAND HELP",
-    op: "command.help",
-    since: "5.0.0",
-    summary: "Lists the subcommands of COMMAND.",
-    returns: Shape::array("lines", "", &Shape::status("", "")),
-    flags: ABOUT,
-    ..COMMAND_GROUP.session::<CommandHelp>()
 };
 
 // ---- DEBUG, SHUTDOWN ----

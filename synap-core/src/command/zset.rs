@@ -322,6 +322,7 @@ pub const ZRANGE: Command = Command {
 };
 
 #[derive(Args)]
+#[args(excess_is_arity)]
 pub struct ZRank<'a> {
     /// Sorted set to read.
     key: Key<'a>,

@@ -51,6 +51,9 @@ fn check(caller: &Caller<'_, '_>, call: &Call<'_>, keys: &Keys) -> Result<()> {
             }
         }
     }
+    if keys.reads_any && !user.may_read_all_keys() {
+        return Err(no_right("No permissions to access a key".into()));
+    }
     for &(index, is_pattern) in &keys.channels {
         if !user.may_use_channel(call.words[index as usize], is_pattern) {
             return Err(no_right("No permissions to access a channel".into()));
@@ -73,7 +76,7 @@ fn no_right(text: String) -> Error {
 fn queue(caller: &mut Caller<'_, '_>, call: &Call<'_>, reply: &mut dyn Reply) -> Outcome {
     let Some(transaction) = &mut caller.session.transaction else { return Outcome::Replied };
     if call.row.flags.has(Flags::NO_MULTI) {
-        let error = Error::fmt(format!("{} is not allowed inside a transaction", call.row.name));
+        let error = Error::err("Command not allowed inside a transaction");
         return super::refuse(caller.turn.state, caller.session, Some(call.row), &error, reply);
     }
     if transaction.broken || transaction.queue(call.words) {

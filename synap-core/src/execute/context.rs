@@ -2,6 +2,7 @@
 //! [`WriteCx`] is the only way to change it.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ops::{ControlFlow, Deref};
 use std::task::Waker;
 
@@ -133,20 +134,18 @@ impl<'t> ReadCx<'t> {
             .filter_map(move |index| self.held.get(index).db(db).map(|db| (index, db)))
     }
 
-    /// True when `entry` has not come to its time.
+    /// True when `entry` has not come to its time, and neither have all fields of a hash: for whoever finds entries
+    /// without having met their keys.
     pub fn is_visible(&self, entry: &Entry) -> bool {
-        self.due == Due::Show || !entry.is_due(self.now_ms)
+        let has_live_fields =
+            |hash: &Hash| hash.next_due().is_none_or(|due_ms| due_ms > self.now_ms) || hash.len_live(self.now_ms) > 0;
+        self.due == Due::Show || (!entry.is_due(self.now_ms) && Hash::of(entry.value()).is_none_or(has_live_fields))
     }
 
     /// True when `key` is there but its time has come: it is hidden, because a pause or a replica removes nothing.
     pub(super) fn hides(&self, key: &Key<'_>) -> bool {
         let entry = self.shard_of(key).db(self.db).and_then(|db| db.get(key.hash, key.bytes));
         entry.is_some_and(|entry| !self.is_visible(entry))
-    }
-
-    /// A call that waited is being served.
-    pub(super) fn is_serving(&self) -> bool {
-        self.only.is_some()
     }
 
     pub(super) fn shard_of(&self, key: &Key<'_>) -> &Shard {
@@ -169,18 +168,26 @@ impl<'t> ReadCx<'t> {
 /// The shards of a call, to change.
 pub struct WriteCx<'t> {
     read: ReadCx<'t>,
-    changed: bool,
     /// Shards that changed since the last append.
     changed_mask: u64,
+    changed: bool,
+    /// What most calls do not need. Kept apart so that a context is small: it is made for every call.
+    aside: Option<Box<Aside>>,
+}
+
+/// See [`WriteCx::aside`].
+#[derive(Default)]
+struct Aside {
     /// What to log instead of the call's own words; empty: the words.
     instead: log::Unit,
     /// In a transaction: everything is gathered and appended at its end.
-    gathered: Option<Box<log::Unit>>,
-    /// Keys that blocked calls may now be served from.
-    pub(super) ready: Vec<(u32, Box<[u8]>, u64)>,
+    gathered: Option<log::Unit>,
+    /// Keys that blocked calls may now be served from: database, name, hash.
+    ready: VecDeque<(u32, Box<[u8]>, u64)>,
+    /// Large values, to be dropped when nothing is locked.
     trash: Vec<Trash>,
     /// Of clients that got something: woken without the locks, which they would only run into.
-    pub(super) wakers: Vec<Waker>,
+    wakers: Vec<Waker>,
 }
 
 impl<'t> Deref for WriteCx<'t> {
@@ -196,13 +203,9 @@ impl<'t> WriteCx<'t> {
     pub(super) fn new(state: &'t State, held: Held<'t>, db: u32, now_ms: i64) -> WriteCx<'t> {
         WriteCx {
             read: ReadCx { state, held, db, now_ms, due: state.expiry.get(), only: None },
-            changed: false,
             changed_mask: 0,
-            instead: log::Unit::new(),
-            gathered: None,
-            ready: Vec::new(),
-            trash: Vec::new(),
-            wakers: Vec::new(),
+            changed: false,
+            aside: None,
         }
     }
 
@@ -224,7 +227,7 @@ impl<'t> WriteCx<'t> {
     #[inline]
     fn stored(&mut self, key: &Key<'_>, stored: Stored, expiry: Expiry) {
         if let Stored::Replaced(Some(old)) = stored {
-            self.trash.push(Trash::Value(old));
+            self.throw_away(Trash::Value(old));
         }
         if let Expiry::At(deadline_ms) = expiry {
             self.read.state.timer.wake_by(deadline_ms);
@@ -232,12 +235,30 @@ impl<'t> WriteCx<'t> {
         self.touched(key);
     }
 
-    /// The string at `key`, to edit in place; `edit` says whether it changed something. The key exists and is a string.
-    pub fn edit_string<R>(&mut self, key: &Key<'_>, edit: impl FnOnce(&mut EntryMut<'_>) -> R) -> Option<R> {
-        let mut entry = self.db_of(key).get_mut(key.hash, key.bytes)?;
-        let result = edit(&mut entry);
+    /// The string at `key`, to edit in place; changed unless `edit` fails. `None` when there is no such key.
+    #[inline]
+    pub fn edit_string<R>(
+        &mut self,
+        key: &Key<'_>,
+        edit: impl FnOnce(&mut EntryMut<'_>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        let (now_ms, due, db) = (self.read.now_ms, self.read.due, self.read.db);
+        let entry = self.shard_mut(key).existing_mut(db).and_then(|db| db.get_mut(key.hash, key.bytes));
+        let Some(mut entry) = entry.filter(|entry| due == Due::Show || !entry.is_due(now_ms)) else { return Ok(None) };
+        if entry.kind() != Kind::String {
+            return Err(Error::WRONG_TYPE);
+        }
+        let result = edit(&mut entry)?;
         self.touched(key);
-        Some(result)
+        Ok(Some(result))
+    }
+
+    /// The entry of `key`, to change, unless its time has come.
+    #[inline]
+    pub(super) fn entry_mut(&mut self, key: &Key<'_>) -> Option<EntryMut<'_>> {
+        let (now_ms, due, db) = (self.read.now_ms, self.read.due, self.read.db);
+        let entry = self.shard_mut(key).existing_mut(db)?.get_mut(key.hash, key.bytes)?;
+        (due == Due::Show || !entry.is_due(now_ms)).then_some(entry)
     }
 
     /// Removes `key`; true when it was there.
@@ -315,7 +336,7 @@ impl<'t> WriteCx<'t> {
                     }
                     self.changed_mask |= 1 << index;
                 }
-                self.trash.push(Trash::Db(old));
+                self.aside.get_or_insert_default().trash.push(Trash::Db(old));
             }
         }
         // Logged even when there was nothing: a replica that has more than its master must lose it.
@@ -338,7 +359,7 @@ impl<'t> WriteCx<'t> {
             }
             for place in shard.waiters.keys().filter(|place| place.db == one || place.db == other) {
                 let hash = self.read.state.hasher.hash(&place.key);
-                self.ready.push((place.db, place.key.clone(), hash));
+                self.aside.get_or_insert_default().ready.push_back((place.db, place.key.clone(), hash));
             }
             self.changed_mask |= 1 << index;
         }
@@ -357,7 +378,8 @@ impl<'t> WriteCx<'t> {
 
     /// Logs `words` instead of the call's own words; several calls are logged in order.
     pub fn log_instead(&mut self, words: &[&[u8]]) {
-        self.instead.words(self.read.db, words);
+        let db = self.read.db;
+        self.aside.get_or_insert_default().instead.words(db, words);
     }
 
     // ---- for the execution path ----
@@ -372,12 +394,12 @@ impl<'t> WriteCx<'t> {
 
     /// Everything from here on is one transaction.
     pub(super) fn begin_unit(&mut self) {
-        self.gathered = Some(Box::default());
+        self.aside.get_or_insert_default().gathered = Some(log::Unit::new());
     }
 
     /// Appends the transaction.
     pub(super) fn end_unit(&mut self) {
-        if let Some(unit) = self.gathered.take()
+        if let Some(unit) = self.aside.as_mut().and_then(|aside| aside.gathered.take())
             && !unit.is_empty()
         {
             let offset = self.read.state.log.append(&unit);
@@ -393,31 +415,45 @@ impl<'t> WriteCx<'t> {
     /// Logs the call that has just run, when it changed something.
     #[inline]
     pub(super) fn record(&mut self, call: &Call<'_>) {
-        if !self.changed {
-            self.instead.clear();
+        if self.aside.is_some() {
+            return self.record_aside_too(call);
+        }
+        if std::mem::take(&mut self.changed) {
+            let offset = self.append_words_of(call);
+            self.mark_changed_shards(offset);
+        }
+    }
+
+    #[inline]
+    fn append_words_of(&self, call: &Call<'_>) -> u64 {
+        let (log, db) = (&self.read.state.log, self.read.db);
+        match call.raw {
+            Some(raw) => log.append_raw(db, raw),
+            None => log.append_words(db, call.words),
+        }
+    }
+
+    /// [`WriteCx::record`] when other words are to be logged, or all is gathered.
+    fn record_aside_too(&mut self, call: &Call<'_>) {
+        let changed = std::mem::take(&mut self.changed);
+        let db = self.read.db;
+        let Some(aside) = &mut self.aside else { return };
+        let instead = std::mem::take(&mut aside.instead);
+        if !changed {
             return;
         }
-        self.changed = false;
-        let (log, db) = (&self.read.state.log, self.read.db);
-        match (&mut self.gathered, self.instead.is_empty()) {
+        match (&mut aside.gathered, instead.is_empty()) {
             (None, true) => {
-                let offset = match call.raw {
-                    Some(raw) => log.append_raw(db, raw),
-                    None => log.append_words(db, call.words),
-                };
+                let offset = self.append_words_of(call);
                 self.mark_changed_shards(offset);
             }
             (None, false) => {
-                let offset = log.append(&self.instead);
-                self.instead.clear();
+                let offset = self.read.state.log.append(&instead);
                 self.mark_changed_shards(offset);
             }
             // A transaction's shards are marked when it is appended.
             (Some(unit), true) => unit.words(db, call.words),
-            (Some(unit), false) => {
-                unit.extend(&self.instead);
-                self.instead.clear();
-            }
+            (Some(unit), false) => unit.extend(&instead),
         }
     }
 
@@ -432,7 +468,7 @@ impl<'t> WriteCx<'t> {
     /// Logs a change that is not the call's own (expiry), before the call's words.
     pub(super) fn record_aside(&mut self, hash: u64, words: &[&[u8]]) {
         let db = self.read.db;
-        match &mut self.gathered {
+        match self.aside.as_mut().and_then(|aside| aside.gathered.as_mut()) {
             Some(unit) => {
                 unit.words(db, words);
                 self.changed_mask |= 1 << shard_of(hash);
@@ -465,9 +501,22 @@ impl<'t> WriteCx<'t> {
         if let Some(flags) = shard.watchers.remove(&place) {
             flags.iter().for_each(|flag| flag.touch());
         }
-        if shard.waiters.contains_key(&place) && !self.ready.iter().any(|(d, k, _)| *d == db && **k == *key.bytes) {
-            self.ready.push((db, key.bytes.into(), key.hash));
+        if shard.waiters.contains_key(&place) {
+            let ready = &mut self.aside.get_or_insert_default().ready;
+            if !ready.iter().any(|(d, k, _)| *d == db && **k == *key.bytes) {
+                ready.push_back((db, key.bytes.into(), key.hash));
+            }
         }
+    }
+
+    /// Where to put the wakers of those who got something: see [`Aside`].
+    pub(super) fn wakers(&mut self) -> &mut Vec<Waker> {
+        &mut self.aside.get_or_insert_default().wakers
+    }
+
+    /// The next key that blocked calls may be served from.
+    pub(super) fn next_ready(&mut self) -> Option<(u32, Box<[u8]>, u64)> {
+        self.aside.as_mut()?.ready.pop_front()
     }
 
     /// Has the due fields of the hash at `key` looked for at `deadline_ms`.
@@ -477,7 +526,14 @@ impl<'t> WriteCx<'t> {
     }
 
     pub(super) fn discard(&mut self, entry: Entry) {
-        self.trash.push(Trash::Value(entry.into_value()));
+        self.throw_away(Trash::Value(entry.into_value()));
+    }
+
+    /// Drops it here, or keeps it for when nothing is locked.
+    fn throw_away(&mut self, trash: Trash) {
+        if trash.is_large() {
+            self.aside.get_or_insert_default().trash.push(trash);
+        }
     }
 
     pub(super) fn held_mut(&mut self) -> &mut Held<'t> {
@@ -496,14 +552,13 @@ impl<'t> WriteCx<'t> {
     }
 
     /// Unlocks, then wakes who was told and drops what was thrown away.
-    pub(super) fn unlock(mut self) {
+    #[inline]
+    pub(super) fn unlock(&mut self) {
         debug_assert!(!self.changed && self.changed_mask == 0, "a change was not logged");
-        let (trash, wakers) = (std::mem::take(&mut self.trash), std::mem::take(&mut self.wakers));
-        let state = self.read.state;
-        drop(self);
-        wakers.into_iter().for_each(Waker::wake);
-        for item in trash {
-            state.dropper.drop(item);
+        self.read.held.release();
+        if let Some(aside) = self.aside.take() {
+            aside.wakers.into_iter().for_each(Waker::wake);
+            aside.trash.into_iter().for_each(|item| self.read.state.dropper.drop(item));
         }
     }
 }

@@ -21,17 +21,21 @@ impl WriteCx<'_> {
             return;
         }
         for noted in &keys.keys {
-            // A waiting call that is served names keys that it is not served from: their shards may not be held.
-            if self.is_serving() && !self.held().holds(shard_of(noted.hash)) {
-                continue;
-            }
             let key = Key { bytes: words[noted.index as usize], hash: noted.hash };
-            self.meet_key(&key);
+            // A waiter that is served looks at one of its keys, and the shards of the others need not be held.
+            if self.may_serve_from(&key) || self.held().holds(shard_of(key.hash)) {
+                self.meet_key(&key);
+            }
         }
     }
 
-    /// The same for one key in the selected database, which is not that of the call's keys.
-    pub fn meet_one(&mut self, key: &Key<'_>) {
+    /// The same for a key in another database than the selected one, by whoever looks at it there.
+    pub fn meet_in(&mut self, db: u32, key: &Key<'_>) {
+        self.in_db(db, |cx| cx.meet_one(key));
+    }
+
+    /// The same for one key in the selected database.
+    pub(super) fn meet_one(&mut self, key: &Key<'_>) {
         if self.state().expiry.get() == Due::Remove {
             self.meet_key(key);
         }

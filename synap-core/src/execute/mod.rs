@@ -34,6 +34,8 @@ use std::time::Duration;
 pub use context::{ReadCx, SessionCx, WalkCx, WriteCx};
 pub use row::{BlockingCommand, Command, ReadCommand, SessionCommand, WalkCommand, WriteCommand};
 pub use state::{Host, State};
+#[cfg(any(test, feature = "testing"))]
+pub use turn::LOCKED;
 pub use turn::{Caller, Pass, Turn};
 
 use crate::error::{Error, Result};
@@ -255,11 +257,11 @@ where
     };
     let Caller { turn, session } = caller;
     let Some(mut cx) = turn.lock(call, &keys, session.db, M::alone(&args)) else { return Outcome::NeedAlone };
-    monitor::show(state, session, call, &mut cx.wakers);
+    monitor::show(&mut cx, session, call);
     cx.meet(call.words, &keys);
     let mark = reply.mark();
     let flow = held_to_its_shape(call.row, reply, |reply| M::run(args, &mut cx, reply));
-    finish::finish(cx, call, &keys, session, flow, mark, reply)
+    finish::finish(&mut cx, call, &keys, session, flow, mark, reply)
 }
 
 /// The handler alone, under locks that the caller holds. Its effects are logged by the caller.

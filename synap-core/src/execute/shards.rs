@@ -206,17 +206,25 @@ impl<'s> Held<'s> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Held<'_> {
+    /// Gives everything back.
     #[inline]
-    fn drop(&mut self) {
+    pub fn release(&mut self) {
+        let mut rest = std::mem::take(&mut self.mask);
         if self.alone {
             return;
         }
-        let mut rest = self.mask;
         while rest != 0 {
-            // SAFETY: `lock` has locked exactly these, on this thread.
+            // SAFETY: `lock` has locked exactly these, on this thread, and the mask says so no longer.
             unsafe { self.shards.0[rest.trailing_zeros() as usize].raw.unlock() };
             rest &= rest - 1;
         }
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.release();
     }
 }

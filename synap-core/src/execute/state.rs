@@ -129,14 +129,15 @@ pub enum Trash {
 const DROP_HERE_MAX: usize = 256;
 
 impl Trash {
-    fn is_large(&self) -> bool {
+    /// Dropping it takes longer than telling another thread to.
+    pub fn is_large(&self) -> bool {
         match self {
             Trash::Value(Value::Int(_) | Value::Bytes(_) | Value::Blob(_)) => false,
             Trash::Value(Value::List(list)) => list.len() > DROP_HERE_MAX,
             Trash::Value(Value::Set(set)) => set.len() > DROP_HERE_MAX,
             Trash::Value(Value::Hash(hash)) => hash.len() > DROP_HERE_MAX,
             Trash::Value(Value::ZSet(zset)) => zset.len() > DROP_HERE_MAX,
-            Trash::Db(db) => db.len() > DROP_HERE_MAX,
+            Trash::Db(_) => true,
         }
     }
 }
@@ -151,11 +152,8 @@ impl Dropper {
         *self.0.lock() = None;
     }
 
-    /// Drops it: elsewhere when that takes long and there is a thread for it, or here.
+    /// Drops something large: elsewhere, or here when there is no thread for it.
     pub fn drop(&self, trash: Trash) {
-        if !trash.is_large() {
-            return;
-        }
         if let Some(sender) = &*self.0.lock() {
             // A closed channel gives it back and it is dropped here.
             let _ = sender.send(trash);

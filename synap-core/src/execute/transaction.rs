@@ -109,7 +109,7 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
     for (row, words, _) in &planned {
         let slices = words.slices();
         let call = Call { words: &slices, raw: None, row, hint: None };
-        super::monitor::show(state, caller.session, &call, &mut cx.wakers);
+        super::monitor::show(&mut cx, caller.session, &call);
         let mark = reply.mark();
         let flow = match row.run.inner {
             Inner::Data(run) => run(&mut cx, &call, reply),
@@ -140,7 +140,7 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
     cx.end_unit();
     let seen = cx.seen();
     for (channel, message) in published {
-        state.channels.put_all(&channel, &message, seen, &mut cx.wakers);
+        state.channels.put_all(&channel, &message, seen, cx.wakers());
     }
     waiting::serve(&mut cx);
     caller.session.seen = caller.session.seen.max(cx.seen());

@@ -37,6 +37,13 @@ pub struct Turn<'e> {
     run: RunOfCalls,
 }
 
+#[cfg(any(test, feature = "testing"))]
+thread_local! {
+    /// The shards that this thread's turns locked since it was last set to zero: tests compare them with what
+    /// `COMMAND GETKEYS` says.
+    pub static LOCKED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 #[derive(Default)]
 struct RunOfCalls {
     row: usize,
@@ -92,6 +99,8 @@ impl<'e> Turn<'e> {
 
     /// A context that holds the shards of `mask`, or everything when the gate is closed.
     pub(super) fn context(&self, mask: u64, db: u32) -> WriteCx<'_> {
+        #[cfg(any(test, feature = "testing"))]
+        LOCKED.set(LOCKED.get() | if self.is_alone() { u64::MAX } else { mask });
         let mut now_ms = self.now_ms;
         let held = match &self.pass {
             Pass::Entered(_) => {

@@ -32,7 +32,7 @@ impl<'a> Checked<'a> {
         }
         match self.shape.kind {
             _ if self.follower.is_complete() => Ok(()),
-            ShapeKind::Nothing if !self.follower.is_begun() => Ok(()),
+            _ if !self.follower.is_begun() && may_be_nothing(self.shape) => Ok(()),
             _ if self.follower.is_begun() => Err(format!("{}: items are missing after this one", self.follower.path())),
             _ => Err("nothing was replied".into()),
         }
@@ -146,6 +146,15 @@ impl Reply for Checked<'_> {
             marks.truncate(index + 1);
         }
         self.inner.rollback(mark);
+    }
+}
+
+/// True when a call may go without an answer.
+fn may_be_nothing(shape: &Shape) -> bool {
+    match shape.kind {
+        ShapeKind::Nothing => true,
+        ShapeKind::OneOf(shapes) => shapes.iter().any(may_be_nothing),
+        _ => false,
     }
 }
 

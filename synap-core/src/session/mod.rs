@@ -60,6 +60,7 @@ pub enum ReplyMode {
 impl Session {
     pub fn new(client: Arc<Client>, user: Option<Arc<User>>) -> Session {
         let resp3 = client.door != Door::Resp;
+        client.resp3.store(resp3, std::sync::atomic::Ordering::Relaxed);
         Session {
             client,
             db: 0,
