@@ -110,9 +110,9 @@ impl Channels {
     /// many got it, a client with two matching patterns twice.
     pub fn publish(&self, channel: &[u8], payload: &[u8], seen: u64) -> usize {
         let mut count = 0;
-        let mut shared: Option<(Arc<[u8]>, Arc<[u8]>)> = None;
+        let mut shared: Option<[Arc<[u8]>; 2]> = None;
         let mut deliver = |pattern: Option<&Arc<[u8]>>, listeners: &Listeners| {
-            let (channel, payload) = shared.get_or_insert_with(|| (channel.into(), payload.into())).clone();
+            let [channel, payload] = shared.get_or_insert_with(|| [channel.into(), payload.into()]).clone();
             for client in listeners {
                 let message = Message { pattern: pattern.cloned(), channel: channel.clone(), payload: payload.clone() };
                 client.send(Mail::Message(message), seen);
