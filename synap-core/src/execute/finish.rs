@@ -19,7 +19,7 @@ pub fn finish(
     reply: &mut dyn Reply,
 ) -> Outcome {
     let outcome = match flow {
-        Ok(Flow::Block { keys: count, timeout_ms, on_timeout }) => {
+        Ok(Flow::Block { keys: count, timeout_ms, on_timeout, .. }) => {
             Outcome::Blocked(waiting::block(cx, call, keys, session, count, timeout_ms, on_timeout))
         }
         Ok(_) => Outcome::Replied,

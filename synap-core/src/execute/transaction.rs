@@ -125,7 +125,7 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
             }
         };
         match flow {
-            Ok(Flow::Block { on_timeout, .. }) => waiting::write_null(on_timeout, reply),
+            Ok(Flow::Block { in_transaction, .. }) => waiting::write_null(in_transaction, reply),
             Ok(Flow::Done) => {}
             Ok(other) => after = other,
             Err(error) => {

@@ -119,9 +119,9 @@ impl Channels {
     /// [`Channels::publish`] for a caller that holds locks: it wakes who got something when they are gone.
     pub fn put_all(&self, channel: &[u8], payload: &[u8], seen: u64, wakers: &mut Vec<Waker>) -> usize {
         let mut count = 0;
-        let mut shared: Option<(Arc<[u8]>, Arc<[u8]>)> = None;
+        let mut shared: Option<[Arc<[u8]>; 2]> = None;
         let mut deliver = |pattern: Option<&Arc<[u8]>>, listeners: &Listeners| {
-            let (channel, payload) = shared.get_or_insert_with(|| (channel.into(), payload.into())).clone();
+            let [channel, payload] = shared.get_or_insert_with(|| [channel.into(), payload.into()]).clone();
             for client in listeners {
                 let message = Message { pattern: pattern.cloned(), channel: channel.clone(), payload: payload.clone() };
                 wakers.extend(client.put(Mail::Message(message), seen));
