@@ -1,8 +1,10 @@
 //! What a handler may touch. [`ReadCx`] has no method that changes data, so a read that writes does not compile;
 //! [`WriteCx`] is the only way to change it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Deref};
+use std::task::Waker;
 
 use super::guards::{Change, Collection};
 use super::shards::{Held, PlaceRef, Shard};
@@ -140,6 +142,12 @@ impl<'t> ReadCx<'t> {
         self.due == Due::Show || (!entry.is_due(self.now_ms) && Hash::of(entry.value()).is_none_or(has_live_fields))
     }
 
+    /// True when `key` is there but its time has come: it is hidden, because a pause or a replica removes nothing.
+    pub(super) fn hides(&self, key: &Key<'_>) -> bool {
+        let entry = self.shard_of(key).db(self.db).and_then(|db| db.get(key.hash, key.bytes));
+        entry.is_some_and(|entry| !self.is_visible(entry))
+    }
+
     pub(super) fn shard_of(&self, key: &Key<'_>) -> &Shard {
         self.held.get(shard_of(key.hash))
     }
@@ -153,13 +161,7 @@ impl<'t> ReadCx<'t> {
         if self.held.is_alone() {
             return self.state.log.end();
         }
-        let mut seen = 0;
-        let mut rest = self.held.mask();
-        while rest != 0 {
-            seen = seen.max(self.held.get(rest.trailing_zeros() as usize).last_offset);
-            rest &= rest - 1;
-        }
-        seen
+        self.held.indexes().map(|shard| self.held.get(shard).last_offset).max().unwrap_or(0)
     }
 }
 
@@ -184,6 +186,8 @@ struct Aside {
     ready: VecDeque<(u32, Box<[u8]>, u64)>,
     /// Large values, to be dropped when nothing is locked.
     trash: Vec<Trash>,
+    /// Of clients that got something: woken without the locks, which they would only run into.
+    wakers: Vec<Waker>,
 }
 
 impl<'t> Deref for WriteCx<'t> {
@@ -505,6 +509,11 @@ impl<'t> WriteCx<'t> {
         }
     }
 
+    /// Where to put the wakers of those who got something: see [`Aside`].
+    pub(super) fn wakers(&mut self) -> &mut Vec<Waker> {
+        &mut self.aside.get_or_insert_default().wakers
+    }
+
     /// The next key that blocked calls may be served from.
     pub(super) fn next_ready(&mut self) -> Option<(u32, Box<[u8]>, u64)> {
         self.aside.as_mut()?.ready.pop_front()
@@ -542,12 +551,13 @@ impl<'t> WriteCx<'t> {
         self.read.held.get_mut(shard_of(key.hash)).db_mut(db)
     }
 
-    /// Unlocks, then drops what was thrown away.
+    /// Unlocks, then wakes who was told and drops what was thrown away.
     #[inline]
     pub(super) fn unlock(&mut self) {
         debug_assert!(!self.changed && self.changed_mask == 0, "a change was not logged");
         self.read.held.release();
         if let Some(aside) = self.aside.take() {
+            aside.wakers.into_iter().for_each(Waker::wake);
             aside.trash.into_iter().for_each(|item| self.read.state.dropper.drop(item));
         }
     }
@@ -558,7 +568,12 @@ pub struct WalkCx<'w>(WalkAccess<'w>);
 
 enum WalkAccess<'w> {
     /// Locks one shard at a time.
-    Free { turn: &'w Turn<'w>, db: u32 },
+    Free {
+        turn: &'w Turn<'w>,
+        db: u32,
+        /// The largest log offset of what was shown.
+        seen: Cell<u64>,
+    },
     /// Everything is ours.
     Inside(&'w WriteCx<'w>),
 }
@@ -570,7 +585,7 @@ impl<'w> WalkCx<'w> {
     }
 
     pub(super) fn free(turn: &'w Turn<'w>, db: u32) -> WalkCx<'w> {
-        WalkCx(WalkAccess::Free { turn, db })
+        WalkCx(WalkAccess::Free { turn, db, seen: Cell::new(0) })
     }
 
     pub(super) fn inside(cx: &'w WriteCx<'w>) -> WalkCx<'w> {
@@ -594,8 +609,20 @@ impl<'w> WalkCx<'w> {
     /// Shows shard `index`, held only meanwhile.
     pub fn with_shard<R>(&self, index: usize, look: impl FnOnce(&ReadCx<'_>) -> R) -> R {
         match &self.0 {
-            WalkAccess::Free { turn, db } => look(&turn.context(1 << index, *db)),
+            WalkAccess::Free { turn, db, seen } => {
+                let cx = turn.context(1 << index, *db);
+                seen.set(seen.get().max(cx.seen()));
+                look(&cx)
+            }
             WalkAccess::Inside(cx) => look(cx),
+        }
+    }
+
+    /// The largest log offset of what this walk could see; inside a transaction, that is the transaction's affair.
+    pub(super) fn seen(&self) -> u64 {
+        match &self.0 {
+            WalkAccess::Free { seen, .. } => seen.get(),
+            WalkAccess::Inside(_) => 0,
         }
     }
 
@@ -623,8 +650,19 @@ impl<'w> WalkCx<'w> {
 pub struct SessionCx<'c, 't, 'e> {
     pub(super) caller: &'c mut Caller<'t, 'e>,
     pub call: &'c Call<'c>,
-    /// The locks of the transaction that it runs in.
-    pub(super) inside: Option<&'c WriteCx<'t>>,
+    /// The transaction that it runs in.
+    pub(super) inside: Option<Inside<'c, 't>>,
+}
+
+/// A channel and a message for it.
+pub(super) type Published = (Box<[u8]>, Box<[u8]>);
+
+/// What a command on the connection or the server has of the transaction that it runs in.
+pub(super) struct Inside<'c, 't> {
+    /// Its locks.
+    pub cx: &'c WriteCx<'t>,
+    /// What leaves when the transaction is logged.
+    pub published: &'c mut Vec<Published>,
 }
 
 impl<'t, 'e> SessionCx<'_, 't, 'e> {
@@ -653,16 +691,23 @@ impl<'t, 'e> SessionCx<'_, 't, 'e> {
         self.inside.is_some()
     }
 
-    /// The largest log offset that the caller can know of.
-    pub fn seen(&self) -> u64 {
-        let inside = self.inside.map_or(0, |cx| cx.seen());
-        self.caller.session.seen.max(inside)
+    /// Sends a message to all who listen to `channel`; returns how many that are. It leaves when what the caller can
+    /// know of is safe: inside a transaction, that is the transaction itself.
+    pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
+        let channels = &self.caller.turn.state.channels;
+        match &mut self.inside {
+            Some(inside) => {
+                inside.published.push((channel.into(), message.into()));
+                channels.receivers(channel)
+            }
+            None => channels.publish(channel, message, self.caller.session.seen),
+        }
     }
 
     /// Looks at all shards, one after the other.
     pub fn walk(&self) -> WalkCx<'_> {
-        match self.inside {
-            Some(cx) => WalkCx::inside(cx),
+        match &self.inside {
+            Some(inside) => WalkCx::inside(inside.cx),
             None => WalkCx::free(self.caller.turn, self.caller.session.db),
         }
     }

@@ -15,8 +15,8 @@ mod waiter;
 mod watch;
 
 pub use channels::{Channels, Kind, Subscriptions};
-pub use client::{Client, ClientInfo, Door, Wake};
-pub use inbox::{Inbox, Mail, Message};
+pub use client::{Client, ClientInfo, Door};
+pub use inbox::{Inbox, Mail, Mailbox, Message, Wake};
 pub use registry::Registry;
 pub use transaction::Transaction;
 pub use waiter::{NullKind, WaitEnd, Waiter};
