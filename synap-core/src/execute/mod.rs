@@ -108,11 +108,13 @@ pub struct ShutdownOptions {
 #[derive(Debug, PartialEq)]
 pub enum Flow {
     Done,
-    /// Nothing was there: wait on the first `keys` keys of the call.
+    /// Nothing was there: wait on the first `keys` keys of the call. Inside a transaction nobody waits, and the answer
+    /// is `in_transaction`.
     Block {
         keys: usize,
         timeout_ms: Option<u64>,
         on_timeout: NullKind,
+        in_transaction: NullKind,
     },
     Sleep(Duration),
     Quit,
