@@ -228,7 +228,7 @@ impl Engine {
         }
         let mut turn = self.enter_blocking();
         if waiting::leave(&mut turn, session, waiter, WaitEnd::TimedOut) {
-            waiting::timeout_reply(waiter, reply);
+            waiting::timeout_reply(reply);
             return;
         }
         drop(turn);

@@ -266,7 +266,7 @@ pub fn run_at_once(engine: &Engine, session: &mut Session, words: &[&[u8]], repl
     match outcome {
         Outcome::Blocked(waiter) => {
             waiting::leave(&mut engine.enter_blocking(), session, &waiter, WaitEnd::TimedOut);
-            waiting::timeout_reply(&waiter, reply);
+            waiting::timeout_reply(reply);
         }
         Outcome::Paused => reply.status("PAUSED"),
         Outcome::NeedAlone => panic!("a call that is alone asks to be alone"),

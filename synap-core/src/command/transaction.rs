@@ -59,7 +59,12 @@ pub const EXEC: Command = Command {
         &Shape::ANY,
     )),
     tool: Tool::Never,
-    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::IMMEDIATE).and(Flags::SKIP_SLOWLOG),
+    flags: Flags::NOSCRIPT
+        .and(Flags::LOADING)
+        .and(Flags::STALE)
+        .and(Flags::IMMEDIATE)
+        .and(Flags::SKIP_SLOWLOG)
+        .and(Flags::ENDS_MULTI),
     ..TRANSACTIONS.session::<Exec>()
 };
 

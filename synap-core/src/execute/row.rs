@@ -144,6 +144,8 @@ flags! {
     DANGEROUS = 17 "";
     /// Only makes sense for a RESP connection.
     RESP_ONLY = 18 "";
+    /// Even when it is refused, it ends the transaction that it would have run.
+    ENDS_MULTI = 20 "";
 }
 
 impl Flags {

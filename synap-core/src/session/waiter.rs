@@ -22,7 +22,7 @@ pub enum WaitEnd {
     Gone = 4,
 }
 
-/// What a call that waited in vain answers.
+/// What a call answers that would wait and may not, inside EXEC. One that waited in vain answers a null array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NullKind {
     Null,
