@@ -197,35 +197,13 @@ impl TestEngine {
     #[track_caller]
     pub fn check_twin(&mut self) {
         self.checked = true;
-        let twin = self.twin();
-        let (twin, own) = (twin.dump(), self.dump());
-        if twin != own {
-            panic!("the twin that replayed the log differs from the original:\n{}", difference(&twin, &own));
-        }
+        check_twin(&self.engine);
     }
 
     /// An engine with another seed and a stopped clock that has replayed this one's log, with a snapshot reload
     /// half-way.
     pub fn twin(&self) -> TestEngine {
-        let log = &self.engine.state().log;
-        let mut bytes = Vec::new();
-        let (mut at, end) = (log.oldest(), log.end());
-        while at < end {
-            at = log.read_from(at, &mut bytes).expect("the whole log is kept");
-        }
-        let calls: Vec<_> = Reader::new(&bytes, 0).map(|call| call.expect("the log reads back").words).collect();
-        let mut twin = TestEngine::with(0x5eed, Due::Show);
-        twin.checked = true;
-        let mut reload_due = true;
-        for (index, words) in calls.iter().enumerate() {
-            if reload_due && index >= calls.len() / 2 && twin.session.transaction.is_none() {
-                reload_due = false;
-                twin = twin.snapshot_reload(0x5eed + 1);
-            }
-            let reply = twin.call_words(words);
-            assert!(!reply.starts_with('-'), "the log holds {:?}, which fails: {reply}", text_of(words));
-        }
-        twin
+        twin(&self.engine)
     }
 
     /// An engine with another seed that was filled from a logical snapshot of this one: every entry, frozen, with its
@@ -266,7 +244,7 @@ pub fn run_at_once(engine: &Engine, session: &mut Session, words: &[&[u8]], repl
     match outcome {
         Outcome::Blocked(waiter) => {
             waiting::leave(&mut engine.enter_blocking(), session, &waiter, WaitEnd::TimedOut);
-            waiting::timeout_reply(reply);
+            waiting::timeout_reply(&waiter, reply);
         }
         Outcome::Paused => reply.status("PAUSED"),
         Outcome::NeedAlone => panic!("a call that is alone asks to be alone"),
@@ -293,6 +271,39 @@ fn difference(twin: &str, own: &str) -> String {
         these.lines().filter(|line| !those.contains(line)).map(|line| format!("{mark} {line}\n")).collect()
     };
     only('-', own, twin) + &only('+', twin, own)
+}
+
+/// Replays the log of an engine that rests into a twin and compares: what was done at once by many threads was logged
+/// in the order in which the data changed.
+#[track_caller]
+pub fn check_twin(engine: &Engine) {
+    let (twin, own) = (twin(engine).dump(), dump(engine));
+    if twin != own {
+        panic!("the twin that replayed the log differs from the original:\n{}", difference(&twin, &own));
+    }
+}
+
+/// A twin of any engine that keeps its whole log: see [`TestEngine::twin`].
+pub fn twin(engine: &Engine) -> TestEngine {
+    let log = &engine.state().log;
+    let mut bytes = Vec::new();
+    let (mut at, end) = (log.oldest(), log.end());
+    while at < end {
+        at = log.read_from(at, &mut bytes).expect("the whole log is kept");
+    }
+    let calls: Vec<_> = Reader::new(&bytes, 0).map(|call| call.expect("the log reads back").words).collect();
+    let mut twin = TestEngine::with(0x5eed, Due::Show);
+    twin.checked = true;
+    let mut reload_due = true;
+    for (index, words) in calls.iter().enumerate() {
+        if reload_due && index >= calls.len() / 2 && twin.session.transaction.is_none() {
+            reload_due = false;
+            twin = twin.snapshot_reload(0x5eed + 1);
+        }
+        let reply = twin.call_words(words);
+        assert!(!reply.starts_with('-'), "the log holds {:?}, which fails: {reply}", text_of(words));
+    }
+    twin
 }
 
 impl Drop for TestEngine {

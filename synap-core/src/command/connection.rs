@@ -153,7 +153,8 @@ pub const HELLO: Command = Command {
         .and(Flags::SKIP_MONITOR)
         .and(Flags::SKIP_SLOWLOG)
         .and(Flags::ALLOW_BUSY)
-        .and(Flags::SUBSCRIBER),
+        .and(Flags::SUBSCRIBER)
+        .and(Flags::RESP_ONLY),
     ..CONNECTION.session::<Hello>()
 };
 
@@ -193,7 +194,12 @@ pub const AUTH: Command = Command {
     summary: "Logs in.",
     returns: Shape::OK,
     tool: Tool::Never,
-    flags: ANYTIME.and(Flags::NO_AUTH).and(Flags::SKIP_MONITOR).and(Flags::SKIP_SLOWLOG).and(Flags::ALLOW_BUSY),
+    flags: ANYTIME
+        .and(Flags::NO_AUTH)
+        .and(Flags::SKIP_MONITOR)
+        .and(Flags::SKIP_SLOWLOG)
+        .and(Flags::ALLOW_BUSY)
+        .and(Flags::RESP_ONLY),
     ..CONNECTION.session::<Auth>()
 };
 
@@ -230,7 +236,7 @@ pub const PING: Command = Command {
         "A RESP2 connection with subscriptions gets an array of pong and the message.",
         &[Shape::status("", ""), Shape::BYTES, Shape::array("", "", &Shape::BYTES)],
     ),
-    flags: Flags::FAST.and(Flags::SUBSCRIBER),
+    flags: Flags::FAST.and(Flags::SUBSCRIBER).and(Flags::LOOKS),
     ..CONNECTION.session::<Ping>()
 };
 
@@ -253,7 +259,7 @@ pub const ECHO: Command = Command {
     since: "1.0.0",
     summary: "Answers what it was given.",
     returns: Shape::bytes("message", "What it was given."),
-    flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+    flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST).and(Flags::LOOKS),
     ..CONNECTION.session::<Echo>()
 };
 
@@ -363,7 +369,7 @@ pub const SELECT: Command = Command {
     summary: "Chooses the database of this connection.",
     returns: Shape::OK,
     tool: Tool::Never,
-    flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+    flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST).and(Flags::RESP_ONLY),
     ..CONNECTION.session::<Select>()
 };
 
@@ -389,7 +395,7 @@ pub const CLIENT_ID: Command = Command {
     summary: "Returns this connection's id.",
     returns: Shape::int("id", "Never given twice."),
     tool: Tool::Never,
-    flags: CLIENT,
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientId>()
 };
 
@@ -512,7 +518,7 @@ pub const CLIENT_LIST: Command = Command {
     summary: "Describes the connected clients.",
     complexity: "O(N) for N clients",
     returns: Shape::text("clients", CLIENT_LINE),
-    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::LOOKS),
     ..CLIENTS.session::<ClientList>()
 };
 
@@ -537,7 +543,7 @@ pub const CLIENT_INFO: Command = Command {
     summary: "Describes this connection.",
     returns: Shape::text("client", CLIENT_LINE),
     tool: Tool::Never,
-    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::LOOKS).and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientInfo>()
 };
 
@@ -804,7 +810,7 @@ pub const CLIENT_SETNAME: Command = Command {
     summary: "Names this connection.",
     returns: Shape::OK,
     tool: Tool::Never,
-    flags: CLIENT,
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientSetName>()
 };
 
@@ -830,7 +836,7 @@ pub const CLIENT_GETNAME: Command = Command {
     summary: "Returns this connection's name.",
     returns: Shape::optional(&Shape::text("name", "Null when it has none.")),
     tool: Tool::Never,
-    flags: CLIENT,
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientGetName>()
 };
 
@@ -869,7 +875,7 @@ pub const CLIENT_SETINFO: Command = Command {
     summary: "Tells what library this client uses.",
     returns: Shape::OK,
     tool: Tool::Never,
-    flags: CLIENT,
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientSetInfo>()
 };
 

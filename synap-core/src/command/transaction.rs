@@ -9,7 +9,7 @@ const TRANSACTIONS: Group = Group { name: "transactions", op: "transaction", cat
 pub const COMMANDS: &[Command] = &[MULTI, EXEC, DISCARD, WATCH, UNWATCH];
 
 /// What all of them have in common: they run inside MULTI, and mean nothing without a connection.
-const FLAGS: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST);
+const FLAGS: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::RESP_ONLY);
 
 #[derive(Args)]
 pub struct Multi;
@@ -64,6 +64,7 @@ pub const EXEC: Command = Command {
         .and(Flags::STALE)
         .and(Flags::IMMEDIATE)
         .and(Flags::SKIP_SLOWLOG)
+        .and(Flags::RESP_ONLY)
         .and(Flags::ENDS_MULTI),
     ..TRANSACTIONS.session::<Exec>()
 };

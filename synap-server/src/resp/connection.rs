@@ -379,7 +379,7 @@ impl Connection {
             (WaitEnd::Gone, _) => return Ok(false),
             (_, true) => {
                 let mut writer = RespWriter::new(&mut self.output, self.session.resp3);
-                waiting::timeout_reply(&mut writer);
+                waiting::timeout_reply(waiter, &mut writer);
             }
             // Whoever ended it has put the reply into the inbox, or is about to.
             (_, false) => {
