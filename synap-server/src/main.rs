@@ -62,13 +62,20 @@ fn run(config: &config::Config) -> Result<(), String> {
     let calls = runtime("synap-resp", workers)?;
     let side = runtime("synap-side", 1)?;
 
+    side.spawn(resp::close_idle(engine.clone()));
+    let stopped = {
+        let _inside = side.enter();
+        // Watched before anybody is told that we are here.
+        host::until_stopped(stopped)
+    };
+
     let resp = bind(state, settings::BIND, settings::PORT)?;
     for listener in resp {
         tell("RESP", &listener)?;
         let listener = listen(&calls, listener)?;
         calls.spawn(resp::accept(engine.clone(), listener));
     }
-    side.block_on(host::until_stopped(stopped));
+    side.block_on(stopped);
 
     tracing::info!("closing");
     resp::close_all(&engine);

@@ -136,6 +136,11 @@ impl<'t> ReadCx<'t> {
         self.due == Due::Show || !entry.is_due(self.now_ms)
     }
 
+    /// A call that waited is being served.
+    pub(super) fn is_serving(&self) -> bool {
+        self.only.is_some()
+    }
+
     pub(super) fn shard_of(&self, key: &Key<'_>) -> &Shard {
         self.held.get(shard_of(key.hash))
     }

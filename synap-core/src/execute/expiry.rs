@@ -7,7 +7,7 @@ use super::context::WriteCx;
 use super::state::{Due, State};
 use super::turn::Turn;
 use crate::grammar::{Key, Keys, Words};
-use crate::keyspace::hasher::SHARD_COUNT;
+use crate::keyspace::hasher::{SHARD_COUNT, shard_of};
 use crate::types::hash::Hash;
 
 /// Keys and fields that the engine's thread removes in one locking of a shard. A lock is held for some 20 µs.
@@ -21,6 +21,10 @@ impl WriteCx<'_> {
             return;
         }
         for noted in &keys.keys {
+            // A waiting call that is served names keys that it is not served from: their shards may not be held.
+            if self.is_serving() && !self.held().holds(shard_of(noted.hash)) {
+                continue;
+            }
             let key = Key { bytes: words[noted.index as usize], hash: noted.hash };
             self.meet_key(&key);
         }

@@ -129,7 +129,8 @@ fn front(cx: &mut WriteCx<'_>, key: &Key<'_>) -> Option<Arc<Waiter>> {
     let place = PlaceRef { db: cx.db(), key: key.bytes };
     loop {
         let waiter = cx.shard_mut(key).waiters.get(&place)?.front()?.clone();
-        if waiter.is_waiting() {
+        // Nothing is popped for a connection that CLIENT KILL has ended and that is about to see it.
+        if waiter.is_waiting() && !waiter.client.is_killed() {
             return Some(waiter);
         }
         unlink(cx, key, &waiter);

@@ -113,6 +113,10 @@ impl Client {
     pub fn send(&self, mail: Mail, seen: u64) {
         let full = {
             let mut inbox = self.inbox.lock();
+            if inbox.bytes() > INBOX_BYTES_MAX {
+                // It is ended already.
+                return;
+            }
             inbox.put(mail, seen);
             self.has_mail.store(true, Ordering::Release);
             inbox.bytes() > INBOX_BYTES_MAX
@@ -170,14 +174,22 @@ impl Client {
         if let Some(wake) = self.pending() {
             return Some(wake);
         }
-        {
-            let mut slot = self.waker.lock();
-            if !slot.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                *slot = Some(waker.clone());
-            }
-        }
+        self.register(waker);
         // Looked at again after the waker stands: a sender in between found the old one.
         self.pending()
+    }
+
+    /// Whether it was ended, for a task that cannot take mail now. Registers `waker` for that, and for more mail.
+    pub fn poll_killed(&self, waker: &Waker) -> bool {
+        self.register(waker);
+        self.is_killed()
+    }
+
+    fn register(&self, waker: &Waker) {
+        let mut slot = self.waker.lock();
+        if !slot.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
     }
 
     fn pending(&self) -> Option<Wake> {
