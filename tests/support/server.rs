@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,6 @@ pub struct Server {
     pub http: SocketAddr,
     dir: PathBuf,
     ended: Option<ExitStatus>,
-    /// Keeps the pipe of its standard output open.
-    _lines: Receiver<String>,
 }
 
 impl Server {
@@ -67,15 +65,15 @@ impl Server {
         let (sender, lines) = channel();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                // The test may be over.
+                // Nobody listens once it is ready; the pipe stays open.
                 let _ = sender.send(line);
             }
         });
-        let server = Server { child, resp, http, dir, ended: None, _lines: lines };
+        let server = Server { child, resp, http, dir, ended: None };
         let end = Instant::now() + START_TIME;
         let mut missing: Vec<&str> = DOORS.to_vec();
         while !missing.is_empty() {
-            match server._lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => missing.retain(|door| !line.starts_with(&format!("{door} on "))),
                 Err(_) => {
                     eprintln!("{}", server.last_words());

@@ -126,11 +126,14 @@ impl Wire {
         self.read()
     }
 
-    /// The answer to `words` must be `expected`, as it is displayed.
+    /// The answer to `words` must be `expected`, as it is displayed; `…` at its end stands for any rest.
     #[track_caller]
     pub fn expect(&mut self, words: &str, expected: &str) {
         let answer = self.call(words).to_string();
-        assert_eq!(answer, expected, "{words}");
+        match expected.strip_suffix('…') {
+            Some(beginning) => assert!(answer.starts_with(beginning), "{words}: {answer}"),
+            None => assert_eq!(answer, expected, "{words}"),
+        }
     }
 
     /// The next that comes must be `expected`, as it is displayed.

@@ -42,6 +42,8 @@ pub const MULTI: Command = Command {
 pub struct Exec;
 
 impl SessionCommand for Exec {
+    const SHOWN_BEHIND: bool = true;
+
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         transaction::exec(cx, reply)
     }

@@ -28,6 +28,7 @@ mod turn;
 pub mod waiting;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use context::{ReadCx, SessionCx, WalkCx, WriteCx};
@@ -115,6 +116,8 @@ pub enum Flow {
     Quit,
     Shutdown(ShutdownOptions),
     NeedAlone,
+    /// As [`Outcome::Paused`].
+    Paused,
 }
 
 /// Runs one call. `reply` receives the answer, unless the outcome says that nothing was written.
@@ -129,9 +132,13 @@ pub fn execute(turn: &mut Turn<'_>, session: &mut Session, input: &Input<'_>, re
         return refuse(state, session, Some(row), &Error::arity(&row.full_name()), reply);
     }
     let call = Call { words: input.words, raw: input.raw, row, hint: input.hint };
+    session.client.last_row.store(row.id as u32, Ordering::Relaxed);
     let outcome = (row.run.call)(&mut Caller { turn: &mut *turn, session }, &call, reply);
     if !matches!(outcome, Outcome::NeedAlone | Outcome::Paused) {
         turn.count(&call, session);
+        // Only its own task counts a client's calls.
+        let calls = session.client.calls.load(Ordering::Relaxed) + 1;
+        session.client.calls.store(calls, Ordering::Relaxed);
     }
     outcome
 }
@@ -345,15 +352,23 @@ where
     if args.alone() && !caller.turn.is_alone() {
         return Outcome::NeedAlone;
     }
-    monitor::show(state, caller.session, call);
+    let shown_behind = <C::Of<'_> as SessionCommand>::SHOWN_BEHIND;
+    if !shown_behind {
+        monitor::show(state, caller.session, call);
+    }
     let mark = reply.mark();
     let mut cx = SessionCx { caller, call, inside: None };
-    match held_to_its_shape(call.row, reply, |reply| args.run(&mut cx, reply)) {
+    let flow = held_to_its_shape(call.row, reply, |reply| args.run(&mut cx, reply));
+    if shown_behind && !matches!(flow, Ok(Flow::NeedAlone | Flow::Paused)) {
+        monitor::show(state, caller.session, call);
+    }
+    match flow {
         Ok(Flow::Done | Flow::Block { .. }) => Outcome::Replied,
         Ok(Flow::Sleep(time)) => Outcome::Sleep(time),
         Ok(Flow::Quit) => Outcome::Quit,
         Ok(Flow::Shutdown(options)) => Outcome::Shutdown(options),
         Ok(Flow::NeedAlone) => Outcome::NeedAlone,
+        Ok(Flow::Paused) => Outcome::Paused,
         Err(error) => {
             reply.rollback(mark);
             state.stats.failed(call.row, &error);

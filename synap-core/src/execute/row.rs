@@ -192,6 +192,8 @@ pub trait WalkCommand {
 pub trait SessionCommand {
     /// It looks at all shards, so that a transaction with it holds them all.
     const WALKS: bool = false;
+    /// MONITOR shows it behind what it has run: EXEC.
+    const SHOWN_BEHIND: bool = false;
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow>;
     /// True when nobody else may be inside the gate.
     fn alone(&self) -> bool {

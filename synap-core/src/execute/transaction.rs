@@ -33,6 +33,10 @@ pub fn exec(cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flo
             caller.session.transaction = Some(transaction);
             Ok(Flow::NeedAlone)
         }
+        Ran::Paused => {
+            caller.session.transaction = Some(transaction);
+            Ok(Flow::Paused)
+        }
         Ran::Touched => {
             end(caller.turn, caller.session);
             reply.null_array();
@@ -45,6 +49,8 @@ enum Ran {
     Done(Flow),
     /// Nothing was done: the gate must be closed.
     NeedAlone,
+    /// Nothing was done: one of the calls must wait for the end of a pause.
+    Paused,
     /// A watched key has changed.
     Touched,
 }
@@ -64,6 +70,9 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         alone |= (row.run.plan)(&mut parser).is_ok_and(|needs| needs.alone);
         mask |= keys.keys.iter().fold(0, |mask, key| mask | 1 << shard_of(key.hash));
         planned.push((row, words, keys));
+    }
+    if planned.iter().any(|(row, ..)| state.pause.holds(row, caller.turn.now_ms)) {
+        return Ran::Paused;
     }
     if alone && !caller.turn.is_alone() {
         return Ran::NeedAlone;

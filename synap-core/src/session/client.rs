@@ -6,9 +6,9 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
-use super::Session;
 use super::inbox::{Inbox, Mail};
 use super::waiter::Waiter;
+use super::{ReplyMode, Session};
 
 /// How a client came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +141,10 @@ impl Client {
             inbox.take()
         };
         for (mail, seen) in items {
-            mail.write(reply);
+            // CLIENT REPLY OFF is about answers, not about messages.
+            if session.replies == ReplyMode::On || !matches!(mail, Mail::Served(_)) {
+                mail.write(reply);
+            }
             session.seen = session.seen.max(seen);
         }
     }

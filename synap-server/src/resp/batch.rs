@@ -209,7 +209,7 @@ fn run_batch(
             _ => used = call.end,
         }
         if session.replies != ReplyMode::On || before.1 != ReplyMode::On {
-            unanswer(session, before, out);
+            unanswer(session, before, matches!(outcome, Outcome::Blocked(_)), out);
         }
         if !matches!(outcome, Outcome::Replied) {
             return (used, Some(Stop::Outcome(outcome)));
@@ -222,7 +222,8 @@ fn run_batch(
 }
 
 /// `CLIENT REPLY OFF` and `SKIP`: takes back what the call has answered.
-fn unanswer(session: &mut Session, (len, mode): (usize, ReplyMode), out: &mut Vec<u8>) {
+/// A call that waits is answered, or not, when its wait ends.
+fn unanswer(session: &mut Session, (len, mode): (usize, ReplyMode), waits: bool, out: &mut Vec<u8>) {
     let silent = match (mode, session.replies) {
         (_, ReplyMode::Off | ReplyMode::SkipNext) | (ReplyMode::Skip, _) => true,
         (_, ReplyMode::On | ReplyMode::Skip) => false,
@@ -232,7 +233,7 @@ fn unanswer(session: &mut Session, (len, mode): (usize, ReplyMode), out: &mut Ve
     }
     session.replies = match session.replies {
         ReplyMode::SkipNext => ReplyMode::Skip,
-        ReplyMode::Skip => ReplyMode::On,
+        ReplyMode::Skip if !waits => ReplyMode::On,
         other => other,
     };
 }

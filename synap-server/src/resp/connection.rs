@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use synap_core::Engine;
 use synap_core::execute::{Outcome, waiting};
-use synap_core::session::{Client, Session, WaitEnd, Waiter, Wake};
+use synap_core::session::{Client, ReplyMode, Session, WaitEnd, Waiter, Wake};
 use synap_protocols::resp::{Decoder, RespWriter};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -396,10 +396,11 @@ impl Connection {
         let ended_here = self.engine.stop_waiting(&mut self.session, waiter, end).await;
         match (end, ended_here) {
             (WaitEnd::Gone, _) => return Ok(false),
-            (_, true) => {
+            (_, true) if self.session.replies == ReplyMode::On => {
                 let mut writer = RespWriter::new(&mut self.output, self.session.resp3);
                 waiting::timeout_reply(waiter, &mut writer);
             }
+            (_, true) => {}
             // Whoever ended it has put the reply into the inbox, or is about to.
             (_, false) => {
                 if self.session.client.woken().await == Wake::Killed {
@@ -407,6 +408,9 @@ impl Connection {
                 }
                 self.take_mail();
             }
+        }
+        if self.session.replies == ReplyMode::Skip {
+            self.session.replies = ReplyMode::On;
         }
         self.flush().await?;
         Ok(true)
