@@ -1055,7 +1055,19 @@ fn crowd(server: &Server) -> Vec<Wire> {
         wire.send(&bytes);
         crowd.push(wire);
     }
-    eventually("all are in", || crowd[0].call("CLIENT LIST").text().lines().count() == 10);
+    // The other door: half a request, and a call that waits.
+    for request in [
+        "GET /api/v1/str",
+        "POST /api/v1/list/blpop HTTP/1.1\r\nHost: a\r\nContent-Length: 26\r\n\r\n{\"keys\":[\"a\"],\"timeout\":0}",
+    ] {
+        let mut wire = Wire::connect(server.http);
+        wire.send(request.as_bytes());
+        crowd.push(wire);
+    }
+    eventually("all are in", || {
+        let list = crowd[0].call("CLIENT LIST").text();
+        list.lines().count() >= 11 && list.matches("flags=b").count() == 3
+    });
     crowd
 }
 

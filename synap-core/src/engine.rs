@@ -15,7 +15,7 @@ use crate::execute::{Input, Outcome, Pass, Turn, execute, expiry, waiting};
 use crate::log::{HistoryId, Log};
 use crate::reply::Reply;
 use crate::session::{Client, Door, Session, WaitEnd, Waiter, Wake};
-use crate::sync::block_on;
+use crate::sync::{block_on, block_on_for};
 
 /// How an engine is opened.
 pub struct Options {
@@ -102,32 +102,36 @@ impl Engine {
 
     /// Ends a session: what it subscribed, watched and waited for is forgotten. May keep the thread for a moment.
     pub fn leave(&self, session: &mut Session) {
-        if self.say_goodbye(session) {
+        if !self.try_leave(session) {
             Engine::let_go(&mut self.enter_blocking(), session);
         }
     }
 
     /// [`Engine::leave`] for tasks of a runtime.
     pub async fn depart(&self, session: &mut Session) {
-        if !self.say_goodbye(session) {
-            return;
-        }
-        loop {
-            if let Some(mut turn) = self.try_enter() {
-                return Engine::let_go(&mut turn, session);
-            }
-            self.entered().await;
+        if !self.try_leave(session) {
+            self.inside(|turn| Engine::let_go(turn, session)).await;
         }
     }
 
-    /// The part of leaving that touches no data; true when there is more to do.
-    fn say_goodbye(&self, session: &mut Session) -> bool {
+    /// As [`Engine::leave`]; false when somebody is alone inside the gate. Nothing reaches the session any more then,
+    /// but it still stands in queues: call again.
+    pub fn try_leave(&self, session: &mut Session) -> bool {
         let state = self.state();
         state.registry.remove(session.client.id);
         crate::command::connection::leave_everything(state, session);
-        session.client.blocked.lock().is_some() || session.watches.flag.is_some()
+        let waiter = session.client.blocked.lock().clone();
+        if waiter.is_none() && session.watches.flag.is_none() {
+            return true;
+        }
+        if let Some(waiter) = waiter {
+            // Nothing is popped for it from here on, however long the gate stays closed.
+            waiter.claim(WaitEnd::Gone);
+        }
+        self.try_enter().map(|mut turn| Engine::let_go(&mut turn, session)).is_some()
     }
 
+    /// The part of leaving that touches keys.
     fn let_go(turn: &mut Turn<'_>, session: &mut Session) {
         let waiter = session.client.blocked.lock().clone();
         if let Some(waiter) = waiter {
@@ -138,12 +142,7 @@ impl Engine {
 
     /// Takes a blocked session out of the queues it waits in; see [`waiting::leave`].
     pub async fn stop_waiting(&self, session: &mut Session, waiter: &Arc<Waiter>, end: WaitEnd) -> bool {
-        loop {
-            if let Some(mut turn) = self.try_enter() {
-                return waiting::leave(&mut turn, session, waiter, end);
-            }
-            self.entered().await;
-        }
+        self.inside(|turn| waiting::leave(turn, session, waiter, end)).await
     }
 
     /// Goes inside the gate if nobody is alone there.
@@ -153,11 +152,22 @@ impl Engine {
         state.gate.try_enter(thread_slot()).map(|pass| Turn::new(state, Pass::Entered(pass)))
     }
 
-    /// Goes inside the gate. Keep the future's output off any `await`.
+    /// Waits until the gate lets this task in, and gives the place back at once. A hint that [`Engine::try_enter`] may
+    /// succeed now, nothing more: under a flood of closers it never does. [`Engine::inside`] is sure to run.
     pub async fn entered(&self) {
-        // The permission is given back at once: a task must not carry it to its next await. The caller tries again,
-        // and rarely meets the next closer.
         drop(self.state().gate.enter(thread_slot()).await);
+    }
+
+    /// Runs `work` inside the gate, after waiting for it in turn: at most one closer goes before that did not wait
+    /// already.
+    pub async fn inside<R>(&self, work: impl FnOnce(&mut Turn<'_>) -> R) -> R {
+        let state = self.state();
+        let pass = state.gate.enter(thread_slot()).await;
+        let mut turn = Turn::new(state, Pass::Entered(pass));
+        let result = work(&mut turn);
+        drop(turn);
+        state.log.notify();
+        result
     }
 
     /// Runs `work` alone inside the gate.
@@ -189,8 +199,7 @@ impl Engine {
                     outcome = block_on(self.alone(|turn| execute(turn, session, &input, reply)));
                 }
                 Outcome::Paused => {
-                    // Short naps: the pause may end early.
-                    std::thread::sleep(Duration::from_millis(1));
+                    self.wait_for_pause();
                     outcome = execute(&mut self.enter_blocking(), session, &input, reply);
                 }
                 Outcome::Blocked(waiter) => {
@@ -215,27 +224,41 @@ impl Engine {
         }
     }
 
+    /// Waits until the pause that stopped a call is over or another one.
+    fn wait_for_pause(&self) {
+        let state = self.state();
+        let changed = state.pause.changed();
+        let now_ms = state.clock.now_ms();
+        if let Some(until_ms) = state.pause.until(now_ms) {
+            block_on_for(changed, wait_time(until_ms, now_ms));
+        }
+    }
+
     /// Waits with a blocked call until it is served or its time is over, and writes its reply.
     fn wait_blocking(&self, session: &mut Session, waiter: &Arc<Waiter>, reply: &mut dyn Reply) {
         self.state().log.notify();
-        while waiter.is_waiting() {
-            let now_ms = self.state().clock.now_ms();
-            if waiter.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms) || session.client.is_killed() {
-                break;
-            }
-            // A nap instead of a timer: this door has no runtime, and its callers wait for long or not at all.
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        let mut turn = self.enter_blocking();
-        if waiting::leave(&mut turn, session, waiter, WaitEnd::TimedOut) {
-            waiting::timeout_reply(waiter, reply);
-            return;
-        }
-        drop(turn);
         let client = session.client.clone();
-        // Whoever ended the wait has put the reply into the inbox, or is about to.
-        while !client.has_mail() && block_on(client.woken()) != Wake::Mail {}
-        Client::take_mail(session, reply);
+        let end = loop {
+            if Client::take_mail(session, reply) {
+                break WaitEnd::Served;
+            }
+            let now_ms = self.state().clock.now_ms();
+            let deadline_ms = waiter.deadline_ms.unwrap_or(i64::MAX);
+            if client.is_killed() {
+                break WaitEnd::Gone;
+            }
+            if deadline_ms <= now_ms {
+                break WaitEnd::TimedOut;
+            }
+            block_on_for(client.woken(), wait_time(deadline_ms, now_ms));
+        };
+        let ended_here = waiting::leave(&mut self.enter_blocking(), session, waiter, end);
+        if ended_here {
+            waiting::timeout_reply(waiter, reply);
+        } else if end != WaitEnd::Served {
+            // Somebody was quicker. The reply is in the inbox, or about to be; other mail is not it.
+            while !Client::take_mail(session, reply) && block_on(client.woken()) == Wake::Mail {}
+        }
     }
 
     /// Ends the engine's threads. Sessions that still run are not waited for.
@@ -262,6 +285,13 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// The longest wait by the clock without looking at it again: it may be set, or moved by a test.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+fn wait_time(until_ms: i64, now_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(until_ms.saturating_sub(now_ms)).unwrap_or(0)).min(LOOK_AGAIN)
 }
 
 /// Twenty bytes that no other start has: from the seed, the time and the process.
@@ -295,15 +325,13 @@ fn start_dropper(state: &Arc<State>) -> Option<JoinHandle<()>> {
 fn start_timer(state: &Arc<State>, closing: &Arc<AtomicBool>) -> Option<JoinHandle<()>> {
     let (state, closing) = (state.clone(), closing.clone());
     let run = move || {
-        state.timer.attach(Some(std::thread::current()));
+        state.timer.attach(true);
         while !closing.load(Ordering::Acquire) {
             let enter = || Turn::new(&state, Pass::Entered(block_on(state.gate.enter(thread_slot()))));
             let next_ms = expiry::expire_all(&state, enter);
             state.log.notify();
-            let wait_ms = next_ms.saturating_sub(state.clock.now_ms());
-            if wait_ms > 0 && state.timer.next_ms() >= next_ms && !closing.load(Ordering::Acquire) {
-                // A wake-up in between is not lost: it leaves a token with this thread.
-                std::thread::park_timeout(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0).min(3_600_000)));
+            if !closing.load(Ordering::Acquire) {
+                state.timer.sleep(next_ms, state.clock.now_ms());
             }
         }
     };

@@ -14,7 +14,7 @@
 
 mod block_on;
 
-pub use block_on::block_on;
+pub use block_on::{block_on, block_on_for};
 pub(crate) use imp::*;
 
 #[cfg(not(shuttle))]
@@ -48,4 +48,13 @@ mod imp {
             self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
         }
     }
+}
+
+/// Runs a scenario under thousands of schedules.
+#[cfg(all(test, shuttle))]
+pub(crate) fn search(scenario: impl Fn() + Send + Sync + 'static) {
+    let scenario = std::sync::Arc::new(scenario);
+    let again = std::sync::Arc::clone(&scenario);
+    shuttle::check_random(move || scenario(), 4_000);
+    shuttle::check_pct(move || again(), 4_000, 3);
 }

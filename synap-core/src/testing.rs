@@ -11,15 +11,114 @@ use std::sync::Arc;
 use crate::clock::ManualClock;
 use crate::engine::{Engine, Options};
 use crate::error::Error;
+use crate::execute::row::Group;
 use crate::execute::state::Due;
+use crate::execute::{Input, Outcome, WalkCx, execute, waiting};
+use crate::grammar::Key;
+use crate::grammar::generate::Vocabulary;
+use crate::keyspace::entry::Entry;
+use crate::keyspace::hasher::shard_of;
 use crate::keyspace::value::ValueRef;
 use crate::log::Reader;
 use crate::reply::{Mark, Reply};
-use crate::session::{Door, Session};
+use crate::session::{Door, Session, WaitEnd};
 use crate::settings;
+use crate::sync::block_on;
 
 /// Where the stopped clock stands: 2023-11-14 22:13:20 UTC.
 pub const START_MS: i64 = 1_700_000_000_000;
+
+/// What generated calls talk about: the keys of [`SOME_DATA`], two that are not there, and what those hold.
+pub const VOCABULARY: Vocabulary = Vocabulary {
+    keys: &[
+        b"text", b"number", b"list", b"list2", b"set", b"ints", b"hash", b"hash2", b"zset", b"zset2", b"brief",
+        b"none", b"",
+    ],
+    words: &[
+        b"a",
+        b"b",
+        b"c",
+        b"1",
+        b"2",
+        b"3",
+        b"",
+        b"0",
+        b"-1",
+        b"10",
+        b"\xff",
+        b"hello",
+        b"*",
+        b"w_*",
+        b"hash*->a",
+        b"#",
+        b"-",
+        b"+",
+        b"[a",
+        b"(b",
+        b"[c",
+        b"(1",
+        b"-inf",
+        b"+inf",
+        b"string",
+        b"x->y",
+    ],
+    ints: &[0, 1, 2, 3, -1, -2, 5, 10, 100, 1_700_000_010, START_MS + 10_000],
+    floats: &["0", "1", "2", "-1", "0.5", "1.5", "3"],
+};
+
+/// [`VOCABULARY`] with keys that the commands of one group can mostly use.
+pub fn vocabulary_of(group: Group) -> &'static Vocabulary {
+    const fn with(keys: &'static [&'static [u8]]) -> Vocabulary {
+        Vocabulary { keys, ..VOCABULARY }
+    }
+    static STRINGS: Vocabulary = with(&[b"text", b"number", b"brief", b"none", b"list", b""]);
+    static LISTS: Vocabulary = with(&[b"list", b"list2", b"none", b"list", b"list2", b"set"]);
+    static SETS: Vocabulary = with(&[b"set", b"ints", b"none", b"set", b"ints", b"zset"]);
+    static HASHES: Vocabulary = with(&[b"hash", b"hash2", b"none", b"hash", b"hash2", b"text"]);
+    static ZSETS: Vocabulary = with(&[b"zset", b"zset2", b"none", b"zset", b"zset2", b"hash"]);
+    match group.op {
+        "string" => &STRINGS,
+        "list" => &LISTS,
+        "set" => &SETS,
+        "hash" => &HASHES,
+        "zset" => &ZSETS,
+        _ => &VOCABULARY,
+    }
+}
+
+/// Calls that make a key of every type, small and large, with and without deadlines.
+pub const SOME_DATA: &[&str] = &[
+    "SET text hello",
+    "SET number 10",
+    "RPUSH list a b 1",
+    "RPUSH list2 3 1 2 10",
+    "SADD set a b 1",
+    "SADD ints 1 2 3",
+    "HSET hash a 1 b 2 c 3",
+    "HPEXPIREAT hash 1700000100000 FIELDS 1 b",
+    "HSET hash2 a 2 1 a",
+    "ZADD zset 1 a 2 b 2 c",
+    "ZADD zset2 0 a 0 b 0 c",
+    "SET brief 1 PX 5000",
+    "MSET w_a 3 w_b 1 w_1 2 w_2 x",
+    "SELECT 1",
+    "SET text other",
+    "SADD set z",
+    "SELECT 0",
+];
+
+/// Numbers to choose by, from a seed (splitmix64).
+pub fn numbers(seed: u64, count: usize) -> Vec<u32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) as u32
+    };
+    (0..count).map(|_| next()).collect()
+}
 
 /// An engine in memory that keeps its whole log, with one session.
 pub struct TestEngine {
@@ -52,6 +151,16 @@ impl TestEngine {
         });
         let session = engine.session(Door::Embedded, "test".into(), "test".into());
         TestEngine { engine, clock, session, checked: false }
+    }
+
+    /// An engine with [`SOME_DATA`].
+    pub fn prepared(seed: u64) -> TestEngine {
+        let mut test = TestEngine::new(seed);
+        for line in SOME_DATA {
+            let reply = test.call(line);
+            assert!(!reply.starts_with('-'), "{line}: {reply}");
+        }
+        test
     }
 
     /// One more session of the same engine.
@@ -88,27 +197,113 @@ impl TestEngine {
     #[track_caller]
     pub fn check_twin(&mut self) {
         self.checked = true;
-        let twin = self.twin();
-        assert_eq!(twin.dump(), self.dump(), "the twin (left) that replayed the log differs from the original (right)");
+        check_twin(&self.engine);
     }
 
-    /// An engine with another seed and a stopped clock that has replayed this one's log.
+    /// An engine with another seed and a stopped clock that has replayed this one's log, with a snapshot reload
+    /// half-way.
     pub fn twin(&self) -> TestEngine {
-        let mut twin = TestEngine::with(0x5eed, Due::Show);
-        twin.checked = true;
-        let log = &self.engine.state().log;
-        let mut bytes = Vec::new();
-        let (mut at, end) = (log.oldest(), log.end());
-        while at < end {
-            at = log.read_from(at, &mut bytes).expect("the whole log is kept");
-        }
-        for call in Reader::new(&bytes, 0) {
-            let call = call.expect("the log reads back");
-            let reply = twin.call_words(&call.words);
-            assert!(!reply.starts_with('-'), "the log holds {:?}, which fails: {reply}", text_of(&call.words));
-        }
-        twin
+        twin(&self.engine)
     }
+
+    /// An engine with another seed that was filled from a logical snapshot of this one: every entry, frozen, with its
+    /// deadlines, and the database that the stream had selected. Its log begins here.
+    pub fn snapshot_reload(&self, seed: u64) -> TestEngine {
+        let mut copy = TestEngine::with(seed, self.engine.state().expiry.get());
+        copy.checked = true;
+        copy.session.db = self.session.db;
+        {
+            let target = copy.engine.enter_blocking();
+            each_entry(&self.engine, |db, entry| {
+                let hash = copy.engine.state().hasher.hash(entry.key());
+                let mut cx = target.shard_context(shard_of(hash));
+                cx.in_db(db, |cx| cx.put(&Key { bytes: entry.key(), hash }, entry.copy_as(entry.key())));
+            });
+        }
+        copy
+    }
+
+    /// Runs a call to where it would wait: a blocked one times out at once, no sleep is slept, and a pause answers
+    /// `PAUSED`.
+    pub fn call_at_once(&mut self, words: &[&[u8]]) -> String {
+        let mut text = Text::new(self.session.resp3);
+        run_at_once(&self.engine, &mut self.session, words, &mut text);
+        text.out
+    }
+}
+
+/// As [`TestEngine::call_at_once`], for any session and any reply.
+pub fn run_at_once(engine: &Engine, session: &mut Session, words: &[&[u8]], reply: &mut dyn Reply) {
+    let input = Input::words(words);
+    let mut turn = engine.enter_blocking();
+    let mut outcome = execute(&mut turn, session, &input, reply);
+    drop(turn);
+    if matches!(outcome, Outcome::NeedAlone) {
+        outcome = block_on(engine.alone(|turn| execute(turn, session, &input, reply)));
+    }
+    match outcome {
+        Outcome::Blocked(waiter) => {
+            waiting::leave(&mut engine.enter_blocking(), session, &waiter, WaitEnd::TimedOut);
+            waiting::timeout_reply(&waiter, reply);
+        }
+        Outcome::Paused => reply.status("PAUSED"),
+        Outcome::NeedAlone => panic!("a call that is alone asks to be alone"),
+        Outcome::Replied | Outcome::Sleep(_) | Outcome::Quit | Outcome::Shutdown(_) => {}
+    }
+}
+
+/// Shows every entry with the number of its database.
+fn each_entry(engine: &Engine, mut show: impl FnMut(u32, &Entry)) {
+    let turn = engine.enter_blocking();
+    let databases = engine.state().settings.int(settings::DATABASES) as u32;
+    for db in 0..databases {
+        WalkCx::of_turn(&turn, db).each(0, db, |_, _, data| {
+            data.table().iter().for_each(|entry| show(db, entry));
+            ControlFlow::<()>::Continue(())
+        });
+    }
+}
+
+/// The lines that only one of two dumps has.
+fn difference(twin: &str, own: &str) -> String {
+    let only = |mark: char, these: &str, those: &str| -> String {
+        let those: Vec<_> = those.lines().collect();
+        these.lines().filter(|line| !those.contains(line)).map(|line| format!("{mark} {line}\n")).collect()
+    };
+    only('-', own, twin) + &only('+', twin, own)
+}
+
+/// Replays the log of an engine that rests into a twin and compares: what was done at once by many threads was logged
+/// in the order in which the data changed.
+#[track_caller]
+pub fn check_twin(engine: &Engine) {
+    let (twin, own) = (twin(engine).dump(), dump(engine));
+    if twin != own {
+        panic!("the twin that replayed the log differs from the original:\n{}", difference(&twin, &own));
+    }
+}
+
+/// A twin of any engine that keeps its whole log: see [`TestEngine::twin`].
+pub fn twin(engine: &Engine) -> TestEngine {
+    let log = &engine.state().log;
+    let mut bytes = Vec::new();
+    let (mut at, end) = (log.oldest(), log.end());
+    while at < end {
+        at = log.read_from(at, &mut bytes).expect("the whole log is kept");
+    }
+    let calls: Vec<_> = Reader::new(&bytes, 0).map(|call| call.expect("the log reads back").words).collect();
+    let mut twin = TestEngine::with(0x5eed, Due::Show);
+    twin.checked = true;
+    let mut reload_due = true;
+    for (index, words) in calls.iter().enumerate() {
+        if reload_due && index >= calls.len() / 2 && twin.session.transaction.is_none() {
+            reload_due = false;
+            twin = twin.snapshot_reload(0x5eed + 1);
+        }
+        let reply = twin.call_words(words);
+        assert!(!reply.starts_with('-'), "the log holds {:?}, which fails: {reply}", text_of(words));
+    }
+    twin
 }
 
 impl Drop for TestEngine {
@@ -285,19 +480,11 @@ impl Reply for Text {
 
 /// All data of an engine as text, one sorted line for each key.
 pub fn dump(engine: &Engine) -> String {
-    let turn = engine.enter_blocking();
-    let databases = engine.state().settings.int(settings::DATABASES) as u32;
     let mut lines = Vec::new();
-    for db in 0..databases {
-        let walk = crate::execute::WalkCx::of_turn(&turn, db);
-        walk.each(0, db, |_, _, data| {
-            for entry in data.table().iter() {
-                let deadline = entry.expires_at().map_or(String::new(), |at| format!(" until {at}"));
-                lines.push(format!("{db} {} {}{deadline}", quoted(entry.key()), content(entry.value())));
-            }
-            ControlFlow::<()>::Continue(())
-        });
-    }
+    each_entry(engine, |db, entry| {
+        let deadline = entry.expires_at().map_or(String::new(), |at| format!(" until {at}"));
+        lines.push(format!("{db} {} {}{deadline}", quoted(entry.key()), content(entry.value())));
+    });
     lines.sort();
     lines.join("\n")
 }

@@ -4,6 +4,7 @@
 //! - [`resp`]: the Redis protocol, both ways;
 //! - [`json`]: named arguments to words, replies to JSON, and the JSON Schemas of both;
 //! - [`rest`]: operations as routes, and the OpenAPI document;
+//! - [`stream`]: calls in envelopes, alone or in arrays;
 //! - [`problem`]: errors as problem documents.
 
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@ pub mod json;
 pub mod problem;
 pub mod resp;
 pub mod rest;
+pub mod stream;
 
 pub(crate) use synap_core::grammar::spec;
 pub(crate) use synap_core::reply::follow;

@@ -4,10 +4,14 @@
 //! |---|---|
 //! | [`config`] | the command line |
 //! | [`resp`] | the RESP listener and its connections |
+//! | [`http`] | the HTTP listener and its requests |
+//! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
 //! | [`host`] | what the engine asks of the program around it |
 
 mod config;
+mod drive;
 mod host;
+mod http;
 mod resp;
 
 use std::net::SocketAddr;
@@ -20,6 +24,14 @@ use tokio::runtime::{Builder, Runtime};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Read by the allocator at its start. Large pages: random keys miss the address cache far less often. They are bad
+/// for a server that forks and copies whole pages; this one does not fork.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static MALLOC_CONF: Option<&'static std::ffi::c_char> = Some(
+    // SAFETY: a C string that lives as long as the program.
+    unsafe { &*c"thp:always,metadata_thp:auto".as_ptr() },
+);
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
@@ -75,10 +87,23 @@ fn run(config: &config::Config) -> Result<(), String> {
         let listener = listen(&calls, listener)?;
         calls.spawn(resp::accept(engine.clone(), listener));
     }
+    let (closing, closes) = tokio::sync::watch::channel(false);
+    let mut http = tokio::task::JoinSet::new();
+    for listener in bind(state, settings::HTTP_BIND, settings::HTTP_PORT)? {
+        tell("HTTP", &listener)?;
+        let (listener, mut closes) = (listen(&side, listener)?, closes.clone());
+        let shutdown = async move {
+            // A sender that is gone closes too.
+            let _ = closes.wait_for(|closing| *closing).await;
+        };
+        http.spawn_on(http::serve(engine.clone(), listener, shutdown), side.handle());
+    }
     side.block_on(stopped);
 
     tracing::info!("closing");
     resp::close_all(&engine);
+    closing.send_replace(true);
+    side.block_on(async { while http.join_next().await.is_some() {} });
     side.shutdown_timeout(std::time::Duration::from_secs(1));
     calls.shutdown_timeout(std::time::Duration::from_secs(1));
     engine.close();

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const START_TIME: Duration = Duration::from_secs(20);
 
 /// The doors that say where they are before the server is ready.
-const DOORS: &[&str] = &["RESP"];
+const DOORS: &[&str] = &["RESP", "HTTP"];
 
 /// A server that ends with its test. A panic in one of its threads fails the test.
 pub struct Server {

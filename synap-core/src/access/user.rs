@@ -170,6 +170,11 @@ impl User {
         self.all_keys || self.keys.iter().any(|rule| rule.allows(access, key))
     }
 
+    /// True when there is no key that it may not read.
+    pub fn may_read_all_keys(&self) -> bool {
+        self.all_keys || self.keys.iter().any(|rule| rule.read && *rule.pattern == *b"*")
+    }
+
     /// A channel must match one of the user's patterns; a *pattern* of channels must be one of them, letter by letter.
     pub fn may_use_channel(&self, channel: &[u8], is_pattern: bool) -> bool {
         self.all_channels

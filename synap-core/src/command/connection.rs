@@ -153,7 +153,8 @@ pub const HELLO: Command = Command {
         .and(Flags::SKIP_MONITOR)
         .and(Flags::SKIP_SLOWLOG)
         .and(Flags::ALLOW_BUSY)
-        .and(Flags::SUBSCRIBER),
+        .and(Flags::SUBSCRIBER)
+        .and(Flags::RESP_ONLY),
     ..CONNECTION.session::<Hello>()
 };
 
@@ -193,7 +194,12 @@ pub const AUTH: Command = Command {
     summary: "Logs in.",
     returns: Shape::OK,
     tool: Tool::Never,
-    flags: ANYTIME.and(Flags::NO_AUTH).and(Flags::SKIP_MONITOR).and(Flags::SKIP_SLOWLOG).and(Flags::ALLOW_BUSY),
+    flags: ANYTIME
+        .and(Flags::NO_AUTH)
+        .and(Flags::SKIP_MONITOR)
+        .and(Flags::SKIP_SLOWLOG)
+        .and(Flags::ALLOW_BUSY)
+        .and(Flags::RESP_ONLY),
     ..CONNECTION.session::<Auth>()
 };
 
@@ -229,7 +235,7 @@ pub const PING: Command = Command {
         "A RESP2 connection with subscriptions gets an array of pong and the message.",
         &[Shape::status("", ""), Shape::BYTES, Shape::array("", "", &Shape::BYTES)],
     ),
-    flags: Flags::FAST.and(Flags::SUBSCRIBER),
+    flags: Flags::FAST.and(Flags::SUBSCRIBER).and(Flags::LOOKS),
     ..CONNECTION.session::<Ping>()
 };
 
@@ -252,7 +258,7 @@ pub const ECHO: Command = Command {
     since: "1.0.0",
     summary: "Answers what it was given.",
     returns: Shape::bytes("message", "What it was given."),
-    flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+    flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST).and(Flags::LOOKS),
     ..CONNECTION.session::<Echo>()
 };
 
@@ -327,7 +333,7 @@ pub const RESET: Command = Command {
     op: "connection.reset",
     since: "6.2.0",
     summary: "Makes the connection as new: no transaction, no subscriptions, database 0, RESP2, logged out.",
-    returns: Shape::status("status", "RESET"),
+    returns: Shape::status("status", "Always RESET."),
     tool: Tool::Never,
     flags: ANYTIME
         .and(Flags::NO_AUTH)
@@ -362,11 +368,14 @@ pub const SELECT: Command = Command {
     summary: "Chooses the database of this connection.",
     returns: Shape::OK,
     tool: Tool::Never,
-    flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+    flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST).and(Flags::RESP_ONLY),
     ..CONNECTION.session::<Select>()
 };
 
 // ---- CLIENT ----
+
+/// All its subcommands are answered at any time, and none counts as fast.
+const CLIENT: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
 
 #[derive(Args)]
 pub struct ClientId;
@@ -385,7 +394,7 @@ pub const CLIENT_ID: Command = Command {
     summary: "Returns this connection's id.",
     returns: Shape::int("id", "Never given twice."),
     tool: Tool::Never,
-    flags: ANYTIME,
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientId>()
 };
 
@@ -508,7 +517,7 @@ pub const CLIENT_LIST: Command = Command {
     summary: "Describes the connected clients.",
     complexity: "O(N) for N clients",
     returns: Shape::text("clients", CLIENT_LINE),
-    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::LOOKS),
     ..CLIENTS.session::<ClientList>()
 };
 
@@ -533,7 +542,7 @@ pub const CLIENT_INFO: Command = Command {
     summary: "Describes this connection.",
     returns: Shape::text("client", CLIENT_LINE),
     tool: Tool::Never,
-    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::LOOKS).and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientInfo>()
 };
 
@@ -761,7 +770,7 @@ pub const CLIENT_UNBLOCK: Command = Command {
     since: "5.0.0",
     summary: "Ends the wait of a blocked client.",
     returns: Shape::boolean("unblocked", "False when there is no such client or it was not blocked."),
-    flags: Flags::ADMIN.and(ANYTIME),
+    flags: Flags::ADMIN.and(CLIENT),
     ..CLIENTS.session::<ClientUnblock>()
 };
 
@@ -800,7 +809,7 @@ pub const CLIENT_SETNAME: Command = Command {
     summary: "Names this connection.",
     returns: Shape::OK,
     tool: Tool::Never,
-    flags: ANYTIME,
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientSetName>()
 };
 
@@ -826,7 +835,7 @@ pub const CLIENT_GETNAME: Command = Command {
     summary: "Returns this connection's name.",
     returns: Shape::optional(&Shape::text("name", "Null when it has none.")),
     tool: Tool::Never,
-    flags: ANYTIME,
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientGetName>()
 };
 
@@ -865,7 +874,7 @@ pub const CLIENT_SETINFO: Command = Command {
     summary: "Tells what library this client uses.",
     returns: Shape::OK,
     tool: Tool::Never,
-    flags: ANYTIME,
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientSetInfo>()
 };
 
@@ -911,6 +920,6 @@ pub const CLIENT_REPLY: Command = Command {
     summary: "Chooses whether calls of this connection are answered.",
     returns: Shape::one_of("ok", "Only ON is answered.", &[Shape::OK, Shape::NOTHING]),
     tool: Tool::Never,
-    flags: ANYTIME.and(Flags::RESP_ONLY),
+    flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientReply>()
 };

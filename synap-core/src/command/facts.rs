@@ -226,6 +226,13 @@ fn find_keys(row: &Command, arg: &'static ArgSpec, at: Option<i64>, after: i64, 
     }
 }
 
+/// Where the keys of a row stand: first, last and step, zeros when there is no fixed first one; and what the command
+/// does with them, as far as that is known without a call.
+pub fn key_positions(row: &Command) -> ((i64, i64, i64), Vec<Access>) {
+    let specs = key_specs(row);
+    (legacy_range(&specs), specs.iter().map(|spec| spec.access).collect())
+}
+
 /// First key, last key and step of the old form: zeros when there is no fixed first key.
 fn legacy_range(specs: &[KeySpec]) -> (i64, i64, i64) {
     let fixed: Vec<(i64, &KeySpec)> = specs
@@ -308,9 +315,7 @@ pub fn write_help(rows: &[Command], container: &str, reply: &mut dyn Reply) {
     reply.array(1 + subs.len() * 2);
     reply.status(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for sub in subs {
-        reply.status(
-            &format!("{} {}", sub.name.rsplit(' ').next().unwrap_or(sub.name), usage(sub.args)).trim_end().to_string(),
-        );
+        reply.status(&format!("{} {}", sub.name.rsplit(' ').next().unwrap_or(sub.name), usage(sub.args)).trim_end());
         reply.status(&format!("    {}", sub.summary));
     }
 }

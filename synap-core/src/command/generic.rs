@@ -380,6 +380,7 @@ impl WriteCommand for Copy<'_> {
         if db == cx.db() && self.source.bytes == self.destination.bytes {
             return Err(Error::err("source and destination objects are the same"));
         }
+        cx.meet_in(db, &self.destination);
         let Some(copy) = cx.get(&self.source).map(|entry| entry.copy_as(self.destination.bytes)) else {
             reply.int(0);
             return Ok(());

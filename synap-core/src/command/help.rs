@@ -23,7 +23,7 @@ pub const fn row(group: Group, name: &'static str, op: &'static str, since: &'st
         since,
         summary: "Lists the subcommands.",
         returns: LINES,
-        flags: Flags::LOADING.and(Flags::STALE),
+        flags: Flags::LOADING.and(Flags::STALE).and(Flags::LOOKS),
         ..group.session::<Help>()
     }
 }

@@ -308,7 +308,12 @@ impl BlockingCommand for BLPop<'_> {
             cx.log_instead(&[b"LPOP", key.bytes]);
             return Ok(Flow::Done);
         }
-        Ok(Flow::Block { keys: self.keys.len(), timeout_ms: self.timeout.ms, on_timeout: NullKind::NullArray })
+        Ok(Flow::Block {
+            keys: self.keys.len(),
+            timeout_ms: self.timeout.ms,
+            on_timeout: NullKind::NullArray,
+            in_transaction: NullKind::NullArray,
+        })
     }
 
     fn ready(cx: &ReadCx<'_>, key: &Key<'_>) -> bool {
@@ -354,7 +359,12 @@ impl BlockingCommand for BLMove<'_> {
             cx.log_instead(&[b"LMOVE", self.source.bytes, self.destination.bytes, from, to]);
             return Ok(Flow::Done);
         }
-        Ok(Flow::Block { keys: 1, timeout_ms: self.timeout.ms, on_timeout: NullKind::Null })
+        Ok(Flow::Block {
+            keys: 1,
+            timeout_ms: self.timeout.ms,
+            on_timeout: NullKind::NullArray,
+            in_transaction: NullKind::Null,
+        })
     }
 
     fn ready(cx: &ReadCx<'_>, key: &Key<'_>) -> bool {

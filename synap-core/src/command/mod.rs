@@ -28,7 +28,7 @@ pub(crate) mod prelude {
         BlockingCommand, Command, Flags, Group, ReadCommand, SessionCommand, Tool, WalkCommand, WriteCommand,
     };
     pub use crate::execute::{Flow, ReadCx, SessionCx, WalkCx, WriteCx};
-    pub use crate::grammar::args::{Channel, Counted, Each, Key, Many, Pattern, Word};
+    pub use crate::grammar::args::{Channel, Counted, Each, Key, KeyPattern, Many, Pattern, Word};
     pub use crate::grammar::numbers::{Count, Cursor, Database, Effort, Int, Timeout};
     pub use crate::grammar::spec::Shape;
     pub use crate::grammar::{Arg, Args};

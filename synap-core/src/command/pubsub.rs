@@ -112,6 +112,7 @@ impl SessionCommand for PUnsubscribe<'_> {
 
 fn leave(cx: &mut SessionCx<'_, '_, '_>, kind: Kind, names: Option<Many<'_, Word<'_>>>, reply: &mut dyn Reply) {
     let channels = &cx.state().channels;
+    let is_inside = cx.is_inside();
     let session = cx.session();
     let names: Vec<Vec<u8>> = match names {
         Some(names) => names.iter().map(<[u8]>::to_vec).collect(),
@@ -122,8 +123,9 @@ fn leave(cx: &mut SessionCx<'_, '_, '_>, kind: Kind, names: Option<Many<'_, Word
     }
     for name in names {
         channels.unsubscribe(&session.client.clone(), &mut session.subscriptions, kind, &name);
-        // What came before we left is heard before the confirmation, nothing after it.
-        if session.client.has_mail() {
+        // What came before we left is heard before the confirmation, nothing after it. Not so in the middle of the
+        // array that EXEC answers, where it would be taken for an element.
+        if !is_inside && session.client.has_mail() {
             Client::take_mail(session, reply);
         }
         confirm(reply, kind, false, Some(&name), session.subscriptions.count());
@@ -162,8 +164,7 @@ pub struct Publish<'a> {
 
 impl SessionCommand for Publish<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
-        let seen = cx.seen();
-        let count = cx.state().channels.publish(self.channel.0, self.message, seen);
+        let count = cx.publish(self.channel.0, self.message);
         reply.int(count as i64);
         Ok(Flow::Done)
     }

@@ -352,7 +352,7 @@ pub const INFO: Command = Command {
     summary: "Describes the server.",
     returns: Shape::text("info", "Chapters with lines of name:value."),
     tool: Tool::Default,
-    flags: Flags::LOADING.and(Flags::STALE).and(Flags::DANGEROUS),
+    flags: Flags::LOADING.and(Flags::STALE).and(Flags::DANGEROUS).and(Flags::LOOKS),
     ..SERVER.session::<Info>()
 };
 
@@ -395,7 +395,7 @@ pub const CONFIG_GET: Command = Command {
     summary: "Returns settings.",
     complexity: "O(N) for N settings",
     returns: Shape::map("settings", "Values by name.", &Shape::TEXT),
-    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::LOOKS),
     ..CONFIG.session::<ConfigGet>()
 };
 
@@ -501,7 +501,7 @@ pub const CONFIG_RESETSTAT: Command = Command {
 
 // ---- COMMAND ----
 
-const ABOUT: Flags = Flags::LOADING.and(Flags::STALE);
+const ABOUT: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::LOOKS);
 
 #[derive(Args)]
 pub struct CommandAll;

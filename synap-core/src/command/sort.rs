@@ -9,7 +9,8 @@ use crate::types::list::List;
 use crate::types::score::parse_double;
 use crate::types::zset::ZSet;
 
-const KEYS: Group = Group { name: "generic", op: "key", category: Category::KEYSPACE };
+/// In the ACL it belongs to the types that it sorts.
+const KEYS: Group = Group { name: "generic", op: "key", category: Category::NONE };
 
 pub const COMMANDS: &[Command] = &[SORT];
 
@@ -39,12 +40,12 @@ pub struct SortOptions<'a> {
     /// Keys that hold the weights: the star stands for the element, `->field` for a field of a hash. Without a star
     /// the elements are not sorted.
     #[arg(token = "BY")]
-    by: Option<Word<'a>>,
+    by: Option<KeyPattern<'a>>,
     #[arg(token = "LIMIT")]
     limit: Option<Limit>,
     /// What to answer for each element: a key with a star, or `#` for the element itself.
     #[arg(token = "GET")]
-    get: Each<Word<'a>>,
+    get: Each<KeyPattern<'a>>,
     order: Option<Order>,
     /// Compares bytes instead of numbers.
     #[arg(token = "ALPHA")]
@@ -64,7 +65,7 @@ pub struct Sort<'a> {
 
 impl WriteCommand for Sort<'_> {
     fn alone(&self) -> bool {
-        self.options.by.is_some_and(|by| by.contains(&b'*')) || self.options.get.0.iter().any(|get| *get != b"#")
+        self.options.by.is_some_and(|by| has_star(&by)) || self.options.get.0.iter().any(has_star)
     }
 
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
@@ -112,7 +113,7 @@ impl Sort<'_> {
     fn answer(&self, cx: &ReadCx<'_>) -> Result<Vec<Option<Vec<u8>>>> {
         let options = &self.options;
         let descending = options.order == Some(Order::Desc);
-        let unsorted = options.by.is_some_and(|by| !by.contains(&b'*'));
+        let unsorted = options.by.is_some_and(|by| !has_star(&by));
         let mut elements: Vec<Vec<u8>> = match cx.get(&self.key).map(|entry| entry.value()) {
             None => Vec::new(),
             Some(ValueRef::List(list)) => list.iter().map(|e| e.to_vec()).collect(),
@@ -124,7 +125,7 @@ impl Sort<'_> {
             // A stored answer must come out the same everywhere, whatever the order inside a set is.
             let is_set = matches!(cx.get(&self.key).map(|e| e.value()), Some(ValueRef::Set(_)));
             if is_set && options.store.is_some() {
-                elements.sort();
+                elements.sort_by(|a, b| if descending { b.cmp(a) } else { a.cmp(b) });
             }
         } else {
             elements = self.sorted(cx, elements, descending)?;
@@ -142,7 +143,7 @@ impl Sort<'_> {
         if options.get.0.is_empty() {
             return Ok(chosen.iter().cloned().map(Some).collect());
         }
-        Ok(chosen.iter().flat_map(|element| options.get.0.iter().map(move |get| look_up(cx, get, element))).collect())
+        Ok(chosen.iter().flat_map(|element| options.get.0.iter().map(move |get| look_up(cx, get.0, element))).collect())
     }
 
     fn sorted(&self, cx: &ReadCx<'_>, elements: Vec<Vec<u8>>, descending: bool) -> Result<Vec<Vec<u8>>> {
@@ -150,7 +151,7 @@ impl Sort<'_> {
         let mut weighed = Vec::with_capacity(elements.len());
         for element in elements {
             let weight = match self.options.by {
-                Some(by) => look_up(cx, by, &element),
+                Some(by) => look_up(cx, by.0, &element),
                 None => Some(element.clone()),
             };
             let number = match &weight {
@@ -160,7 +161,11 @@ impl Sort<'_> {
             weighed.push(Weighed { element, number, text: weight.filter(|_| self.options.alpha) });
         }
         weighed.sort_by(|a, b| {
-            let by_weight = if self.options.alpha { a.text.cmp(&b.text) } else { a.number.total_cmp(&b.number) };
+            let by_weight = if self.options.alpha {
+                a.text.cmp(&b.text)
+            } else {
+                a.number.partial_cmp(&b.number).unwrap_or(Ordering::Equal)
+            };
             let order = match by_weight {
                 // Equal weights fall back to the element, so that the answer is the same everywhere.
                 Ordering::Equal => a.element.cmp(&b.element),
@@ -170,6 +175,11 @@ impl Sort<'_> {
         });
         Ok(weighed.into_iter().map(|w| w.element).collect())
     }
+}
+
+/// Without a star a pattern names no key.
+fn has_star(pattern: &KeyPattern<'_>) -> bool {
+    pattern.0.contains(&b'*')
 }
 
 fn zset_elements(zset: &ZSet, backward: bool) -> Vec<Vec<u8>> {

@@ -218,18 +218,21 @@ impl WriteCommand for Incr<'_> {
 #[inline]
 fn add(cx: &mut WriteCx<'_>, key: &Key<'_>, delta: i64) -> Result<i64> {
     const OVERFLOW: Error = Error::err("increment or decrement would overflow");
-    let old = match cx.string(key)? {
-        None => None,
-        Some(Elem::Int(old)) => Some(old),
-        Some(Elem::Bytes(bytes)) => Some(parse_int(bytes).ok_or(Error::NOT_INT)?),
-    };
-    let new = old.unwrap_or(0).checked_add(delta).ok_or(OVERFLOW)?;
-    if old.is_some() {
-        cx.edit_string(key, |entry| entry.set_int(new));
-    } else {
-        cx.set_value(key, Value::Int(new), Expiry::Clear);
+    let edited = cx.edit_string(key, |entry| {
+        let old = match entry.as_string() {
+            Some(Elem::Int(old)) => old,
+            Some(Elem::Bytes(bytes)) => parse_int(bytes).ok_or(Error::NOT_INT)?,
+            None => return Err(Error::WRONG_TYPE),
+        };
+        let new = old.checked_add(delta).ok_or(OVERFLOW)?;
+        entry.set_int(new);
+        Ok(new)
+    })?;
+    if let Some(new) = edited {
+        return Ok(new);
     }
-    Ok(new)
+    cx.set_value(key, Value::Int(delta), Expiry::Clear);
+    Ok(delta)
 }
 
 pub const INCR: Command = Command {

@@ -24,8 +24,8 @@ const GROUPS: &[&[Command]] = &[
     server::COMMANDS,
 ];
 
-/// Longer words are no names.
-const NAME_BYTES_MAX: usize = 32;
+/// Longer words are no names: a name is looked up as one number.
+const NAME_BYTES_MAX: usize = size_of::<u128>();
 
 /// All rows with an index of their names. Open addressing over a power of two of slots, at most half full.
 pub struct Table {
@@ -37,6 +37,8 @@ pub struct Table {
 
 /// What a first word leads to.
 struct Entry {
+    /// `word` as [`fold`] reads it.
+    folded: u128,
     word: &'static str,
     row: Option<&'static Command>,
     subcommands: Vec<(&'static str, &'static Command)>,
@@ -61,7 +63,8 @@ impl Table {
         for row in rows {
             let word = row.first_word();
             let index = entries.iter().position(|entry| entry.word == word).unwrap_or_else(|| {
-                entries.push(Entry { word, row: None, subcommands: Vec::new() });
+                assert!(word.len() <= NAME_BYTES_MAX, "{word} is too long for the index");
+                entries.push(Entry { folded: fold(word.as_bytes()), word, row: None, subcommands: Vec::new() });
                 entries.len() - 1
             });
             match row.name.split_once(' ') {
@@ -72,7 +75,7 @@ impl Table {
         let size = (entries.len() * 2).next_power_of_two();
         let mut slots = vec![0_u16; size].into_boxed_slice();
         for (index, entry) in entries.iter().enumerate() {
-            let mut slot = hash(entry.word.as_bytes()) as usize & (size - 1);
+            let mut slot = hash(entry.folded) as usize & (size - 1);
             while slots[slot] != 0 {
                 slot = (slot + 1) & (size - 1);
             }
@@ -87,11 +90,12 @@ impl Table {
             return None;
         }
         let mask = self.slots.len() - 1;
-        let mut slot = hash(word) as usize & mask;
+        let folded = fold(word);
+        let mut slot = hash(folded) as usize & mask;
         loop {
             let index = self.slots[slot] as usize;
             let entry = self.entries.get(index.checked_sub(1)?)?;
-            if entry.word.as_bytes().eq_ignore_ascii_case(word) {
+            if entry.folded == folded && entry.word.len() == word.len() {
                 return Some(entry);
             }
             slot = (slot + 1) & mask;
@@ -99,10 +103,31 @@ impl Table {
     }
 }
 
-/// FNV-1a over capitals.
+/// A word of at most [`NAME_BYTES_MAX`] bytes as a number that is the same for small letters and capitals. Names are
+/// made of letters and underscores, for which nothing else that a client sends as text gives the same number.
 #[inline]
-fn hash(word: &[u8]) -> u32 {
-    word.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte & 0xdf)).wrapping_mul(0x0100_0193))
+fn fold(word: &[u8]) -> u128 {
+    const NOT_CASE: u128 = u128::from_ne_bytes([0xdf; 16]);
+    let mut bytes = [0; NAME_BYTES_MAX];
+    match word.len() {
+        // Two loads that overlap instead of a loop over bytes.
+        len @ 8..=16 => {
+            bytes[..8].copy_from_slice(&word[..8]);
+            bytes[len - 8..len].copy_from_slice(&word[len - 8..]);
+        }
+        len @ 4..=7 => {
+            bytes[..4].copy_from_slice(&word[..4]);
+            bytes[len - 4..len].copy_from_slice(&word[len - 4..]);
+        }
+        len => bytes[..len].copy_from_slice(word),
+    }
+    u128::from_le_bytes(bytes) & NOT_CASE
+}
+
+#[inline]
+fn hash(folded: u128) -> u32 {
+    let mixed = (folded as u64 ^ (folded >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as u32
 }
 
 impl Rows for Table {
@@ -156,4 +181,27 @@ fn unknown(words: Words<'_>) -> Error {
         args.push_str(&format!("'{}' ", Error::quote(&word[..word.len().min(128 - args.len())])));
     }
     Error::fmt(format!("unknown command '{name}', with args beginning with: {args}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case_and_nothing_else_is() {
+        let found = |words: &[&[u8]]| table().find(words).map(|row| row.name);
+        for row in table().all() {
+            let mixed: String = row
+                .name
+                .chars()
+                .enumerate()
+                .map(|(i, c)| if i % 2 == 0 { c.to_ascii_lowercase() } else { c })
+                .collect();
+            let words: Vec<&[u8]> = mixed.split(' ').map(str::as_bytes).collect();
+            assert_eq!(found(&words).ok(), Some(row.name));
+        }
+        for wrong in [&b"GET "[..], b"GET\0", b"", b"GE", b"GETT", b"COMMANDCOMMANDCOMMAND", b"\xff\xff\xff"] {
+            assert!(found(&[wrong]).is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ const TRANSACTIONS: Group = Group { name: "transactions", op: "transaction", cat
 pub const COMMANDS: &[Command] = &[MULTI, EXEC, DISCARD, WATCH, UNWATCH];
 
 /// What all of them have in common: they run inside MULTI, and mean nothing without a connection.
-const FLAGS: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST);
+const FLAGS: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::RESP_ONLY);
 
 #[derive(Args)]
 pub struct Multi;
@@ -42,8 +42,6 @@ pub const MULTI: Command = Command {
 pub struct Exec;
 
 impl SessionCommand for Exec {
-    const SHOWN_BEHIND: bool = true;
-
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         transaction::exec(cx, reply)
     }
@@ -61,7 +59,12 @@ pub const EXEC: Command = Command {
         &Shape::ANY,
     )),
     tool: Tool::Never,
-    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::IMMEDIATE).and(Flags::SKIP_SLOWLOG),
+    flags: Flags::NOSCRIPT
+        .and(Flags::LOADING)
+        .and(Flags::STALE)
+        .and(Flags::IMMEDIATE)
+        .and(Flags::SKIP_SLOWLOG)
+        .and(Flags::RESP_ONLY),
     ..TRANSACTIONS.session::<Exec>()
 };
 

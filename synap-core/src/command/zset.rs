@@ -59,7 +59,7 @@ impl ZAdd<'_> {
         if o.nx && o.xx {
             return Err(Error::err("XX and NX options at the same time are not compatible"));
         }
-        if (o.gt && o.nx) || (o.lt && o.nx) || (o.gt && o.lt) {
+        if usize::from(o.gt) + usize::from(o.lt) + usize::from(o.nx) > 1 {
             return Err(Error::err("GT, LT, and/or NX options at the same time are not compatible"));
         }
         if o.incr && self.members.len() > 1 {

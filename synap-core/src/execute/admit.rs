@@ -51,6 +51,9 @@ fn check(caller: &Caller<'_, '_>, call: &Call<'_>, keys: &Keys) -> Result<()> {
             }
         }
     }
+    if keys.reads_any && !user.may_read_all_keys() {
+        return Err(no_right("No permissions to access a key".into()));
+    }
     for &(index, is_pattern) in &keys.channels {
         if !user.may_use_channel(call.words[index as usize], is_pattern) {
             return Err(no_right("No permissions to access a channel".into()));

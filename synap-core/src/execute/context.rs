@@ -1,7 +1,10 @@
 //! What a handler may touch. [`ReadCx`] has no method that changes data, so a read that writes does not compile;
 //! [`WriteCx`] is the only way to change it.
 
+use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ops::{ControlFlow, Deref};
+use std::task::Waker;
 
 use super::guards::{Change, Collection};
 use super::shards::{Held, PlaceRef, Shard};
@@ -131,9 +134,18 @@ impl<'t> ReadCx<'t> {
             .filter_map(move |index| self.held.get(index).db(db).map(|db| (index, db)))
     }
 
-    /// True when `entry` has not come to its time.
+    /// True when `entry` has not come to its time, and neither have all fields of a hash: for whoever finds entries
+    /// without having met their keys.
     pub fn is_visible(&self, entry: &Entry) -> bool {
-        self.due == Due::Show || !entry.is_due(self.now_ms)
+        let has_live_fields =
+            |hash: &Hash| hash.next_due().is_none_or(|due_ms| due_ms > self.now_ms) || hash.len_live(self.now_ms) > 0;
+        self.due == Due::Show || (!entry.is_due(self.now_ms) && Hash::of(entry.value()).is_none_or(has_live_fields))
+    }
+
+    /// True when `key` is there but its time has come: it is hidden, because a pause or a replica removes nothing.
+    pub(super) fn hides(&self, key: &Key<'_>) -> bool {
+        let entry = self.shard_of(key).db(self.db).and_then(|db| db.get(key.hash, key.bytes));
+        entry.is_some_and(|entry| !self.is_visible(entry))
     }
 
     /// A call that waited is being served.
@@ -154,29 +166,33 @@ impl<'t> ReadCx<'t> {
         if self.held.is_alone() {
             return self.state.log.end();
         }
-        let mut seen = 0;
-        let mut rest = self.held.mask();
-        while rest != 0 {
-            seen = seen.max(self.held.get(rest.trailing_zeros() as usize).last_offset);
-            rest &= rest - 1;
-        }
-        seen
+        self.held.indexes().map(|shard| self.held.get(shard).last_offset).max().unwrap_or(0)
     }
 }
 
 /// The shards of a call, to change.
 pub struct WriteCx<'t> {
     read: ReadCx<'t>,
-    changed: bool,
     /// Shards that changed since the last append.
     changed_mask: u64,
+    changed: bool,
+    /// What most calls do not need. Kept apart so that a context is small: it is made for every call.
+    aside: Option<Box<Aside>>,
+}
+
+/// See [`WriteCx::aside`].
+#[derive(Default)]
+struct Aside {
     /// What to log instead of the call's own words; empty: the words.
     instead: log::Unit,
     /// In a transaction: everything is gathered and appended at its end.
-    gathered: Option<Box<log::Unit>>,
-    /// Keys that blocked calls may now be served from.
-    pub(super) ready: Vec<(u32, Box<[u8]>, u64)>,
+    gathered: Option<log::Unit>,
+    /// Keys that blocked calls may now be served from: database, name, hash.
+    ready: VecDeque<(u32, Box<[u8]>, u64)>,
+    /// Large values, to be dropped when nothing is locked.
     trash: Vec<Trash>,
+    /// Of clients that got something: woken without the locks, which they would only run into.
+    wakers: Vec<Waker>,
 }
 
 impl<'t> Deref for WriteCx<'t> {
@@ -192,12 +208,9 @@ impl<'t> WriteCx<'t> {
     pub(super) fn new(state: &'t State, held: Held<'t>, db: u32, now_ms: i64) -> WriteCx<'t> {
         WriteCx {
             read: ReadCx { state, held, db, now_ms, due: state.expiry.get(), only: None },
-            changed: false,
             changed_mask: 0,
-            instead: log::Unit::new(),
-            gathered: None,
-            ready: Vec::new(),
-            trash: Vec::new(),
+            changed: false,
+            aside: None,
         }
     }
 
@@ -219,7 +232,7 @@ impl<'t> WriteCx<'t> {
     #[inline]
     fn stored(&mut self, key: &Key<'_>, stored: Stored, expiry: Expiry) {
         if let Stored::Replaced(Some(old)) = stored {
-            self.trash.push(Trash::Value(old));
+            self.throw_away(Trash::Value(old));
         }
         if let Expiry::At(deadline_ms) = expiry {
             self.read.state.timer.wake_by(deadline_ms);
@@ -227,12 +240,30 @@ impl<'t> WriteCx<'t> {
         self.touched(key);
     }
 
-    /// The string at `key`, to edit in place; `edit` says whether it changed something. The key exists and is a string.
-    pub fn edit_string<R>(&mut self, key: &Key<'_>, edit: impl FnOnce(&mut EntryMut<'_>) -> R) -> Option<R> {
-        let mut entry = self.db_of(key).get_mut(key.hash, key.bytes)?;
-        let result = edit(&mut entry);
+    /// The string at `key`, to edit in place; changed unless `edit` fails. `None` when there is no such key.
+    #[inline]
+    pub fn edit_string<R>(
+        &mut self,
+        key: &Key<'_>,
+        edit: impl FnOnce(&mut EntryMut<'_>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        let (now_ms, due, db) = (self.read.now_ms, self.read.due, self.read.db);
+        let entry = self.shard_mut(key).existing_mut(db).and_then(|db| db.get_mut(key.hash, key.bytes));
+        let Some(mut entry) = entry.filter(|entry| due == Due::Show || !entry.is_due(now_ms)) else { return Ok(None) };
+        if entry.kind() != Kind::String {
+            return Err(Error::WRONG_TYPE);
+        }
+        let result = edit(&mut entry)?;
         self.touched(key);
-        Some(result)
+        Ok(Some(result))
+    }
+
+    /// The entry of `key`, to change, unless its time has come.
+    #[inline]
+    pub(super) fn entry_mut(&mut self, key: &Key<'_>) -> Option<EntryMut<'_>> {
+        let (now_ms, due, db) = (self.read.now_ms, self.read.due, self.read.db);
+        let entry = self.shard_mut(key).existing_mut(db)?.get_mut(key.hash, key.bytes)?;
+        (due == Due::Show || !entry.is_due(now_ms)).then_some(entry)
     }
 
     /// Removes `key`; true when it was there.
@@ -310,7 +341,7 @@ impl<'t> WriteCx<'t> {
                     }
                     self.changed_mask |= 1 << index;
                 }
-                self.trash.push(Trash::Db(old));
+                self.aside.get_or_insert_default().trash.push(Trash::Db(old));
             }
         }
         // Logged even when there was nothing: a replica that has more than its master must lose it.
@@ -333,7 +364,7 @@ impl<'t> WriteCx<'t> {
             }
             for place in shard.waiters.keys().filter(|place| place.db == one || place.db == other) {
                 let hash = self.read.state.hasher.hash(&place.key);
-                self.ready.push((place.db, place.key.clone(), hash));
+                self.aside.get_or_insert_default().ready.push_back((place.db, place.key.clone(), hash));
             }
             self.changed_mask |= 1 << index;
         }
@@ -352,7 +383,8 @@ impl<'t> WriteCx<'t> {
 
     /// Logs `words` instead of the call's own words; several calls are logged in order.
     pub fn log_instead(&mut self, words: &[&[u8]]) {
-        self.instead.words(self.read.db, words);
+        let db = self.read.db;
+        self.aside.get_or_insert_default().instead.words(db, words);
     }
 
     // ---- for the execution path ----
@@ -367,12 +399,12 @@ impl<'t> WriteCx<'t> {
 
     /// Everything from here on is one transaction.
     pub(super) fn begin_unit(&mut self) {
-        self.gathered = Some(Box::default());
+        self.aside.get_or_insert_default().gathered = Some(log::Unit::new());
     }
 
     /// Appends the transaction.
     pub(super) fn end_unit(&mut self) {
-        if let Some(unit) = self.gathered.take()
+        if let Some(unit) = self.aside.as_mut().and_then(|aside| aside.gathered.take())
             && !unit.is_empty()
         {
             let offset = self.read.state.log.append(&unit);
@@ -388,31 +420,45 @@ impl<'t> WriteCx<'t> {
     /// Logs the call that has just run, when it changed something.
     #[inline]
     pub(super) fn record(&mut self, call: &Call<'_>) {
-        if !self.changed {
-            self.instead.clear();
+        if self.aside.is_some() {
+            return self.record_aside_too(call);
+        }
+        if std::mem::take(&mut self.changed) {
+            let offset = self.append_words_of(call);
+            self.mark_changed_shards(offset);
+        }
+    }
+
+    #[inline]
+    fn append_words_of(&self, call: &Call<'_>) -> u64 {
+        let (log, db) = (&self.read.state.log, self.read.db);
+        match call.raw {
+            Some(raw) => log.append_raw(db, raw),
+            None => log.append_words(db, call.words),
+        }
+    }
+
+    /// [`WriteCx::record`] when other words are to be logged, or all is gathered.
+    fn record_aside_too(&mut self, call: &Call<'_>) {
+        let changed = std::mem::take(&mut self.changed);
+        let db = self.read.db;
+        let Some(aside) = &mut self.aside else { return };
+        let instead = std::mem::take(&mut aside.instead);
+        if !changed {
             return;
         }
-        self.changed = false;
-        let (log, db) = (&self.read.state.log, self.read.db);
-        match (&mut self.gathered, self.instead.is_empty()) {
+        match (&mut aside.gathered, instead.is_empty()) {
             (None, true) => {
-                let offset = match call.raw {
-                    Some(raw) => log.append_raw(db, raw),
-                    None => log.append_words(db, call.words),
-                };
+                let offset = self.append_words_of(call);
                 self.mark_changed_shards(offset);
             }
             (None, false) => {
-                let offset = log.append(&self.instead);
-                self.instead.clear();
+                let offset = self.read.state.log.append(&instead);
                 self.mark_changed_shards(offset);
             }
             // A transaction's shards are marked when it is appended.
             (Some(unit), true) => unit.words(db, call.words),
-            (Some(unit), false) => {
-                unit.extend(&self.instead);
-                self.instead.clear();
-            }
+            (Some(unit), false) => unit.extend(&instead),
         }
     }
 
@@ -427,7 +473,7 @@ impl<'t> WriteCx<'t> {
     /// Logs a change that is not the call's own (expiry), before the call's words.
     pub(super) fn record_aside(&mut self, hash: u64, words: &[&[u8]]) {
         let db = self.read.db;
-        match &mut self.gathered {
+        match self.aside.as_mut().and_then(|aside| aside.gathered.as_mut()) {
             Some(unit) => {
                 unit.words(db, words);
                 self.changed_mask |= 1 << shard_of(hash);
@@ -460,9 +506,22 @@ impl<'t> WriteCx<'t> {
         if let Some(flags) = shard.watchers.remove(&place) {
             flags.iter().for_each(|flag| flag.touch());
         }
-        if shard.waiters.contains_key(&place) && !self.ready.iter().any(|(d, k, _)| *d == db && **k == *key.bytes) {
-            self.ready.push((db, key.bytes.into(), key.hash));
+        if shard.waiters.contains_key(&place) {
+            let ready = &mut self.aside.get_or_insert_default().ready;
+            if !ready.iter().any(|(d, k, _)| *d == db && **k == *key.bytes) {
+                ready.push_back((db, key.bytes.into(), key.hash));
+            }
         }
+    }
+
+    /// Where to put the wakers of those who got something: see [`Aside`].
+    pub(super) fn wakers(&mut self) -> &mut Vec<Waker> {
+        &mut self.aside.get_or_insert_default().wakers
+    }
+
+    /// The next key that blocked calls may be served from.
+    pub(super) fn next_ready(&mut self) -> Option<(u32, Box<[u8]>, u64)> {
+        self.aside.as_mut()?.ready.pop_front()
     }
 
     /// Has the due fields of the hash at `key` looked for at `deadline_ms`.
@@ -472,7 +531,14 @@ impl<'t> WriteCx<'t> {
     }
 
     pub(super) fn discard(&mut self, entry: Entry) {
-        self.trash.push(Trash::Value(entry.into_value()));
+        self.throw_away(Trash::Value(entry.into_value()));
+    }
+
+    /// Drops it here, or keeps it for when nothing is locked.
+    fn throw_away(&mut self, trash: Trash) {
+        if trash.is_large() {
+            self.aside.get_or_insert_default().trash.push(trash);
+        }
     }
 
     pub(super) fn held_mut(&mut self) -> &mut Held<'t> {
@@ -490,14 +556,14 @@ impl<'t> WriteCx<'t> {
         self.read.held.get_mut(shard_of(key.hash)).db_mut(db)
     }
 
-    /// Unlocks, then drops what was thrown away.
-    pub(super) fn unlock(mut self) {
+    /// Unlocks, then wakes who was told and drops what was thrown away.
+    #[inline]
+    pub(super) fn unlock(&mut self) {
         debug_assert!(!self.changed && self.changed_mask == 0, "a change was not logged");
-        let trash = std::mem::take(&mut self.trash);
-        let state = self.read.state;
-        drop(self);
-        for item in trash {
-            state.dropper.drop(item);
+        self.read.held.release();
+        if let Some(aside) = self.aside.take() {
+            aside.wakers.into_iter().for_each(Waker::wake);
+            aside.trash.into_iter().for_each(|item| self.read.state.dropper.drop(item));
         }
     }
 }
@@ -507,7 +573,12 @@ pub struct WalkCx<'w>(WalkAccess<'w>);
 
 enum WalkAccess<'w> {
     /// Locks one shard at a time.
-    Free { turn: &'w Turn<'w>, db: u32 },
+    Free {
+        turn: &'w Turn<'w>,
+        db: u32,
+        /// The largest log offset of what was shown.
+        seen: Cell<u64>,
+    },
     /// Everything is ours.
     Inside(&'w WriteCx<'w>),
 }
@@ -519,7 +590,7 @@ impl<'w> WalkCx<'w> {
     }
 
     pub(super) fn free(turn: &'w Turn<'w>, db: u32) -> WalkCx<'w> {
-        WalkCx(WalkAccess::Free { turn, db })
+        WalkCx(WalkAccess::Free { turn, db, seen: Cell::new(0) })
     }
 
     pub(super) fn inside(cx: &'w WriteCx<'w>) -> WalkCx<'w> {
@@ -543,8 +614,20 @@ impl<'w> WalkCx<'w> {
     /// Shows shard `index`, held only meanwhile.
     pub fn with_shard<R>(&self, index: usize, look: impl FnOnce(&ReadCx<'_>) -> R) -> R {
         match &self.0 {
-            WalkAccess::Free { turn, db } => look(&turn.context(1 << index, *db)),
+            WalkAccess::Free { turn, db, seen } => {
+                let cx = turn.context(1 << index, *db);
+                seen.set(seen.get().max(cx.seen()));
+                look(&cx)
+            }
             WalkAccess::Inside(cx) => look(cx),
+        }
+    }
+
+    /// The largest log offset of what this walk could see; inside a transaction, that is the transaction's affair.
+    pub(super) fn seen(&self) -> u64 {
+        match &self.0 {
+            WalkAccess::Free { seen, .. } => seen.get(),
+            WalkAccess::Inside(_) => 0,
         }
     }
 
@@ -572,8 +655,19 @@ impl<'w> WalkCx<'w> {
 pub struct SessionCx<'c, 't, 'e> {
     pub(super) caller: &'c mut Caller<'t, 'e>,
     pub call: &'c Call<'c>,
-    /// The locks of the transaction that it runs in.
-    pub(super) inside: Option<&'c WriteCx<'t>>,
+    /// The transaction that it runs in.
+    pub(super) inside: Option<Inside<'c, 't>>,
+}
+
+/// A channel and a message for it.
+pub(super) type Published = (Box<[u8]>, Box<[u8]>);
+
+/// What a command on the connection or the server has of the transaction that it runs in.
+pub(super) struct Inside<'c, 't> {
+    /// Its locks.
+    pub cx: &'c WriteCx<'t>,
+    /// What leaves when the transaction is logged.
+    pub published: &'c mut Vec<Published>,
 }
 
 impl<'t, 'e> SessionCx<'_, 't, 'e> {
@@ -602,16 +696,23 @@ impl<'t, 'e> SessionCx<'_, 't, 'e> {
         self.inside.is_some()
     }
 
-    /// The largest log offset that the caller can know of.
-    pub fn seen(&self) -> u64 {
-        let inside = self.inside.map_or(0, |cx| cx.seen());
-        self.caller.session.seen.max(inside)
+    /// Sends a message to all who listen to `channel`; returns how many that are. It leaves when what the caller can
+    /// know of is safe: inside a transaction, that is the transaction itself.
+    pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
+        let channels = &self.caller.turn.state.channels;
+        match &mut self.inside {
+            Some(inside) => {
+                inside.published.push((channel.into(), message.into()));
+                channels.receivers(channel)
+            }
+            None => channels.publish(channel, message, self.caller.session.seen),
+        }
     }
 
     /// Looks at all shards, one after the other.
     pub fn walk(&self) -> WalkCx<'_> {
-        match self.inside {
-            Some(cx) => WalkCx::inside(cx),
+        match &self.inside {
+            Some(inside) => WalkCx::inside(inside.cx),
             None => WalkCx::free(self.caller.turn, self.caller.session.db),
         }
     }

@@ -26,12 +26,20 @@ impl WriteCx<'_> {
                 continue;
             }
             let key = Key { bytes: words[noted.index as usize], hash: noted.hash };
-            self.meet_key(&key);
+            // A waiter that is served looks at one of its keys, and the shards of the others need not be held.
+            if self.may_serve_from(&key) || self.held().holds(shard_of(key.hash)) {
+                self.meet_key(&key);
+            }
         }
     }
 
-    /// The same for a watched key: one that is due has changed by becoming nothing.
-    pub(super) fn meet_watched(&mut self, key: &Key<'_>) {
+    /// The same for a key in another database than the selected one, by whoever looks at it there.
+    pub fn meet_in(&mut self, db: u32, key: &Key<'_>) {
+        self.in_db(db, |cx| cx.meet_one(key));
+    }
+
+    /// The same for one key in the selected database.
+    pub(super) fn meet_one(&mut self, key: &Key<'_>) {
         if self.state().expiry.get() == Due::Remove {
             self.meet_key(key);
         }
@@ -41,7 +49,10 @@ impl WriteCx<'_> {
     fn meet_key(&mut self, key: &Key<'_>) {
         let now_ms = self.now_ms();
         let db = self.shard_of(key).db(self.db());
-        if db.and_then(|db| db.next_deadline()).is_some_and(|deadline_ms| deadline_ms <= now_ms) {
+        if db.and_then(|db| db.next_deadline()).is_some_and(|deadline_ms| deadline_ms <= now_ms)
+            // Nothing changes during a pause: what is due is hidden.
+            && self.state().pause.until(now_ms).is_none()
+        {
             self.expire_if_due(key);
         }
     }
@@ -116,7 +127,8 @@ impl WriteCx<'_> {
 /// One round of the engine's thread: removes what is due, each shard under its own lock, in turns that anybody may
 /// close the gate between. `enter` makes a turn. Returns when to come back, in Unix milliseconds.
 pub fn expire_all<'e>(state: &'e State, mut enter: impl FnMut() -> Turn<'e>) -> i64 {
-    state.timer.reset();
+    state.timer.begin_round();
+    let mut earliest_ms = i64::MAX;
     for shard in 0..SHARD_COUNT {
         loop {
             let turn = enter();
@@ -128,12 +140,10 @@ pub fn expire_all<'e>(state: &'e State, mut enter: impl FnMut() -> Turn<'e>) -> 
                 return until_ms;
             }
             let mut cx = turn.shard_context(shard);
-            let next_ms = cx.held().get(shard).next_deadline();
-            if next_ms.is_none_or(|next_ms| next_ms > now_ms) {
+            let next_ms = cx.held().get(shard).next_deadline().unwrap_or(i64::MAX);
+            if next_ms > now_ms {
                 cx.unlock();
-                if let Some(next_ms) = next_ms {
-                    state.timer.wake_by(next_ms);
-                }
+                earliest_ms = earliest_ms.min(next_ms);
                 break;
             }
             cx.expire_shard(shard);
@@ -141,5 +151,5 @@ pub fn expire_all<'e>(state: &'e State, mut enter: impl FnMut() -> Turn<'e>) -> 
             cx.unlock();
         }
     }
-    state.timer.next_ms()
+    state.timer.end_round(earliest_ms)
 }

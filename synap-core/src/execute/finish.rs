@@ -10,7 +10,7 @@ use crate::session::Session;
 /// Ends the life of a call whose handler has run. `mark` is where its reply began.
 #[inline]
 pub fn finish(
-    mut cx: WriteCx<'_>,
+    cx: &mut WriteCx<'_>,
     call: &Call<'_>,
     keys: &Keys,
     session: &mut Session,
@@ -19,8 +19,8 @@ pub fn finish(
     reply: &mut dyn Reply,
 ) -> Outcome {
     let outcome = match flow {
-        Ok(Flow::Block { keys: count, timeout_ms, on_timeout }) => {
-            Outcome::Blocked(waiting::block(&mut cx, call, keys, session, count, timeout_ms, on_timeout))
+        Ok(Flow::Block { keys: count, timeout_ms, on_timeout, .. }) => {
+            Outcome::Blocked(waiting::block(cx, call, keys, session, count, timeout_ms, on_timeout))
         }
         Ok(_) => Outcome::Replied,
         Err(error) => {
@@ -32,9 +32,7 @@ pub fn finish(
         }
     };
     cx.record(call);
-    if !cx.ready.is_empty() {
-        waiting::serve(&mut cx);
-    }
+    waiting::serve(cx);
     session.seen = session.seen.max(cx.seen());
     cx.unlock();
     outcome

@@ -63,16 +63,17 @@ impl<'u, 't, T: Collection> Change<'u, 't, T> {
     #[inline]
     pub(super) fn open(cx: &'u mut WriteCx<'t>, key: Key<'u>, create: bool) -> Result<Option<Self>> {
         let limits = cx.limits();
-        let visible = cx.get(&key).is_some();
-        if !visible {
-            if !create {
-                return Ok(None);
+        let value = match cx.entry_mut(&key) {
+            Some(entry) => T::of_mut(entry.into_value_mut()).map(NonNull::from),
+            None if !create => return Ok(None),
+            None => {
+                // Only a replica's or a replay's store may still hold a due key here; it is replaced.
+                let _ = cx.db_of(&key).insert(key.hash, key.bytes, T::new_value(), Expiry::Clear);
+                let entry = cx.db_of(&key).get_mut(key.hash, key.bytes);
+                entry.and_then(|entry| T::of_mut(entry.into_value_mut())).map(NonNull::from)
             }
-            // Only a replica's or a replay's store may still hold a due key here; it is replaced.
-            let _ = cx.db_of(&key).insert(key.hash, key.bytes, T::new_value(), Expiry::Clear);
-        }
-        let Some(entry) = cx.db_of(&key).get_mut(key.hash, key.bytes) else { return Ok(None) };
-        let value = NonNull::from(T::of_mut(entry.into_value_mut()).ok_or(Error::WRONG_TYPE)?);
+        };
+        let value = value.ok_or(Error::WRONG_TYPE)?;
         Ok(Some(Change { cx, key, value, limits, changed: false }))
     }
 

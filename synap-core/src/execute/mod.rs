@@ -23,6 +23,7 @@ pub mod row;
 pub mod shards;
 pub mod state;
 pub mod stats;
+pub mod timer;
 pub mod transaction;
 mod turn;
 pub mod waiting;
@@ -34,6 +35,8 @@ use std::time::Duration;
 pub use context::{ReadCx, SessionCx, WalkCx, WriteCx};
 pub use row::{BlockingCommand, Command, ReadCommand, SessionCommand, WalkCommand, WriteCommand};
 pub use state::{Host, State};
+#[cfg(any(test, feature = "testing"))]
+pub use turn::LOCKED;
 pub use turn::{Caller, Pass, Turn};
 
 use crate::error::{Error, Result};
@@ -106,11 +109,13 @@ pub struct ShutdownOptions {
 #[derive(Debug, PartialEq)]
 pub enum Flow {
     Done,
-    /// Nothing was there: wait on the first `keys` keys of the call.
+    /// Nothing was there: wait on the first `keys` keys of the call. Inside a transaction nobody waits, and the answer
+    /// is `in_transaction`.
     Block {
         keys: usize,
         timeout_ms: Option<u64>,
         on_timeout: NullKind,
+        in_transaction: NullKind,
     },
     Sleep(Duration),
     Quit,
@@ -259,11 +264,11 @@ where
     };
     let Caller { turn, session } = caller;
     let Some(mut cx) = turn.lock(call, &keys, session.db, M::alone(&args)) else { return Outcome::NeedAlone };
-    monitor::show(state, session, call);
+    monitor::show(&mut cx, session, call);
     cx.meet(call.words, &keys);
     let mark = reply.mark();
     let flow = held_to_its_shape(call.row, reply, |reply| M::run(args, &mut cx, reply));
-    finish::finish(cx, call, &keys, session, flow, mark, reply)
+    finish::finish(&mut cx, call, &keys, session, flow, mark, reply)
 }
 
 /// The handler alone, under locks that the caller holds. Its effects are logged by the caller.
@@ -302,11 +307,13 @@ where
         Admission::Go => {}
         Admission::Elsewhere(outcome) => return outcome,
     }
-    monitor::show(state, caller.session, call);
+    monitor::show_now(state, caller.session, caller.session.db, call);
     let mark = reply.mark();
     let mut cx = WalkCx::free(caller.turn, caller.session.db);
     let run = |reply: &mut dyn Reply| parsed.and_then(|args| args.run(&mut cx, reply)).map(|()| Flow::Done);
-    if let Err(error) = held_to_its_shape(call.row, reply, run) {
+    let flow = held_to_its_shape(call.row, reply, run);
+    caller.session.seen = caller.session.seen.max(cx.seen());
+    if let Err(error) = flow {
         reply.rollback(mark);
         state.stats.failed(call.row, &error);
         reply.error(&error);
@@ -352,15 +359,15 @@ where
     if args.alone() && !caller.turn.is_alone() {
         return Outcome::NeedAlone;
     }
-    let shown_behind = <C::Of<'_> as SessionCommand>::SHOWN_BEHIND;
-    if !shown_behind {
-        monitor::show(state, caller.session, call);
-    }
     let mark = reply.mark();
+    let db = caller.session.db;
     let mut cx = SessionCx { caller, call, inside: None };
     let flow = held_to_its_shape(call.row, reply, |reply| args.run(&mut cx, reply));
-    if shown_behind && !matches!(flow, Ok(Flow::NeedAlone | Flow::Paused)) {
-        monitor::show(state, caller.session, call);
+    if !matches!(flow, Ok(Flow::NeedAlone | Flow::Paused)) {
+        monitor::show_now(state, caller.session, db, call);
+    }
+    if <C::Of<'_> as SessionCommand>::WALKS {
+        caller.session.seen = caller.session.seen.max(state.log.end());
     }
     match flow {
         Ok(Flow::Done | Flow::Block { .. }) => Outcome::Replied,

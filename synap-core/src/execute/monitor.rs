@@ -3,27 +3,38 @@
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 
 use super::Call;
+use super::context::WriteCx;
 use super::row::Flags;
 use super::state::State;
 use crate::session::{Mail, Session};
 
-/// Sends `call` to all monitors. Words that are secret are not shown.
+/// Sends `call` to all monitors, which are woken when `cx` is unlocked. Words that are secret are not shown.
 #[inline]
-pub fn show(state: &State, session: &Session, call: &Call<'_>) {
+pub fn show(cx: &mut WriteCx<'_>, session: &Session, call: &Call<'_>) {
+    if cx.state().registry.monitors.load(Ordering::Relaxed) > 0 {
+        let wakers = show_to_all(cx.state(), session, session.db, call);
+        cx.wakers().extend(wakers);
+    }
+}
+
+/// [`show`] for a caller that holds no lock, behind the call, which was made with database `db` selected.
+#[inline]
+pub fn show_now(state: &State, session: &Session, db: u32, call: &Call<'_>) {
     if state.registry.monitors.load(Ordering::Relaxed) > 0 {
-        show_to_all(state, session, call);
+        show_to_all(state, session, db, call).into_iter().for_each(Waker::wake);
     }
 }
 
 #[cold]
-fn show_to_all(state: &State, session: &Session, call: &Call<'_>) {
+fn show_to_all(state: &State, session: &Session, db: u32, call: &Call<'_>) -> Vec<Waker> {
     if call.row.flags.has(Flags::SKIP_MONITOR) || call.row.flags.has(Flags::ADMIN) {
-        return;
+        return Vec::new();
     }
     let now = state.clock.now_ms();
-    let mut line = format!("{}.{:03}000 [{} {}]", now / 1000, now % 1000, session.db, session.client.addr);
+    let mut line = format!("{}.{:03}000 [{} {}]", now / 1000, now % 1000, db, session.client.addr);
     for word in call.words {
         line.push_str(" \"");
         for &byte in *word {
@@ -44,9 +55,6 @@ fn show_to_all(state: &State, session: &Session, call: &Call<'_>) {
         line.push('"');
     }
     let line: Arc<str> = line.into();
-    for client in state.registry.all() {
-        if client.monitor.load(Ordering::Relaxed) {
-            client.send(Mail::Monitor(line.clone()), 0);
-        }
-    }
+    let monitors = state.registry.all().into_iter().filter(|client| client.monitor.load(Ordering::Relaxed));
+    monitors.filter_map(|client| client.put(Mail::Monitor(line.clone()), 0)).collect()
 }

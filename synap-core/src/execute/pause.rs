@@ -1,20 +1,35 @@
 //! CLIENT PAUSE: calls of everybody wait until a time, all or those that write.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::task::{Poll, Waker};
-
-use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use super::row::{Command, Flags};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-/// Changed only with the gate closed, so that nothing is in flight when the command answers.
-#[derive(Debug, Default)]
+/// Begun only with the gate closed, so that nothing is in flight when the command answers.
 pub struct Pause {
     /// Unix milliseconds; zero when there is no pause.
     until_ms: AtomicI64,
     /// Reads wait too.
     all: AtomicBool,
-    waiting: Mutex<Vec<Waker>>,
+    changes: Mutex<Changes>,
+}
+
+/// How often the pause was changed, and who waits for the next time.
+#[derive(Default)]
+struct Changes {
+    count: u64,
+    last_ticket: u64,
+    waiting: BTreeMap<u64, Waker>,
+}
+
+impl Default for Pause {
+    /// No pause.
+    fn default() -> Pause {
+        Pause { until_ms: AtomicI64::new(0), all: AtomicBool::new(false), changes: Mutex::new(Changes::default()) }
+    }
 }
 
 impl Pause {
@@ -24,18 +39,22 @@ impl Pause {
         let running = current > now_ms;
         self.all.store(all || (running && self.all.load(Ordering::Relaxed)), Ordering::Relaxed);
         self.until_ms.store(if running { current.max(until_ms) } else { until_ms }, Ordering::Release);
-        self.wake_all();
+        self.say_changed();
     }
 
     pub fn end(&self) {
         self.until_ms.store(0, Ordering::Release);
-        self.wake_all();
+        self.say_changed();
     }
 
-    fn wake_all(&self) {
-        for waker in std::mem::take(&mut *self.waiting.lock()) {
-            waker.wake();
-        }
+    fn say_changed(&self) {
+        // Wakers are woken without the lock. (As the iterator of a `for`, the guard would live until its end.)
+        let waiting = {
+            let mut changes = self.changes.lock();
+            changes.count += 1;
+            std::mem::take(&mut changes.waiting)
+        };
+        waiting.into_values().for_each(Waker::wake);
     }
 
     /// Until when, if there is a pause at `now_ms`.
@@ -61,15 +80,85 @@ impl Pause {
                 || (self.is_all() && !row.flags.has(Flags::ADMIN) && row.first_word() != "CLIENT"))
     }
 
-    /// Waits until somebody changes the pause; the caller also waits for its end by the clock, then tries again.
-    pub fn changed(&self) -> impl Future<Output = ()> + Send + '_ {
-        let seen = self.until_ms.load(Ordering::Acquire);
-        std::future::poll_fn(move |cx| {
-            if self.until_ms.load(Ordering::Acquire) != seen {
-                return Poll::Ready(());
-            }
-            self.waiting.lock().push(cx.waker().clone());
-            if self.until_ms.load(Ordering::Acquire) != seen { Poll::Ready(()) } else { Poll::Pending }
-        })
+    /// Waits until somebody changes the pause that is on now, and not at all when there is none; the caller also waits
+    /// for its end by the clock, then tries again. Dropping the future at any point is safe.
+    pub fn changed(&self) -> Changed<'_> {
+        Changed { pause: self, seen: self.changes.lock().count, ticket: None }
+    }
+}
+
+/// The future of [`Pause::changed`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Changed<'a> {
+    pause: &'a Pause,
+    /// The count of changes when the future was made.
+    seen: u64,
+    ticket: Option<u64>,
+}
+
+impl Future for Changed<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let mut changes = self.pause.changes.lock();
+        if changes.count != self.seen || self.pause.until_ms.load(Ordering::Acquire) == 0 {
+            return Poll::Ready(());
+        }
+        let ticket = self.ticket.unwrap_or_else(|| {
+            changes.last_ticket += 1;
+            changes.last_ticket
+        });
+        let old = changes.waiting.insert(ticket, waker);
+        drop(changes);
+        drop(old);
+        self.ticket = Some(ticket);
+        Poll::Pending
+    }
+}
+
+impl Drop for Changed<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            let old = self.pause.changes.lock().waiting.remove(&ticket);
+            drop(old); // without the lock
+        }
+    }
+}
+
+#[cfg(all(test, shuttle))]
+mod shuttle_search {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::sync::{block_on, search, thread};
+
+    /// Whoever waits for a change as the doors do goes on when the pause ends, however often it is changed.
+    #[test]
+    fn nobody_sleeps_through_the_end_of_a_pause() {
+        search(|| {
+            let pause = Arc::new(Pause::default());
+            pause.begin(100, true, 1);
+            let waiting: Vec<_> = (0..2)
+                .map(|_| {
+                    let pause = pause.clone();
+                    thread::spawn(move || {
+                        loop {
+                            let changed = pause.changed();
+                            if pause.until(1).is_none() {
+                                return;
+                            }
+                            block_on(changed);
+                        }
+                    })
+                })
+                .collect();
+            pause.begin(200, false, 1);
+            pause.end();
+            pause.begin(100, true, 1);
+            pause.end();
+            waiting.into_iter().for_each(|thread| thread.join().unwrap());
+            assert!(pause.changes.lock().waiting.is_empty());
+        });
     }
 }

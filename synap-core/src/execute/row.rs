@@ -142,8 +142,11 @@ flags! {
     SUBSCRIBER = 16 "";
     /// Dangerous in the ACL's sense.
     DANGEROUS = 17 "";
-    /// Only makes sense for a RESP connection.
+    /// Acts on the connection that it came through (its protocol, transaction, subscriptions, name …): a door whose
+    /// calls stand for themselves does not have it.
     RESP_ONLY = 18 "";
+    /// A row of [`Kind::Session`] that only looks.
+    LOOKS = 19 "";
 }
 
 impl Flags {
@@ -192,8 +195,6 @@ pub trait WalkCommand {
 pub trait SessionCommand {
     /// It looks at all shards, so that a transaction with it holds them all.
     const WALKS: bool = false;
-    /// MONITOR shows it behind what it has run: EXEC.
-    const SHOWN_BEHIND: bool = false;
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow>;
     /// True when nobody else may be inside the gate.
     fn alone(&self) -> bool {
@@ -364,6 +365,11 @@ impl Command {
 
     pub const fn writes(&self) -> bool {
         matches!(self.kind, Kind::Write)
+    }
+
+    /// True when no call of it changes anything: HTTP has it as GET, agents are told.
+    pub const fn only_reads(&self) -> bool {
+        matches!(self.kind, Kind::Read | Kind::Walk) || self.flags.has(Flags::LOOKS)
     }
 
     /// What the command does with a key whose argument does not say.

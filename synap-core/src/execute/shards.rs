@@ -38,6 +38,8 @@ pub struct Shard {
     hasher: KeyHasher,
     /// Log offset of the last append that changed this shard: what a reader saw is safe when it is settled.
     pub last_offset: u64,
+    /// The time of the last call that was here: see [`super::Turn`].
+    pub latest_ms: i64,
     pub watchers: HashMap<Place, Vec<Arc<WatchFlag>>>,
     pub waiters: HashMap<Place, VecDeque<Arc<Waiter>>>,
     /// Waiters here whose service touches another key.
@@ -50,6 +52,7 @@ impl Shard {
             dbs: Vec::new(),
             hasher,
             last_offset: 0,
+            latest_ms: i64::MIN,
             watchers: HashMap::new(),
             waiters: HashMap::new(),
             reaching: 0,
@@ -184,6 +187,17 @@ impl<'s> Held<'s> {
         unsafe { &*self.shards.0[shard].shard.get() }
     }
 
+    /// The numbers of the shards that are held.
+    #[inline]
+    pub fn indexes(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut rest = self.mask;
+        std::iter::from_fn(move || {
+            let index = rest.trailing_zeros() as usize;
+            rest &= rest.wrapping_sub(1);
+            (index < 64).then_some(index)
+        })
+    }
+
     #[inline]
     pub fn get_mut(&mut self, shard: usize) -> &mut Shard {
         assert!(self.holds(shard), "shard {shard} is not locked: the call did not name this key");
@@ -192,17 +206,25 @@ impl<'s> Held<'s> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Held<'_> {
+    /// Gives everything back.
     #[inline]
-    fn drop(&mut self) {
+    pub fn release(&mut self) {
+        let mut rest = std::mem::take(&mut self.mask);
         if self.alone {
             return;
         }
-        let mut rest = self.mask;
         while rest != 0 {
-            // SAFETY: `lock` has locked exactly these, on this thread.
+            // SAFETY: `lock` has locked exactly these, on this thread, and the mask says so no longer.
             unsafe { self.shards.0[rest.trailing_zeros() as usize].raw.unlock() };
             rest &= rest - 1;
         }
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.release();
     }
 }

@@ -1,8 +1,7 @@
 //! Everything that calls share: one object for each engine.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::thread::Thread;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -12,6 +11,7 @@ use super::pause::Pause;
 use super::row::Command;
 use super::shards::Shards;
 use super::stats::{Slowlog, Stats};
+use super::timer::Timer;
 use crate::access::Users;
 use crate::clock::Clock;
 use crate::error::Result;
@@ -115,39 +115,6 @@ impl ExpiryMode {
     }
 }
 
-/// When the engine's thread must wake next.
-#[derive(Debug)]
-pub struct Timer {
-    next_ms: AtomicI64,
-    thread: Mutex<Option<Thread>>,
-}
-
-impl Timer {
-    /// Makes the thread wake at `deadline_ms` at the latest.
-    #[inline]
-    pub fn wake_by(&self, deadline_ms: i64) {
-        if deadline_ms < self.next_ms.load(Ordering::Relaxed)
-            && self.next_ms.fetch_min(deadline_ms, Ordering::AcqRel) > deadline_ms
-            && let Some(thread) = &*self.thread.lock()
-        {
-            thread.unpark();
-        }
-    }
-
-    /// Said by the engine's thread, before it looks at the shards: deadlines that come later count anew.
-    pub fn reset(&self) {
-        self.next_ms.store(i64::MAX, Ordering::Release);
-    }
-
-    pub fn next_ms(&self) -> i64 {
-        self.next_ms.load(Ordering::Acquire)
-    }
-
-    pub fn attach(&self, thread: Option<Thread>) {
-        *self.thread.lock() = thread;
-    }
-}
-
 /// Drops large values away from the locks, on its own thread.
 #[derive(Debug)]
 pub struct Dropper(Mutex<Option<std::sync::mpsc::Sender<Trash>>>);
@@ -162,14 +129,15 @@ pub enum Trash {
 const DROP_HERE_MAX: usize = 256;
 
 impl Trash {
-    fn is_large(&self) -> bool {
+    /// Dropping it takes longer than telling another thread to.
+    pub fn is_large(&self) -> bool {
         match self {
             Trash::Value(Value::Int(_) | Value::Bytes(_) | Value::Blob(_)) => false,
             Trash::Value(Value::List(list)) => list.len() > DROP_HERE_MAX,
             Trash::Value(Value::Set(set)) => set.len() > DROP_HERE_MAX,
             Trash::Value(Value::Hash(hash)) => hash.len() > DROP_HERE_MAX,
             Trash::Value(Value::ZSet(zset)) => zset.len() > DROP_HERE_MAX,
-            Trash::Db(db) => db.len() > DROP_HERE_MAX,
+            Trash::Db(_) => true,
         }
     }
 }
@@ -184,11 +152,8 @@ impl Dropper {
         *self.0.lock() = None;
     }
 
-    /// Drops it: elsewhere when that takes long and there is a thread for it, or here.
+    /// Drops something large: elsewhere, or here when there is no thread for it.
     pub fn drop(&self, trash: Trash) {
-        if !trash.is_large() {
-            return;
-        }
         if let Some(sender) = &*self.0.lock() {
             // A closed channel gives it back and it is dropped here.
             let _ = sender.send(trash);
@@ -225,7 +190,7 @@ impl State {
             stats: Stats::new(parts.table.count()),
             table: parts.table,
             expiry: ExpiryMode::new(parts.due),
-            timer: Timer { next_ms: AtomicI64::new(i64::MAX), thread: Mutex::new(None) },
+            timer: Timer::new(),
             dropper: Dropper(Mutex::new(None)),
             started_ms,
             random: AtomicU64::new(parts.seed),

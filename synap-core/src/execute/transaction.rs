@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::context::SessionCx;
+use super::context::{Inside, SessionCx};
 use super::row::{Command, Inner};
 use super::shards::{Place, PlaceRef};
 use super::turn::{Caller, Turn};
@@ -86,11 +86,16 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
             return Ran::NeedAlone;
         }
     }
-    // A watched key that is due has changed by becoming nothing.
+    // A watched key that is due has changed by becoming nothing, even where it is only hidden.
+    let mut touched = false;
     for watched in &caller.session.watches.keys {
-        cx.in_db(watched.db, |cx| cx.meet_watched(&Key { bytes: &watched.key, hash: watched.hash }));
+        let key = Key { bytes: &watched.key, hash: watched.hash };
+        cx.in_db(watched.db, |cx| {
+            cx.meet_one(&key);
+            touched |= cx.hides(&key) && !watched.was_hidden;
+        });
     }
-    if caller.session.watches.flag.as_ref().is_some_and(|flag| flag.is_touched()) {
+    if touched || caller.session.watches.flag.as_ref().is_some_and(|flag| flag.is_touched()) {
         caller.session.seen = caller.session.seen.max(cx.seen());
         waiting::serve(&mut cx);
         cx.unlock();
@@ -98,12 +103,13 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
     }
 
     let mut after = Flow::Done;
+    let mut published = Vec::new();
     cx.begin_unit();
     reply.array(planned.len());
     for (row, words, _) in &planned {
         let slices = words.slices();
         let call = Call { words: &slices, raw: None, row, hint: None };
-        super::monitor::show(state, caller.session, &call);
+        super::monitor::show(&mut cx, caller.session, &call);
         let mark = reply.mark();
         let flow = match row.run.inner {
             Inner::Data(run) => run(&mut cx, &call, reply),
@@ -111,14 +117,15 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
                 // The turn is lent to `cx`; a session command gets one that cannot lock.
                 let mut turn = Turn::inside(state, &cx);
                 let mut inside = Caller { turn: &mut turn, session: &mut *caller.session };
-                let flow = run(&mut SessionCx { caller: &mut inside, call: &call, inside: Some(&cx) }, &call, reply);
+                let lent = Inside { cx: &cx, published: &mut published };
+                let flow = run(&mut SessionCx { caller: &mut inside, call: &call, inside: Some(lent) }, &call, reply);
                 let db = inside.session.db;
                 cx.select(db);
                 flow
             }
         };
         match flow {
-            Ok(Flow::Block { on_timeout, .. }) => waiting::write_null(on_timeout, reply),
+            Ok(Flow::Block { in_transaction, .. }) => waiting::write_null(in_transaction, reply),
             Ok(Flow::Done) => {}
             Ok(other) => after = other,
             Err(error) => {
@@ -131,6 +138,10 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         cx.record(&call);
     }
     cx.end_unit();
+    let seen = cx.seen();
+    for (channel, message) in published {
+        state.channels.put_all(&channel, &message, seen, cx.wakers());
+    }
     waiting::serve(&mut cx);
     caller.session.seen = caller.session.seen.max(cx.seen());
     cx.unlock();
@@ -159,19 +170,21 @@ pub fn watch(cx: &mut SessionCx<'_, '_, '_>, keys: impl Iterator<Item = (u64, Bo
     let session = &mut *caller.session;
     let flag = session.watches.flag.get_or_insert_default().clone();
     for (hash, key) in keys {
-        let watched = Watched { db: session.db, key, hash };
-        if session.watches.keys.contains(&watched) {
+        let db = session.db;
+        if session.watches.keys.iter().any(|known| known.db == db && known.key == key) {
             continue;
         }
         let mut cx = caller.turn.context(1 << shard_of(hash), session.db);
         // What is due already is not there: its removal later must not count as a change.
-        cx.meet_watched(&Key { bytes: &watched.key, hash });
-        let place = Place { db: watched.db, key: watched.key.clone() };
+        let seen = Key { bytes: &key, hash };
+        cx.meet_one(&seen);
+        let was_hidden = cx.hides(&seen);
+        let place = Place { db, key: key.clone() };
         cx.held_mut().get_mut(shard_of(hash)).watchers.entry(place).or_default().push(flag.clone());
         session.seen = session.seen.max(cx.seen());
         waiting::serve(&mut cx);
         cx.unlock();
-        session.watches.keys.push(watched);
+        session.watches.keys.push(Watched { db, key, hash, was_hidden });
     }
     session.client.watches.store(session.watches.keys.len() as u32, Ordering::Relaxed);
 }

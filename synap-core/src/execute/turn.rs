@@ -22,6 +22,10 @@ pub enum Pass<'e> {
 }
 
 /// One visit inside the gate. Ends before any I/O, `await` or sleep.
+///
+/// Turns of several threads overlap, and each has its own time. A key that is due may be hidden instead of removed (by
+/// SCAN, during a pause, on a replica); so that it does not rise again for a turn that began before, each shard notes
+/// the time of its last call, and whoever comes with an earlier one reads the clock again.
 pub struct Turn<'e> {
     pub state: &'e State,
     pass: Pass<'e>,
@@ -31,6 +35,13 @@ pub struct Turn<'e> {
     last_tick: u64,
     /// Calls of one row in a row, not yet added to the statistics.
     run: RunOfCalls,
+}
+
+#[cfg(any(test, feature = "testing"))]
+thread_local! {
+    /// The shards that this thread's turns locked since it was last set to zero: tests compare them with what
+    /// `COMMAND GETKEYS` says.
+    pub static LOCKED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 #[derive(Default)]
@@ -88,12 +99,23 @@ impl<'e> Turn<'e> {
 
     /// A context that holds the shards of `mask`, or everything when the gate is closed.
     pub(super) fn context(&self, mask: u64, db: u32) -> WriteCx<'_> {
+        #[cfg(any(test, feature = "testing"))]
+        LOCKED.set(LOCKED.get() | if self.is_alone() { u64::MAX } else { mask });
+        let mut now_ms = self.now_ms;
         let held = match &self.pass {
-            Pass::Entered(_) => Held::lock(&self.state.shards, mask),
+            Pass::Entered(_) => {
+                let mut held = Held::lock(&self.state.shards, mask);
+                if held.indexes().any(|shard| held.get(shard).latest_ms > now_ms) {
+                    now_ms = self.state.clock.now_ms();
+                }
+                held.indexes().for_each(|shard| held.get_mut(shard).latest_ms = now_ms);
+                held
+            }
+            // Whoever is alone has read the clock after all others, and before all who follow.
             Pass::Closed(closed) => Held::alone(&self.state.shards, closed),
             Pass::Lent { .. } => unreachable!("a command inside a transaction locks through the transaction's context"),
         };
-        WriteCx::new(self.state, held, db, self.now_ms)
+        WriteCx::new(self.state, held, db, now_ms)
     }
 
     /// Has the processor fetch what the calls with these keys will look at: first all buckets, then all entries, so

@@ -78,14 +78,10 @@ pub(super) fn block(
 /// Serves blocked calls from the keys that became ready, until nobody is left or nothing is there.
 pub(super) fn serve(cx: &mut WriteCx<'_>) {
     let db = cx.db();
-    let mut next = 0;
-    while next < cx.ready.len() {
-        let (db, key, hash) = cx.ready[next].clone();
-        next += 1;
+    while let Some((db, key, hash)) = cx.next_ready() {
         cx.select(db);
         serve_key(cx, &Key { bytes: &key, hash });
     }
-    cx.ready.clear();
     cx.select(db);
 }
 
@@ -120,7 +116,8 @@ fn serve_key(cx: &mut WriteCx<'_>, key: &Key<'_>) {
         cx.record(&call);
         cx.serve_from(None);
         cx.select(db);
-        waiter.client.send(Mail::Served(tape), cx.seen());
+        let waker = waiter.client.put(Mail::Served(tape), cx.seen());
+        cx.wakers().extend(waker);
     }
 }
 
@@ -189,4 +186,29 @@ pub fn leave(turn: &mut Turn<'_>, session: &mut Session, waiter: &Arc<Waiter>, e
 /// The reply of a call whose wait timed out.
 pub fn timeout_reply(waiter: &Waiter, reply: &mut dyn Reply) {
     write_null(waiter.on_timeout, reply);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::execute::{Input, Outcome, execute};
+    use crate::testing::{TestEngine, Text};
+
+    use super::*;
+
+    #[test]
+    fn a_waiter_is_served_from_one_key_while_the_shards_of_its_others_are_free() {
+        let mut test = TestEngine::default();
+        let mut waits = test.another();
+        // Keys of many shards, so that most of them are not those of the write.
+        let words: [&[u8]; 6] = [b"BLPOP", b"a", b"b", b"c", b"d", b"0"];
+        let outcome =
+            execute(&mut test.engine.enter_blocking(), &mut waits, &Input::words(&words), &mut Text::new(true));
+        let Outcome::Blocked(waiter) = outcome else { panic!("{outcome:?}") };
+        test.check("RPUSH c 1 2 => 2");
+        let mut text = Text::new(true);
+        assert!(!leave(&mut test.engine.enter_blocking(), &mut waits, &waiter, WaitEnd::TimedOut));
+        Client::take_mail(&mut waits, &mut text);
+        assert_eq!(text.out, r#"["c", "1"]"#);
+        test.engine.leave(&mut waits);
+    }
 }

@@ -73,6 +73,22 @@ impl<'a> Arg<'a> for Pattern<'a> {
     }
 }
 
+/// The names of keys that depend on what other keys hold: BY and GET of SORT. With a star it stands for any key, and
+/// the caller must be allowed to read all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyPattern<'a>(pub &'a [u8]);
+
+impl<'a> Arg<'a> for KeyPattern<'a> {
+    const KIND: ArgKind = ArgKind::Pattern;
+    fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
+        let word = parser.word()?;
+        if word.contains(&b'*') {
+            parser.reads_any_key();
+        }
+        Ok(KeyPattern(word))
+    }
+}
+
 /// A publish/subscribe channel; `PATTERN` when the word is a pattern of channels.
 #[derive(Clone, Copy, Debug)]
 pub struct Channel<'a, const PATTERN: bool = false>(pub &'a [u8]);

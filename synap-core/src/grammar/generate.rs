@@ -3,6 +3,9 @@
 //! Choices come from a list of numbers, so a property test can shrink them and a fuzzer can supply them; when the
 //! list is used up, every further choice is the first alternative. [`words`] is written independently of every door:
 //! it is the oracle that they are compared with.
+//!
+//! Without a [`Vocabulary`] the values are as odd as the grammar allows; with one, most of them come from it, so that
+//! calls meet each other's keys, fields and members.
 
 use crate::grammar::spec::{ArgKind, ArgSpec, Repeat};
 
@@ -21,11 +24,22 @@ pub enum Given {
     Many(Vec<Given>),
 }
 
+/// The values that calls have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Vocabulary {
+    pub keys: &'static [&'static [u8]],
+    /// Fields, members, elements, bounds, patterns: what is no key and no number.
+    pub words: &'static [&'static [u8]],
+    pub ints: &'static [i64],
+    pub floats: &'static [&'static str],
+}
+
 /// A source of choices.
 #[derive(Clone, Debug)]
 pub struct Choices<'a> {
     numbers: &'a [u32],
     next: usize,
+    vocabulary: Option<&'static Vocabulary>,
 }
 
 /// Occurrences of a repeated argument at the most.
@@ -33,7 +47,18 @@ const OCCURRENCE_COUNT_MAX: u32 = 4;
 
 impl<'a> Choices<'a> {
     pub fn new(numbers: &'a [u32]) -> Choices<'a> {
-        Choices { numbers, next: 0 }
+        Choices { numbers, next: 0, vocabulary: None }
+    }
+
+    /// Keys come from `vocabulary`, and most other values.
+    pub fn within(numbers: &'a [u32], vocabulary: &'static Vocabulary) -> Choices<'a> {
+        Choices { numbers, next: 0, vocabulary: Some(vocabulary) }
+    }
+
+    /// The vocabulary, seven times of eight.
+    fn common(&mut self) -> Option<&'static Vocabulary> {
+        let vocabulary = self.vocabulary?;
+        (self.below(8) < 7).then_some(vocabulary)
     }
 
     /// A number below `bound`; 0 when the list is used up.
@@ -79,9 +104,26 @@ fn occurrence(kind: &ArgKind, choices: &mut Choices) -> Given {
             let alternative = ArgSpec { optional: false, ..alternatives[index] };
             Given::Choice(index, Box::new(argument(&alternative, choices)))
         }
-        ArgKind::Int { min, max } => Given::Word(int(min, max, choices)),
-        ArgKind::Float { min, max, infinite } => Given::Word(float(min, max, infinite, choices)),
-        ArgKind::Key(_) | ArgKind::Bytes | ArgKind::Pattern | ArgKind::Channel { .. } => Given::Word(bytes(choices)),
+        ArgKind::Int { min, max } => Given::Word(match choices.common() {
+            Some(common) => choices.pick(common.ints).clamp(min, max).to_string().into_bytes(),
+            None => int(min, max, choices),
+        }),
+        ArgKind::Float { min, max, infinite } => Given::Word(match choices.common() {
+            Some(common) => {
+                let text = choices.pick(common.floats);
+                let fits = text.parse().is_ok_and(|value: f64| value >= min && value <= max);
+                if fits { text.into() } else { float(min, max, infinite, choices) }
+            }
+            None => float(min, max, infinite, choices),
+        }),
+        ArgKind::Key(_) => Given::Word(match choices.vocabulary {
+            Some(common) => choices.pick(common.keys).to_vec(),
+            None => bytes(choices),
+        }),
+        ArgKind::Bytes | ArgKind::Pattern | ArgKind::Channel { .. } => Given::Word(match choices.common() {
+            Some(common) => choices.pick(common.words).to_vec(),
+            None => bytes(choices),
+        }),
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Keys {
     pub keys: SmallVec<[KeyRef; 4]>,
     /// Index of the word, and whether it is a pattern.
     pub channels: SmallVec<[(u32, bool); 2]>,
+    /// It reads keys that no word names: whoever calls must have the right to read all.
+    pub reads_any: bool,
 }
 
 /// One key of a call.
@@ -133,6 +135,13 @@ impl<'a, 'k> Parser<'a, 'k> {
             keys.keys.push(KeyRef { index: index as u32, access, hash });
         }
         Ok((word, hash))
+    }
+
+    /// Notes that the call reads keys which no word names.
+    pub fn reads_any_key(&mut self) {
+        if let Some(keys) = &mut self.keys {
+            keys.reads_any = true;
+        }
     }
 
     /// The next word as a channel or a pattern of channels, noted.

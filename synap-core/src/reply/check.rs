@@ -32,7 +32,7 @@ impl<'a> Checked<'a> {
         }
         match self.shape.kind {
             _ if self.follower.is_complete() => Ok(()),
-            kind if !self.follower.is_begun() && may_be_nothing(kind) => Ok(()),
+            _ if !self.follower.is_begun() && may_be_nothing(self.shape) => Ok(()),
             _ if self.follower.is_begun() => Err(format!("{}: items are missing after this one", self.follower.path())),
             _ => Err("nothing was replied".into()),
         }
@@ -149,6 +149,15 @@ impl Reply for Checked<'_> {
     }
 }
 
+/// True when a call may go without an answer.
+fn may_be_nothing(shape: &Shape) -> bool {
+    match shape.kind {
+        ShapeKind::Nothing => true,
+        ShapeKind::OneOf(shapes) => shapes.iter().any(may_be_nothing),
+        _ => false,
+    }
+}
+
 /// What a shape asks for, in the words of a mismatch.
 fn describe(shape: Shape) -> String {
     match shape.kind {
@@ -168,15 +177,6 @@ fn describe(shape: Shape) -> String {
         ShapeKind::OneOf(shapes) => shapes.iter().map(|s| describe(*s)).collect::<Vec<_>>().join(" or "),
         ShapeKind::Any => "anything".into(),
         ShapeKind::Nothing => "nothing".into(),
-    }
-}
-
-/// True when a call of this shape may end without an answer.
-fn may_be_nothing(kind: ShapeKind) -> bool {
-    match kind {
-        ShapeKind::Nothing => true,
-        ShapeKind::OneOf(shapes) => shapes.iter().any(|shape| may_be_nothing(shape.kind)),
-        _ => false,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 
 use parking_lot::RwLock;
 
@@ -109,13 +110,21 @@ impl Channels {
     /// Sends `payload` to all who listen; `seen` is the log offset that must be settled before it leaves. Returns how
     /// many got it, a client with two matching patterns twice.
     pub fn publish(&self, channel: &[u8], payload: &[u8], seen: u64) -> usize {
+        let mut wakers = Vec::new();
+        let count = self.put_all(channel, payload, seen, &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+        count
+    }
+
+    /// [`Channels::publish`] for a caller that holds locks: it wakes who got something when they are gone.
+    pub fn put_all(&self, channel: &[u8], payload: &[u8], seen: u64, wakers: &mut Vec<Waker>) -> usize {
         let mut count = 0;
-        let mut shared: Option<(Arc<[u8]>, Arc<[u8]>)> = None;
+        let mut shared: Option<[Arc<[u8]>; 2]> = None;
         let mut deliver = |pattern: Option<&Arc<[u8]>>, listeners: &Listeners| {
-            let (channel, payload) = shared.get_or_insert_with(|| (channel.into(), payload.into())).clone();
+            let [channel, payload] = shared.get_or_insert_with(|| [channel.into(), payload.into()]).clone();
             for client in listeners {
                 let message = Message { pattern: pattern.cloned(), channel: channel.clone(), payload: payload.clone() };
-                client.send(Mail::Message(message), seen);
+                wakers.extend(client.put(Mail::Message(message), seen));
             }
             count += listeners.len();
         };
@@ -129,6 +138,13 @@ impl Channels {
             }
         }
         count
+    }
+
+    /// How many would get a message.
+    pub fn receivers(&self, channel: &[u8]) -> usize {
+        let patterns = self.patterns.read();
+        let by_pattern = patterns.iter().filter(|(pattern, _)| crate::glob::matches(pattern, channel));
+        self.listeners(channel) + by_pattern.map(|(_, listeners)| listeners.len()).sum::<usize>()
     }
 
     /// Channels with listeners that match `pattern`.

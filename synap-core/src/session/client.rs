@@ -1,12 +1,12 @@
 //! The part of a connection that other threads may reach.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize};
 use std::task::Waker;
 
 use parking_lot::Mutex;
 
-use super::inbox::{Inbox, Mail};
+use super::inbox::{Mail, Mailbox, Wake};
 use super::waiter::Waiter;
 use super::{ReplyMode, Session};
 
@@ -17,9 +17,6 @@ pub enum Door {
     Http,
     Embedded,
 }
-
-/// Mail beyond this many bytes ends the client: it does not read what it asked for. Redis' hard limit for `pubsub`.
-pub const INBOX_BYTES_MAX: usize = 32 << 20;
 
 /// One client, as the registry and other sessions see it.
 #[derive(Debug)]
@@ -50,11 +47,7 @@ pub struct Client {
     pub total_out: AtomicU64,
     pub calls: AtomicU64,
     pub info: Mutex<ClientInfo>,
-    inbox: Mutex<Inbox>,
-    /// Set while the inbox is not empty: one load tells a session that it has no mail.
-    has_mail: AtomicBool,
-    killed: AtomicBool,
-    waker: Mutex<Option<Waker>>,
+    mailbox: Mailbox,
     /// The blocking call that it waits in.
     pub blocked: Mutex<Option<Arc<Waiter>>>,
 }
@@ -66,13 +59,6 @@ pub struct ClientInfo {
     pub lib_name: String,
     pub lib_ver: String,
     pub user: Arc<str>,
-}
-
-/// Why a client's task was woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wake {
-    Mail,
-    Killed,
 }
 
 impl Client {
@@ -100,10 +86,7 @@ impl Client {
             total_out: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             info: Mutex::new(ClientInfo::default()),
-            inbox: Mutex::new(Inbox::default()),
-            has_mail: AtomicBool::new(false),
-            killed: AtomicBool::new(false),
-            waker: Mutex::new(None),
+            mailbox: Mailbox::default(),
             blocked: Mutex::new(None),
         }
     }
@@ -111,98 +94,59 @@ impl Client {
     /// Puts `mail` behind everything that is in the inbox, and wakes the client's task. `seen` is the log offset that
     /// must be settled before the mail leaves.
     pub fn send(&self, mail: Mail, seen: u64) {
-        let full = {
-            let mut inbox = self.inbox.lock();
-            if inbox.bytes() > INBOX_BYTES_MAX {
-                // It is ended already.
-                return;
-            }
-            inbox.put(mail, seen);
-            self.has_mail.store(true, Ordering::Release);
-            inbox.bytes() > INBOX_BYTES_MAX
-        };
-        if full {
-            self.kill();
-        } else {
-            self.wake();
-        }
+        self.put(mail, seen).into_iter().for_each(Waker::wake);
+    }
+
+    /// [`Client::send`] for a caller that holds locks: it wakes the client's task when they are gone.
+    #[must_use = "the client is asleep until it is woken"]
+    pub fn put(&self, mail: Mail, seen: u64) -> Option<Waker> {
+        self.mailbox.put(mail, seen)
     }
 
     #[inline]
     pub fn has_mail(&self) -> bool {
-        self.has_mail.load(Ordering::Acquire)
+        self.mailbox.has_mail()
     }
 
-    /// Takes all mail and writes it with `reply`; the session's `seen` rises with it.
-    pub fn take_mail(session: &mut Session, reply: &mut dyn crate::Reply) {
-        let items = {
-            let mut inbox = session.client.inbox.lock();
-            session.client.has_mail.store(false, Ordering::Release);
-            inbox.take()
-        };
-        for (mail, seen) in items {
+    /// Takes all mail and writes it with `reply`; the session's `seen` rises with it. True when the reply to the call
+    /// that the client is blocked in was among it: other mail may come before and after that reply.
+    pub fn take_mail(session: &mut Session, reply: &mut dyn crate::Reply) -> bool {
+        let mut is_served = false;
+        for (mail, seen) in session.client.mailbox.take() {
+            let answers = matches!(mail, Mail::Served(_));
+            is_served |= answers;
             // CLIENT REPLY OFF is about answers, not about messages.
-            if session.replies == ReplyMode::On || !matches!(mail, Mail::Served(_)) {
+            if !answers || session.replies == ReplyMode::On {
                 mail.write(reply);
             }
             session.seen = session.seen.max(seen);
         }
+        is_served
     }
 
     /// Items in the inbox.
     pub fn mail_count(&self) -> usize {
-        self.inbox.lock().len()
+        self.mailbox.count()
     }
 
-    /// Ends the connection: its task closes it as soon as it looks.
+    /// Ends the connection: its task closes it as soon as it looks. What it waits for is not served any more.
     pub fn kill(&self) {
-        self.killed.store(true, Ordering::Release);
-        self.wake();
+        self.mailbox.kill();
     }
 
     #[inline]
     pub fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Acquire)
-    }
-
-    fn wake(&self) {
-        let waker = self.waker.lock().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.mailbox.is_killed()
     }
 
     /// Something to do: mail or the end. Registers `waker` for when there is nothing yet.
     pub fn poll_wake(&self, waker: &Waker) -> Option<Wake> {
-        if let Some(wake) = self.pending() {
-            return Some(wake);
-        }
-        self.register(waker);
-        // Looked at again after the waker stands: a sender in between found the old one.
-        self.pending()
+        self.mailbox.poll(waker)
     }
 
     /// Whether it was ended, for a task that cannot take mail now. Registers `waker` for that, and for more mail.
     pub fn poll_killed(&self, waker: &Waker) -> bool {
-        self.register(waker);
-        self.is_killed()
-    }
-
-    fn register(&self, waker: &Waker) {
-        let mut slot = self.waker.lock();
-        if !slot.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *slot = Some(waker.clone());
-        }
-    }
-
-    fn pending(&self) -> Option<Wake> {
-        if self.is_killed() {
-            Some(Wake::Killed)
-        } else if self.has_mail() {
-            Some(Wake::Mail)
-        } else {
-            None
-        }
+        self.mailbox.poll_killed(waker)
     }
 
     /// Waits until there is mail or the client was killed.

@@ -1,9 +1,13 @@
 //! What others have for a client, in order.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::reply::{Reply, Tape};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// One thing for a client.
 #[derive(Clone, Debug)]
@@ -84,5 +88,174 @@ impl Inbox {
 
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+}
+
+/// Mail beyond this many bytes ends the client: it does not read what it asked for. Redis' hard limit for `pubsub`.
+pub const INBOX_BYTES_MAX: usize = 32 << 20;
+
+/// Why a client's task was woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    Mail,
+    Killed,
+}
+
+/// An inbox that others put into, with the bell of the one who takes out.
+pub struct Mailbox {
+    inbox: Mutex<Inbox>,
+    /// Set while the inbox is not empty: one load tells a session that it has no mail.
+    has_mail: AtomicBool,
+    killed: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Default for Mailbox {
+    fn default() -> Mailbox {
+        Mailbox {
+            inbox: Mutex::new(Inbox::default()),
+            has_mail: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            waker: Mutex::new(None),
+        }
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").field("has_mail", &self.has_mail()).finish_non_exhaustive()
+    }
+}
+
+impl Mailbox {
+    /// Puts `mail` behind everything that is there. Whoever gets a waker wakes it once it holds no lock. What comes
+    /// after the limit was passed is dropped: the client is ended anyway.
+    #[must_use = "the client is asleep until it is woken"]
+    pub fn put(&self, mail: Mail, seen: u64) -> Option<Waker> {
+        {
+            let mut inbox = self.inbox.lock();
+            if inbox.bytes() > INBOX_BYTES_MAX {
+                return None;
+            }
+            inbox.put(mail, seen);
+            self.has_mail.store(true, Ordering::Release);
+            if inbox.bytes() > INBOX_BYTES_MAX {
+                self.killed.store(true, Ordering::Release);
+            }
+        }
+        self.waker.lock().take()
+    }
+
+    /// Takes everything, each with the log offset that must be settled before it leaves.
+    pub fn take(&self) -> VecDeque<(Mail, u64)> {
+        let mut inbox = self.inbox.lock();
+        self.has_mail.store(false, Ordering::Release);
+        inbox.take()
+    }
+
+    #[inline]
+    pub fn has_mail(&self) -> bool {
+        self.has_mail.load(Ordering::Acquire)
+    }
+
+    /// Items in the inbox.
+    pub fn count(&self) -> usize {
+        self.inbox.lock().len()
+    }
+
+    /// Ends the client: its task closes the connection as soon as it looks.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        let waker = self.waker.lock().take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    #[inline]
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// Something to do: mail or the end. Registers `waker` for when there is nothing yet.
+    pub fn poll(&self, waker: &Waker) -> Option<Wake> {
+        if let Some(wake) = self.pending() {
+            return Some(wake);
+        }
+        self.register(waker);
+        // Looked at again after the waker stands: a sender in between found the old one.
+        self.pending()
+    }
+
+    /// Whether it was ended. Registers `waker` for that, and for more mail, though there be some already.
+    pub fn poll_killed(&self, waker: &Waker) -> bool {
+        self.register(waker);
+        self.is_killed()
+    }
+
+    fn register(&self, waker: &Waker) {
+        let old = {
+            let mut slot = self.waker.lock();
+            let known = slot.as_ref().is_some_and(|known| known.will_wake(waker));
+            if known { None } else { slot.replace(waker.clone()) }
+        };
+        drop(old); // without the lock
+    }
+
+    fn pending(&self) -> Option<Wake> {
+        if self.is_killed() {
+            Some(Wake::Killed)
+        } else if self.has_mail() {
+            Some(Wake::Mail)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(all(test, shuttle))]
+mod shuttle_search {
+    use super::*;
+    use crate::sync::{block_on, search, thread};
+
+    fn line(number: u64) -> Mail {
+        Mail::Monitor(number.to_string().into())
+    }
+
+    async fn woken(mailbox: &Mailbox) -> Wake {
+        std::future::poll_fn(|cx| mailbox.poll(cx.waker()).map_or(std::task::Poll::Pending, std::task::Poll::Ready))
+            .await
+    }
+
+    /// No wake-up is lost (a schedule in which everybody sleeps fails), and each sender's mail comes in its order.
+    #[test]
+    fn all_mail_arrives_in_order_and_then_the_end() {
+        search(|| {
+            let mailbox = Arc::new(Mailbox::default());
+            let senders: Vec<_> = (0..2)
+                .map(|sender| {
+                    let mailbox = mailbox.clone();
+                    thread::spawn(move || {
+                        for number in 0..2 {
+                            let waker = mailbox.put(line(number), sender);
+                            waker.into_iter().for_each(Waker::wake);
+                        }
+                    })
+                })
+                .collect();
+            let mut next = [0, 0];
+            while next != [2, 2] {
+                assert_eq!(block_on(woken(&mailbox)), Wake::Mail);
+                for (mail, sender) in mailbox.take() {
+                    let Mail::Monitor(text) = mail else { panic!("a line") };
+                    assert_eq!(*text, *next[sender as usize].to_string());
+                    next[sender as usize] += 1;
+                }
+            }
+            let killer = {
+                let mailbox = mailbox.clone();
+                thread::spawn(move || mailbox.kill())
+            };
+            assert_eq!(block_on(woken(&mailbox)), Wake::Killed);
+            senders.into_iter().chain([killer]).for_each(|thread| thread.join().unwrap());
+        });
     }
 }

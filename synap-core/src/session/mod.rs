@@ -15,8 +15,8 @@ mod waiter;
 mod watch;
 
 pub use channels::{Channels, Kind, Subscriptions};
-pub use client::{Client, ClientInfo, Door, Wake};
-pub use inbox::{Inbox, Mail, Message};
+pub use client::{Client, ClientInfo, Door};
+pub use inbox::{Inbox, Mail, Mailbox, Message, Wake};
 pub use registry::Registry;
 pub use transaction::Transaction;
 pub use waiter::{NullKind, WaitEnd, Waiter};
@@ -60,6 +60,7 @@ pub enum ReplyMode {
 impl Session {
     pub fn new(client: Arc<Client>, user: Option<Arc<User>>) -> Session {
         let resp3 = client.door != Door::Resp;
+        client.resp3.store(resp3, std::sync::atomic::Ordering::Relaxed);
         Session {
             client,
             db: 0,

@@ -14,14 +14,17 @@ pub struct Registry {
     last_id: AtomicU64,
     /// How many sessions watch everything (MONITOR).
     pub monitors: AtomicUsize,
-    /// Clients that came in since the start.
+    /// Connections that came in since the start. Those of the HTTP door are counted by the door: its sessions are
+    /// requests.
     pub accepted: AtomicU64,
 }
 
 impl Registry {
     pub fn add(&self, door: Door, addr: String, laddr: String, now_ms: i64) -> Arc<Client> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        self.accepted.fetch_add(1, Ordering::Relaxed);
+        if door != Door::Http {
+            self.accepted.fetch_add(1, Ordering::Relaxed);
+        }
         let client = Arc::new(Client::new(id, door, addr, laddr, now_ms));
         self.clients.lock().insert(id, client.clone());
         client

@@ -1,12 +1,12 @@
 //! A call that waits for a key to get something: one shared object, ended exactly once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use smallvec::SmallVec;
 
 use super::client::Client;
 use crate::grammar::OwnedWords;
+use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// How a wait ended, or that it has not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,5 +78,96 @@ impl Waiter {
 
     pub fn is_waiting(&self) -> bool {
         self.end() == WaitEnd::Waiting
+    }
+}
+
+#[cfg(all(test, shuttle))]
+mod shuttle_search {
+    use shuttle::rand::Rng;
+
+    use super::*;
+    use crate::reply::Tape;
+    use crate::session::{Door, Mail, Mailbox, Wake};
+    use crate::sync::{Mutex, block_on, search, thread};
+
+    /// One key of one shard: its elements, and who waits.
+    #[derive(Default)]
+    struct Key {
+        elements: Vec<u64>,
+        waiters: Vec<Arc<Waiter>>,
+    }
+
+    fn waiter() -> Arc<Waiter> {
+        let client = Arc::new(Client::new(1, Door::Embedded, String::new(), String::new(), 0));
+        let words = OwnedWords::new(&[b"BLPOP"]);
+        let (keys, reaches) = Default::default();
+        Arc::new(Waiter::new(client, words, 0, true, keys, reaches, None, NullKind::Null))
+    }
+
+    /// What `execute::waiting` and the door do with a waiter on two keys: it registers under the locks under which it
+    /// found nothing; pushes, CLIENT UNBLOCK and its own deadline end it at once. One reply, no element lost.
+    #[test]
+    fn a_wait_on_two_keys_ends_once() {
+        search(|| {
+            let keys: Arc<[Mutex<Key>; 2]> = Arc::new([Mutex::new(Key::default()), Mutex::new(Key::default())]);
+            let (waiter, mailbox) = (waiter(), Arc::new(Mailbox::default()));
+            let mut threads = Vec::new();
+            for index in 0..2 {
+                let (keys, mailbox) = (keys.clone(), mailbox.clone());
+                threads.push(thread::spawn(move || {
+                    let mut key = keys[index].lock();
+                    key.elements.push(index as u64);
+                    let mut waker = None;
+                    while let Some(waiter) = key.waiters.pop() {
+                        if waiter.claim(WaitEnd::Served) {
+                            let element = key.elements.pop().expect("just pushed");
+                            waker = mailbox.put(Mail::Served(Tape::new(true)), 10 + element);
+                            break;
+                        }
+                    }
+                    drop(key);
+                    waker.into_iter().for_each(std::task::Waker::wake);
+                }));
+            }
+            {
+                let (waiter, mailbox) = (waiter.clone(), mailbox.clone());
+                threads.push(thread::spawn(move || {
+                    if waiter.claim(WaitEnd::Unblocked) {
+                        let waker = mailbox.put(Mail::Served(Tape::new(true)), 1);
+                        waker.into_iter().for_each(std::task::Waker::wake);
+                    }
+                }));
+            }
+            let (mut popped, mut replies) = (0, 0);
+            let found = {
+                let (mut one, mut other) = (keys[0].lock(), keys[1].lock());
+                let found = one.elements.pop().or_else(|| other.elements.pop());
+                if found.is_none() {
+                    one.waiters.push(waiter.clone());
+                    other.waiters.push(waiter.clone());
+                }
+                found
+            };
+            if found.is_some() {
+                (popped, replies) = (1, 1);
+                waiter.claim(WaitEnd::Gone);
+            } else if shuttle::rand::thread_rng().gen_bool(0.5) && waiter.claim(WaitEnd::TimedOut) {
+                replies = 1;
+            } else {
+                let woken = std::future::poll_fn(|cx| match mailbox.poll(cx.waker()) {
+                    Some(wake) => std::task::Poll::Ready(wake),
+                    None => std::task::Poll::Pending,
+                });
+                assert_eq!(block_on(woken), Wake::Mail);
+            }
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            for (_, seen) in mailbox.take() {
+                // When it never blocked, CLIENT UNBLOCK may have come first: to a waiter that nobody knows yet.
+                replies += usize::from(found.is_none());
+                popped += usize::from(seen >= 10);
+            }
+            let left: usize = keys.iter().map(|key| key.lock().elements.len()).sum();
+            assert_eq!((replies, popped + left), (1, 2));
+        });
     }
 }

@@ -24,6 +24,8 @@ pub struct Watched {
     pub db: u32,
     pub key: Box<[u8]>,
     pub hash: u64,
+    /// Its time had come already, and it was only hidden: it was not there.
+    pub was_hidden: bool,
 }
 
 /// What a session watches.

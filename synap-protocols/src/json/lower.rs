@@ -290,7 +290,7 @@ impl<'a> Scope<'_, 'a> {
         let spec_as_chosen = ArgSpec { optional: spec.optional && alternatives.is_empty(), ..*spec };
         each_member(&spec_as_chosen, &mut |member| {
             let is_flag = matches!(member.kind, ArgKind::Flag);
-            let given = |found: &Member| !found.value.is_null() && !(is_flag && found.value.is_false());
+            let given = |found: &Member| !(found.value.is_null() || is_flag && found.value.is_false());
             if first.is_some() || !self.find(member.name).is_some_and(given) {
                 return;
             }

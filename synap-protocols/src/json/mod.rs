@@ -16,7 +16,7 @@ pub use lower::{lower, lower_query};
 pub use raise::JsonReply;
 pub use words::Words;
 
-#[cfg(test)]
-pub(crate) mod render;
+#[cfg(any(test, feature = "testing"))]
+pub mod render;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -4,5 +4,7 @@
 //! `GET /api/v1/hash/get/{key}/{field}?option=…`, a deletion also `DELETE`. How members, segments and queries become
 //! words is said in [`crate::json::lower`](mod@crate::json::lower).
 
+pub mod credentials;
 pub mod openapi;
+pub mod operation;
 pub mod route;

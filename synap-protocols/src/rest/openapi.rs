@@ -69,10 +69,13 @@ pub fn document(info: &Info, operations: &[Operation]) -> Value {
         "openapi": "3.1.0",
         "info": {"title": info.title, "version": info.version, "description": info.description},
         "servers": [{"url": route::PREFIX}],
+        // Without credentials a call is the default user's.
+        "security": [{}, {"basic": []}],
         "tags": groups.iter().map(|group| json!({"name": group})).collect::<Vec<_>>(),
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
             "responses": {
                 "Problem": {
                     "description": "The call was refused or failed; `code` says why.",

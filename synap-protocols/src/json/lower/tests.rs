@@ -1,5 +1,8 @@
 use proptest::prelude::*;
+use synap_core::command::table;
+use synap_core::execute::state::Rows as _;
 use synap_core::grammar::generate::{self, Choices};
+use synap_core::testing::numbers;
 
 use super::*;
 use crate::json::members::clash;
@@ -404,6 +407,20 @@ fn check(specs: &[ArgSpec], numbers: &[u32]) -> Result<(), TestCaseError> {
         Err(error) => prop_assert!(false, "{error}: {segments:?}?{query}"),
     }
     Ok(())
+}
+
+/// Generated calls of each row.
+const CALLS: u64 = 60;
+
+#[test]
+fn every_row_of_the_table_lowers_to_its_words() {
+    for row in table().all() {
+        assert_eq!(clash(row.args), None, "a name that two arguments of {} want", row.name);
+        for seed in 0..CALLS {
+            let numbers = numbers(seed.wrapping_mul(1_000_003) + row.id as u64, 400);
+            check(row.args, &numbers).unwrap_or_else(|error| panic!("{}, seed {seed}: {error}", row.name));
+        }
+    }
 }
 
 /// Options of which none is given, or a block of nothing, chosen where only a member could say so.

@@ -1,0 +1,404 @@
+//! The same calls here and in a real server: the same replies, byte for byte where bytes are determined, and the same
+//! data in the end.
+//!
+//! Every `redis-server` and `valkey-server` on the PATH is started for it, on a free port and without a data folder of
+//! its own; without one the test says so and passes. The calls are generated from our grammar, some of them spoilt, so
+//! that errors are compared too. A failure shows the seed and the calls that led there.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use synap_core::command::table;
+use synap_core::engine::{Engine, Options};
+use synap_core::execute::Command;
+use synap_core::execute::state::Rows as _;
+use synap_core::grammar::generate::{self, Choices};
+use synap_core::session::{Door, Session};
+use synap_core::testing::{SOME_DATA, numbers, run_at_once, split, vocabulary_of};
+use synap_protocols::resp::value::ValueLimits;
+use synap_protocols::resp::{RespWriter, Value};
+
+type Words = Vec<Vec<u8>>;
+
+/// Sequences against each server, and calls of each.
+const SEQUENCES: u64 = 60;
+const CALLS: u64 = 150;
+
+/// Left out: what chance or the order of a table answers (SPOP, SCAN), and what came later than the servers.
+const COMPARED: &str = "GET SET SET SET INCR MSET MGET DEL EXISTS TYPE EXPIRE PEXPIREAT TTL PTTL PERSIST RENAME COPY \
+    SELECT SWAPDB FLUSHDB DBSIZE ECHO PING LPUSH RPUSH RPUSH LPOP RPOP LRANGE LRANGE LMOVE BLMOVE BLPOP SADD SADD SREM \
+    SMEMBERS SINTER SINTER HSET HSET HGET HGETALL HDEL ZADD ZADD ZADD ZRANGE ZRANGE ZRANGE ZRANGE ZRANK SORT SORT \
+    SORT MULTI EXEC EXEC DISCARD WATCH UNWATCH PUBLISH OBJECT|ENCODING OBJECT|ENCODING COMMAND|GETKEYS";
+
+#[test]
+fn replies_and_data_are_those_of_a_real_server() {
+    let mut found = false;
+    for program in ["redis-server", "valkey-server"] {
+        let Some(server) = Server::start(program) else {
+            println!("skipped: there is no {program} on the PATH");
+            continue;
+        };
+        found = true;
+        println!("compared with {program} {:?}", server.version);
+        let sentences: BTreeSet<String> = (0..SEQUENCES).flat_map(|seed| compare(&server, seed)).collect();
+        assert!(sentences.is_empty(), "{}", sentences.into_iter().collect::<Vec<_>>().join("\n"));
+    }
+    if !found {
+        println!("nothing was compared");
+    }
+}
+
+/// Runs one sequence in both and returns where both refuse a call, but not in the same words. Odd seeds speak RESP3.
+fn compare(server: &Server, seed: u64) -> Vec<String> {
+    let resp3 = seed % 2 == 1;
+    let mut theirs = Connection::open(server.port);
+    let mut ours = Ours::open(seed, resp3);
+    if resp3 {
+        theirs.call(&split("HELLO 3"));
+    }
+    theirs.call(&split("FLUSHALL"));
+    for line in SOME_DATA.iter().filter(|line| !line.starts_with("HPEXPIREAT")) {
+        assert_eq!(theirs.call(&split(line)), ours.call(&split(line)), "{line}");
+    }
+    let rows: Vec<&Command> = COMPARED.split(' ').filter(|name| !name.is_empty()).map(row).collect();
+    let mut history = String::new();
+    let mut sentences = Vec::new();
+    for index in 0..CALLS {
+        let numbers = numbers(seed * 1_000_003 + index, 200);
+        let mut choices = Choices::new(&numbers);
+        let row = rows[choices.below(rows.len() as u32) as usize];
+        let spoil = choices.below(6) == 0 && !row.name.starts_with('B');
+        let (spoil_at, spoil_how) = (choices.below(1000) as usize, choices.below(5));
+        let given = generate::arguments(row.args, &mut Choices::within(&numbers[8..], vocabulary_of(row.group)));
+        let mut words: Words = row.name.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+        words.extend(generate::words(row.args, &given));
+        if spoil {
+            self::spoil(&mut words, row.name_words(), spoil_at, spoil_how);
+        }
+        settle(&mut words);
+        if is_undetermined(&words, server, &mut ours) {
+            continue;
+        }
+        let _ = writeln!(history, "{}", show(&words));
+        let (expected, got) = (theirs.call(&words), ours.call(&words));
+        let (expected, got) = (normal(&words, expected), normal(&words, got));
+        if let (Value::Error(expected), Value::Error(got)) = (&expected, &got)
+            && expected != got
+        {
+            sentences.push(format!("{}: {expected:?}, ours {got:?}", show(&words)));
+            continue;
+        }
+        if !agree(&words, &expected, &got, server) {
+            panic!("seed {seed}, after\n{history}\ntheirs: {expected:?}\nours:   {got:?}");
+        }
+    }
+    for side in [&mut theirs as &mut dyn Side, &mut ours] {
+        side.call(&split("DISCARD"));
+    }
+    let (expected, got) = (data(&mut theirs), data(&mut ours));
+    assert_eq!(expected, got, "seed {seed}: their data (left) and ours (right) after\n{history}");
+    sentences
+}
+
+fn row(name: &str) -> &'static Command {
+    let name = name.replace('|', " ");
+    table().all().iter().find(|row| row.name == name).expect("a row")
+}
+
+fn show(words: &[Vec<u8>]) -> String {
+    words.iter().map(|word| format!("\"{}\"", word.escape_ascii())).collect::<Vec<_>>().join(" ")
+}
+
+/// Makes a call that is probably wrong: a word lost, doubled, exchanged or replaced.
+fn spoil(words: &mut Words, first: usize, at: usize, how: u32) {
+    if words.len() <= first {
+        return words.push(b"extra".to_vec());
+    }
+    let at = first + at % (words.len() - first);
+    match how {
+        0 => words.truncate(at),
+        1 => {
+            words.remove(at);
+        }
+        2 => words.insert(at, words[at].clone()),
+        3 => words[at] = b"nonsense".to_vec(),
+        _ => words.push(b"extra".to_vec()),
+    }
+}
+
+/// Moves deadlines that may come during the test far away, and ends waits at once.
+fn settle(words: &mut Words) {
+    let later = |word: &mut Vec<u8>, by: i64| {
+        let number = std::str::from_utf8(word).ok().and_then(|text| text.parse::<i64>().ok());
+        if let Some(number) = number.filter(|number| (1..1_000_000).contains(number)) {
+            *word = (number + by).to_string().into_bytes();
+        }
+    };
+    match words[0].as_slice() {
+        b"SET" => {
+            for at in 3..words.len() - 1 {
+                match words[at].as_slice() {
+                    b"EX" => later(&mut words[at + 1], 1000),
+                    b"PX" => later(&mut words[at + 1], 1_000_000),
+                    _ => {}
+                }
+            }
+        }
+        b"EXPIRE" if words.len() > 2 => later(&mut words[2], 1000),
+        b"BLPOP" | b"BLMOVE" => *words.last_mut().expect("a timeout") = b"0.001".to_vec(),
+        _ => {}
+    }
+}
+
+/// Calls whose answer is not determined, or that the server does not know yet.
+fn is_undetermined(words: &[Vec<u8>], server: &Server, ours: &mut Ours) -> bool {
+    let has = |token: &[u8]| words.iter().any(|word| word.eq_ignore_ascii_case(token));
+    match words[0].as_slice() {
+        // Conditions on the value are younger.
+        b"SET" => [&b"IFEQ"[..], b"IFNE", b"IFDEQ", b"IFDNE"].iter().any(|token| has(token)),
+        b"ZRANK" => has(b"WITHSCORE") && server.version < (7, 2),
+        // Names are in order only among equal scores.
+        b"ZRANGE" => has(b"BYLEX") && !has(b"zset2"),
+        b"SORT" if words.len() > 1 => {
+            let by = words.iter().position(|word| word == b"BY").and_then(|at| words.get(at + 1));
+            let part = has(b"LIMIT") || has(b"STORE");
+            let is_set = ours.peek(&[b"TYPE".to_vec(), words[1].clone()]) == Value::Status("set".into());
+            match by {
+                // Equal weights stand in any order.
+                Some(by) if by.contains(&b'*') => has(b"ALPHA") && (part || has(b"GET")),
+                // A set has no order.
+                Some(_) => is_set && (has(b"LIMIT") || has(b"GET")) && !has(b"STORE"),
+                None => false,
+            }
+        }
+        // Their names for the forms have changed.
+        b"OBJECT" => server.version < (7, 2),
+        b"PUBLISH" => true,
+        _ => false,
+    }
+}
+
+/// What has no order is put into one.
+fn normal(words: &[Vec<u8>], value: Value) -> Value {
+    let is = |name: &str| words[0] == name.as_bytes();
+    let sorted = |mut items: Vec<Value>| {
+        items.sort_by_key(|item| format!("{item:?}"));
+        items
+    };
+    match value {
+        Value::Set(items) => Value::Set(sorted(items)),
+        Value::Array(items) if is("SMEMBERS") || is("SINTER") => Value::Array(sorted(items)),
+        Value::Array(items) if is("SORT") && words.iter().any(|word| word == b"BY") => Value::Array(sorted(items)),
+        Value::Array(items) if is("HGETALL") => {
+            let mut pairs: Vec<_> = items.chunks(2).map(|pair| format!("{pair:?}")).collect();
+            pairs.sort();
+            Value::Array(pairs.into_iter().map(Value::Status).collect())
+        }
+        Value::Map(mut pairs) => {
+            pairs.sort_by_key(|(key, _)| format!("{key:?}"));
+            Value::Map(pairs)
+        }
+        value => value,
+    }
+}
+
+fn agree(words: &[Vec<u8>], theirs: &Value, ours: &Value, server: &Server) -> bool {
+    match (theirs, ours) {
+        (Value::Array(theirs), Value::Array(ours)) if words[0] == b"EXEC" => {
+            // Each of them stood in the history; here only the order within sets is free.
+            theirs.len() == ours.len()
+                && theirs.iter().zip(ours).all(|(a, b)| a == b || is_about_time(a, b) || letters(a) == letters(b))
+        }
+        (Value::Array(theirs), Value::Array(ours)) => {
+            theirs.len() == ours.len() && theirs.iter().zip(ours).all(|(a, b)| agree(words, a, b, server))
+        }
+        (a, b) if words[0] == b"TTL" || words[0] == b"PTTL" => a == b || is_about_time(a, b),
+        // Doubles had 17 digits then.
+        (Value::Bulk(a), Value::Bulk(b)) if server.version < (7, 2) && words[0].starts_with(b"Z") => {
+            let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<f64>().ok());
+            a == b || (number(a).is_some() && number(a) == number(b))
+        }
+        (a, b) => a == b,
+    }
+}
+
+fn is_about_time(theirs: &Value, ours: &Value) -> bool {
+    matches!((theirs, ours), (Value::Int(a), Value::Int(b)) if *a > 2 && *b > 2 && a.abs_diff(*b) < 5000)
+}
+
+/// The letters of a reply, in order: the same for sets that are.
+fn letters(value: &Value) -> Vec<char> {
+    let mut letters: Vec<char> = format!("{value:?}").chars().collect();
+    letters.sort_unstable();
+    letters
+}
+
+/// All keys with what they hold; of deadlines only whether there is one.
+fn data(side: &mut dyn Side) -> Vec<String> {
+    let mut lines = Vec::new();
+    for db in 0..16 {
+        side.call(&split(&format!("SELECT {db}")));
+        for key in keys(side) {
+            let call = |side: &mut dyn Side, line: &str| {
+                let words: Words = split(line).into_iter().map(|w| if w == b"KEY" { key.clone() } else { w }).collect();
+                let reply = side.call(&words);
+                normal(&words, reply)
+            };
+            let kind = call(side, "TYPE KEY");
+            let content = match kind.as_bytes().expect("a type") {
+                b"string" => call(side, "GET KEY"),
+                b"list" => call(side, "LRANGE KEY 0 -1"),
+                b"set" => call(side, "SMEMBERS KEY"),
+                b"hash" => call(side, "HGETALL KEY"),
+                // Doubles are compared as they are read.
+                b"zset" => call(side, "ZRANGE KEY 0 -1"),
+                other => panic!("{other:?}"),
+            };
+            let has_deadline = call(side, "PTTL KEY") != Value::Int(-1);
+            lines.push(format!("{db} {:?} {content:?} {has_deadline}", key.escape_ascii().to_string()));
+        }
+    }
+    lines.sort();
+    lines
+}
+
+fn keys(side: &mut dyn Side) -> Words {
+    let mut keys = Words::new();
+    let mut cursor = b"0".to_vec();
+    loop {
+        let reply = side.call(&[b"SCAN".to_vec(), cursor, b"COUNT".to_vec(), b"1000".to_vec()]);
+        let items = reply.as_items().expect("an array");
+        keys.extend(items[1].as_items().expect("keys").iter().map(|key| key.as_bytes().expect("a key").to_vec()));
+        cursor = items[0].as_bytes().expect("a cursor").to_vec();
+        if cursor == b"0" {
+            break;
+        }
+    }
+    keys.sort();
+    keys
+}
+
+trait Side {
+    fn call(&mut self, words: &[Vec<u8>]) -> Value;
+}
+
+struct Ours {
+    engine: Engine,
+    session: Session,
+    /// Looks at data without being in the transaction of `session`.
+    watcher: Session,
+}
+
+impl Ours {
+    fn open(seed: u64, resp3: bool) -> Ours {
+        let engine = Engine::open_memory(Options { seed, active_expiry: false, ..Options::default() });
+        let open = || engine.session(Door::Resp, "test".into(), "test".into());
+        let (mut session, watcher) = (open(), open());
+        session.resp3 = resp3;
+        Ours { session, watcher, engine }
+    }
+
+    fn peek(&mut self, words: &[Vec<u8>]) -> Value {
+        self.watcher.db = self.session.db;
+        run(&self.engine, &mut self.watcher, words)
+    }
+}
+
+fn run(engine: &Engine, session: &mut Session, words: &[Vec<u8>]) -> Value {
+    let mut out = Vec::new();
+    let resp3 = session.resp3;
+    let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    run_at_once(engine, session, &slices, &mut RespWriter::new(&mut out, resp3));
+    let (value, length) = Value::parse(&out, &ValueLimits::DEFAULT).expect("a reply").expect("a whole reply");
+    assert_eq!(length, out.len(), "more than one reply to {}", show(words));
+    value
+}
+
+impl Side for Ours {
+    fn call(&mut self, words: &[Vec<u8>]) -> Value {
+        run(&self.engine, &mut self.session, words)
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Connection {
+    fn open(port: u16) -> Connection {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+        stream.set_nodelay(true).expect("no delay");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        Connection { stream, read: Vec::new() }
+    }
+}
+
+impl Side for Connection {
+    fn call(&mut self, words: &[Vec<u8>]) -> Value {
+        let mut out = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            out.extend_from_slice(word);
+            out.extend_from_slice(b"\r\n");
+        }
+        self.stream.write_all(&out).expect("the server reads");
+        let mut piece = [0; 65536];
+        loop {
+            if let Some((value, length)) = Value::parse(&self.read, &ValueLimits::DEFAULT).expect("a reply") {
+                self.read.drain(..length);
+                return value;
+            }
+            let count = self.stream.read(&mut piece).unwrap_or_else(|error| panic!("{}: {error}", show(words)));
+            assert!(count > 0, "the server is gone after {}", show(words));
+            self.read.extend_from_slice(&piece[..count]);
+        }
+    }
+}
+
+/// A server that ends with the test.
+struct Server {
+    process: Child,
+    port: u16,
+    /// The version of Redis that it says it is compatible with.
+    version: (u32, u32),
+}
+
+impl Server {
+    fn start(program: &str) -> Option<Server> {
+        let port = TcpListener::bind(("127.0.0.1", 0)).ok()?.local_addr().ok()?.port();
+        let folder = std::env::temp_dir();
+        let process = Process::new(program)
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
+            .arg(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut server = Server { process, port, version: (0, 0) };
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{program} does not answer");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let info = Connection::open(port).call(&split("INFO server"));
+        let info = String::from_utf8_lossy(info.as_bytes().expect("text")).into_owned();
+        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).expect("a version");
+        let mut numbers = version.split('.').map(|number| number.parse().expect("a number"));
+        server.version = (numbers.next().expect("major"), numbers.next().expect("minor"));
+        Some(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself; nothing of it is needed any more.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

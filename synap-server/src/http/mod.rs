@@ -1,0 +1,129 @@
+//! The HTTP door: listens, keeps connections within bounds, and hands requests to [`door`].
+//!
+//! It stands on `hyper` alone: paths are looked up in the table of commands, so a router would have nothing to do, and
+//! every layer between the socket and the call is visible in its cost.
+
+mod answer;
+mod door;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use synap_core::{Engine, settings};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use door::{Door, Peer};
+
+/// The head of a request must come within this time, the next one of a kept connection too.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of the head of a request at the most. A GET carries its arguments there.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+const HEADER_COUNT_MAX: usize = 64;
+/// How long a shutdown waits for calls that run, and then for the answers that say that they were given up.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Open,
+    /// No further requests.
+    Closing,
+    /// Calls that still wait are given up.
+    GivingUp,
+}
+
+/// Waits for a phase; when whoever says it has gone, everything is over.
+async fn reached(phases: &mut watch::Receiver<Phase>, wanted: Phase) {
+    let _ = phases.wait_for(|phase| *phase >= wanted).await;
+}
+
+/// Serves until `shutdown` is done, and then ends what is open: calls that wait are answered with 503.
+pub async fn serve(engine: Engine, listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    let local = listener.local_addr()?;
+    let door = Arc::new(Door::new(engine.clone()));
+    let (phase, phases) = watch::channel(Phase::Open);
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            // The result of a task that has ended; a panic was reported when it happened.
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let state = engine.state();
+                    state.registry.accepted.fetch_add(1, Ordering::Relaxed);
+                    let count_max = usize::try_from(state.settings.int(settings::MAXCLIENTS)).unwrap_or(usize::MAX);
+                    if connections.len() < count_max {
+                        connections.spawn(connection(door.clone(), stream, peer, local, phases.clone()));
+                    }
+                }
+                Err(error) => {
+                    // Out of file descriptors, or the peer has gone: neither is the end of the listener.
+                    tracing::warn!("cannot accept an HTTP connection: {error}");
+                    sleep(Duration::from_millis(50)).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    for next in [Phase::Closing, Phase::GivingUp] {
+        phase.send_replace(next);
+        // What is left after the last one is aborted with the set.
+        let _ = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+    }
+    Ok(())
+}
+
+async fn connection(
+    door: Arc<Door>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    local: SocketAddr,
+    mut phases: watch::Receiver<Phase>,
+) {
+    // Only latency suffers where it fails.
+    let _ = stream.set_nodelay(true);
+    let local = stream.local_addr().unwrap_or(local);
+    let peer = Arc::new(Peer { addr: peer.to_string(), laddr: local.to_string() });
+    let giving_up = phases.clone();
+    let service = service_fn(move |request| {
+        let (door, peer, mut giving_up) = (door.clone(), peer.clone(), giving_up.clone());
+        async move {
+            let answer = tokio::select! {
+                biased;
+                answer = door.answer(&peer, request) => answer,
+                () = reached(&mut giving_up, Phase::GivingUp) => door::given_up(),
+            };
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADER_COUNT_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // An error is a peer that went or does not speak HTTP; hyper has answered what can be answered.
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = reached(&mut phases, Phase::Closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("an HTTP connection ended: {error}");
+    }
+}
