@@ -41,7 +41,7 @@ fn show(value: &Value) -> String {
         Value::Array(items) | Value::Set(items) => list(&mut items.iter()),
         Value::Map(pairs) => list(&mut pairs.iter().flat_map(|(key, value)| [key, value])),
         Value::SimpleString(text) => text.clone(),
-        Value::VerbatimString { text, .. } => text.clone(),
+        Value::VerbatimString { text, .. } => text.as_bytes().escape_ascii().to_string(),
         Value::Okay => "OK".into(),
         Value::Double(number) => number.to_string(),
         Value::Boolean(yes) => i32::from(*yes).to_string(),
