@@ -29,6 +29,7 @@ mod turn;
 pub mod waiting;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use context::{ReadCx, SessionCx, WalkCx, WriteCx};
@@ -136,9 +137,13 @@ pub fn execute(turn: &mut Turn<'_>, session: &mut Session, input: &Input<'_>, re
         return refuse(turn, session, Some(row), &Error::arity(&row.full_name()), reply);
     }
     let call = Call { words: input.words, raw: input.raw, row, hint: input.hint };
+    session.client.last_row.store(row.id as u32, Ordering::Relaxed);
     let outcome = (row.run.call)(&mut Caller { turn: &mut *turn, session }, &call, reply);
     if !matches!(outcome, Outcome::NeedAlone | Outcome::Paused) {
         turn.count(&call, session);
+        // Only its own task counts a client's calls.
+        let calls = session.client.calls.load(Ordering::Relaxed) + 1;
+        session.client.calls.store(calls, Ordering::Relaxed);
     }
     outcome
 }
@@ -306,7 +311,7 @@ where
         Admission::Go => {}
         Admission::Elsewhere(outcome) => return outcome,
     }
-    monitor::show_now(state, caller.session, call);
+    monitor::show_now(state, caller.session, caller.session.db, call);
     let mark = reply.mark();
     let mut cx = WalkCx::free(caller.turn, caller.session.db);
     let run = |reply: &mut dyn Reply| parsed.and_then(|args| args.run(&mut cx, reply)).map(|()| Flow::Done);
@@ -359,10 +364,11 @@ where
         return Outcome::NeedAlone;
     }
     let mark = reply.mark();
+    let db = caller.session.db;
     let mut cx = SessionCx { caller, call, inside: None };
     let flow = held_to_its_shape(call.row, reply, |reply| args.run(&mut cx, reply));
     if !matches!(flow, Ok(Flow::NeedAlone | Flow::Paused)) {
-        monitor::show_now(state, caller.session, call);
+        monitor::show_now(state, caller.session, db, call);
     }
     if <C::Of<'_> as SessionCommand>::WALKS {
         caller.session.seen = caller.session.seen.max(state.log.end());
