@@ -91,6 +91,34 @@ fn what_a_client_publishes_to_itself_comes_behind_the_reply() {
 }
 
 #[test]
+fn a_transaction_answers_as_much_as_it_announces() {
+    let server = Server::start();
+    for hello in ["HELLO 2", "HELLO 3"] {
+        let mut wire = Wire::connect(server.resp);
+        wire.call(hello);
+        let mut transaction = |words: &[&str]| {
+            wire.say("MULTI");
+            words.iter().for_each(|words| wire.say(words));
+            wire.say("EXEC");
+            (0..=words.len()).for_each(|_| drop(wire.read()));
+            let answer = wire.read().to_string().replace('>', "");
+            wire.expect("RESET", "+RESET");
+            wire.call(hello);
+            answer
+        };
+        let one = transaction(&["ECHO x", "SUBSCRIBE a", "PSUBSCRIBE a*", "PUNSUBSCRIBE a*", "UNSUBSCRIBE", "ECHO y"]);
+        assert_eq!(
+            one,
+            "[\"x\" [\"subscribe\" \"a\" :1] [\"psubscribe\" \"a*\" :2] [\"punsubscribe\" \"a*\" :1] \
+             [\"unsubscribe\" \"a\" :0] \"y\"]"
+        );
+        let several = transaction(&["SUBSCRIBE a b", "ECHO x"]);
+        assert_eq!(several, "[-ERR only one channel at a time inside a transaction \"x\"]");
+        assert!(transaction(&["CLIENT REPLY OFF", "ECHO x"]).starts_with("-EXECABORT"));
+    }
+}
+
+#[test]
 fn messages_come_between_subscribe_and_unsubscribe() {
     let server = Server::start();
     let stop = AtomicBool::new(false);

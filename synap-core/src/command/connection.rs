@@ -920,6 +920,7 @@ pub const CLIENT_REPLY: Command = Command {
     summary: "Chooses whether calls of this connection are answered.",
     returns: Shape::one_of("ok", "Only ON is answered.", &[Shape::OK, Shape::NOTHING]),
     tool: Tool::Never,
-    flags: CLIENT.and(Flags::RESP_ONLY),
+    // EXEC announces as many answers as there are calls.
+    flags: CLIENT.and(Flags::RESP_ONLY).and(Flags::NO_MULTI),
     ..CLIENTS.session::<ClientReply>()
 };
