@@ -47,7 +47,7 @@ use crate::reply::Reply;
 use crate::reply::check::Checked;
 use crate::session::{NullKind, Session, Waiter};
 use admit::Admission;
-use row::Needs;
+use row::{Flags, Needs};
 
 /// One call as it came through a door.
 #[derive(Clone, Copy)]
@@ -130,11 +130,11 @@ pub fn execute(turn: &mut Turn<'_>, session: &mut Session, input: &Input<'_>, re
     let state = turn.state;
     let row = match input.row.map_or_else(|| state.table.find(input.words), Ok) {
         Ok(row) => row,
-        Err(error) => return refuse(state, session, None, &error, reply),
+        Err(error) => return refuse(turn, session, None, &error, reply),
     };
     let count = input.words.len() - row.name_words().min(input.words.len());
     if count < row.min_words || (row.fixed && count > row.min_words) {
-        return refuse(state, session, Some(row), &Error::arity(&row.full_name()), reply);
+        return refuse(turn, session, Some(row), &Error::arity(&row.full_name()), reply);
     }
     let call = Call { words: input.words, raw: input.raw, row, hint: input.hint };
     session.client.last_row.store(row.id as u32, Ordering::Relaxed);
@@ -148,18 +148,22 @@ pub fn execute(turn: &mut Turn<'_>, session: &mut Session, input: &Input<'_>, re
     outcome
 }
 
-/// Answers an error that came before the call could run; one in MULTI breaks the transaction.
+/// Answers an error that came before the call could run; one in MULTI breaks the transaction, and one of EXEC ends it.
 fn refuse(
-    state: &State,
+    turn: &mut Turn<'_>,
     session: &mut Session,
     row: Option<&Command>,
     error: &Error,
     reply: &mut dyn Reply,
 ) -> Outcome {
+    turn.state.stats.rejected(row, error);
+    if row.is_some_and(|row| row.flags.has(Flags::ENDS_MULTI)) {
+        reply.error(&transaction::abort(turn, session, error));
+        return Outcome::Replied;
+    }
     if let Some(transaction) = &mut session.transaction {
         transaction.broken = true;
     }
-    state.stats.rejected(row, error);
     reply.error(error);
     Outcome::Replied
 }
@@ -260,7 +264,7 @@ where
     }
     let args = match parsed {
         Ok(args) => args,
-        Err(error) => return refuse(state, caller.session, Some(call.row), &error, reply),
+        Err(error) => return refuse(caller.turn, caller.session, Some(call.row), &error, reply),
     };
     let Caller { turn, session } = caller;
     let Some(mut cx) = turn.lock(call, &keys, session.db, M::alone(&args)) else { return Outcome::NeedAlone };
@@ -354,7 +358,7 @@ where
     }
     let args = match parsed {
         Ok(args) => args,
-        Err(error) => return refuse(state, caller.session, Some(call.row), &error, reply),
+        Err(error) => return refuse(caller.turn, caller.session, Some(call.row), &error, reply),
     };
     if args.alone() && !caller.turn.is_alone() {
         return Outcome::NeedAlone;

@@ -71,7 +71,8 @@ mod shuttle_search {
     use std::sync::Arc;
 
     use super::*;
-    use crate::sync::search;
+    use crate::execute::gate::Gate;
+    use crate::sync::{block_on, search};
 
     /// Two shards, each with its earliest deadline; the time is zero. Shuttle's timeouts do not end by themselves, so a
     /// schedule in which the engine's thread sleeps through a deadline fails.
@@ -93,17 +94,27 @@ mod shuttle_search {
                     })
                 })
                 .collect();
+            let gate = Arc::new(Gate::new());
+            let closer = {
+                let gate = gate.clone();
+                thread::spawn(move || drop(block_on(gate.close())))
+            };
             timer.attach(true);
             loop {
                 timer.begin_round();
-                let earliest_ms = shards.iter().map(|shard| *shard.lock()).min().expect("two");
+                // Waiting at the gate swallows tokens that were meant for the sleep.
+                let look = |shard: &Mutex<i64>| {
+                    let _inside = block_on(gate.enter(0));
+                    *shard.lock()
+                };
+                let earliest_ms = shards.iter().map(look).min().expect("two");
                 let next_ms = timer.end_round(earliest_ms);
                 if next_ms == 30 {
                     break;
                 }
                 timer.sleep(next_ms, 0);
             }
-            setters.into_iter().for_each(|thread| thread.join().unwrap());
+            setters.into_iter().chain([closer]).for_each(|thread| thread.join().unwrap());
         });
     }
 }

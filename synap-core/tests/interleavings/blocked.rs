@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use synap_core::execute::{Input, Outcome, execute};
+use synap_core::execute::{Input, Outcome, execute, waiting};
 use synap_core::session::{Client, WaitEnd};
 use synap_core::testing::Text;
 
@@ -277,6 +277,50 @@ fn a_wait_that_ended_otherwise_never_swallows_an_element() {
     ledger.check();
     let ends = ends.map(AtomicU64::into_inner);
     assert!(ends.iter().all(|&count| count > 0), "served, timed out, unblocked, gone: {ends:?}");
+    world.check_twin();
+}
+
+/// A push and CLIENT UNBLOCK that both begin when they see that somebody waits: as close together as threads can be.
+#[test]
+fn a_push_and_an_unblock_at_the_same_moment_end_a_wait_once() {
+    let world = World::still("same moment");
+    let (stop, ledger) = (Stop::after(RUN), Ledger::default());
+    let ends = [const { AtomicU64::new(0) }; 2];
+    let (mut user, done) = (world.user(), AtomicBool::new(false));
+    let client = user.session.client.clone();
+    let waits = || client.blocked.lock().as_ref().is_some_and(|waiter| waiter.is_waiting());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.is_set() {
+                let reply = user.call("BLPOP q 0");
+                ends[usize::from(reply == "nil")].fetch_add(1, Ordering::Relaxed);
+                ledger.note(&reply);
+            }
+            done.store(true, Ordering::Release);
+        });
+        scope.spawn(|| {
+            let mut user = world.user();
+            while !stop.is_set() {
+                if waits() {
+                    user.call(&format!("RPUSH q id{}", ledger.fresh()));
+                }
+            }
+        });
+        scope.spawn(|| {
+            let mut random = world.random(1);
+            while !done.load(Ordering::Acquire) {
+                if waits() {
+                    // A push takes a little longer to come to the point.
+                    (0..random.below(100)).for_each(|_| std::hint::spin_loop());
+                    waiting::unblock(&client, WaitEnd::TimedOut);
+                }
+            }
+        });
+    });
+    ledger.note(&user.call("LRANGE q 0 -1"));
+    drop(user);
+    ledger.check();
+    assert!(ends.iter().all(|count| count.load(Ordering::Relaxed) > 50), "served, unblocked: {ends:?}");
     world.check_twin();
 }
 
