@@ -291,6 +291,24 @@ fn a_subscriber_that_does_not_read_is_cut() {
 }
 
 #[test]
+fn replies_never_reach_another_client() {
+    // One worker: all connections share its buffers.
+    let server = Server::with(&["--io-threads", "1"]);
+    let mut other = Wire::connect(server.resp);
+    other.expect("SET secret password", "+OK");
+    let calls = call("GET secret").repeat(20_000);
+    for _ in 0..100 {
+        let mut rude = Wire::connect(server.resp);
+        // More than one read takes, and gone before the first answer: a later one cannot be written.
+        let _ = rude.stream.get_mut().set_nonblocking(true);
+        let _ = rude.stream.get_mut().write(&calls);
+        drop(rude);
+        other.expect("PING", "+PONG");
+        Wire::connect(server.resp).expect("PING", "+PONG");
+    }
+}
+
+#[test]
 fn a_deep_pipeline_of_small_calls() {
     let server = Server::start();
     let mut wire = Wire::connect(server.resp);
