@@ -101,8 +101,8 @@ fn run(config: &config::Config) -> Result<(), String> {
     side.block_on(stopped);
 
     tracing::info!("closing");
-    resp::close_all(&engine);
     closing.send_replace(true);
+    side.block_on(resp::close_all(&engine));
     side.block_on(async { while http.join_next().await.is_some() {} });
     side.shutdown_timeout(std::time::Duration::from_secs(1));
     calls.shutdown_timeout(std::time::Duration::from_secs(1));
