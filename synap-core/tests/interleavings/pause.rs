@@ -61,11 +61,13 @@ fn nothing_changes_between_the_answer_to_pause_and_its_end() {
             main.ok(&format!("CLIENT PAUSE 60000 {}", if all { "ALL" } else { "WRITE" }));
             let (end, read) = (log.end(), reads.load(Ordering::Relaxed));
             thread::sleep(Duration::from_millis(25));
-            assert_eq!(log.end(), end, "something was written during a pause");
-            let read_meanwhile = reads.load(Ordering::Relaxed) - read;
-            assert!(if all { read_meanwhile <= 1 } else { read_meanwhile > 1 }, "{read_meanwhile} reads, all: {all}");
+            let (end_after, read_after) = (log.end(), reads.load(Ordering::Relaxed));
             let written = writes.load(Ordering::Relaxed);
+            // Before anything is asserted: the others could not come to an end.
             main.ok("CLIENT UNPAUSE");
+            assert_eq!(end_after, end, "something was written during a pause");
+            let read_meanwhile = read_after - read;
+            assert!(if all { read_meanwhile <= 1 } else { read_meanwhile > 1 }, "{read_meanwhile} reads, all: {all}");
             until("writes to go on", || stop.is_set() || writes.load(Ordering::Relaxed) > written + 2);
         }
         assert!(number > 3);
