@@ -19,6 +19,7 @@
 //! | `uneven = "syntax"` | an incomplete last block is a syntax error, not one of arity |
 //!
 //! `#[args(excess_is_arity)]` on a struct: words beyond it are an error of arity instead of syntax.
+//! `#[args(excess = path)]` names a `fn(&Self, Words) -> Error` that makes the error of the words beyond it.
 //! `#[args(check = path)]` on a struct names a `fn(&Self) -> Result<()>` that is called when all has been read.
 
 use proc_macro2::{Span, TokenStream};
@@ -414,6 +415,7 @@ fn access(text: &LitStr) -> Result<TokenStream> {
 struct StructAttributes {
     any_order: bool,
     excess_is_arity: bool,
+    excess: Option<Path>,
     check: Option<Path>,
 }
 
@@ -426,10 +428,12 @@ impl StructAttributes {
                     whole.any_order = true;
                 } else if meta.path.is_ident("excess_is_arity") {
                     whole.excess_is_arity = true;
+                } else if meta.path.is_ident("excess") {
+                    whole.excess = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("check") {
                     whole.check = Some(meta.value()?.parse()?);
                 } else {
-                    return Err(meta.error("any_order, excess_is_arity or check"));
+                    return Err(meta.error("any_order, excess, excess_is_arity or check"));
                 }
                 Ok(())
             })?;
@@ -438,11 +442,11 @@ impl StructAttributes {
     }
 
     fn check(&self) -> TokenStream {
-        let excess = self.excess_is_arity.then(|| {
-            quote!(if parser.remaining() > how.after {
-                return Err(crate::grammar::args::UNEVEN);
-            })
-        });
+        let refusal = match &self.excess {
+            Some(path) => Some(quote!(#path(&value, parser.rest()))),
+            None => self.excess_is_arity.then(|| quote!(crate::grammar::args::UNEVEN)),
+        };
+        let excess = refusal.map(|refusal| quote!(if parser.remaining() > how.after { return Err(#refusal); }));
         let check = self.check.as_ref().map(|path| quote!(#path(&value)?;));
         quote!(#excess #check)
     }

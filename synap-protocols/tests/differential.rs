@@ -17,6 +17,7 @@ use synap_core::engine::{Engine, Options};
 use synap_core::execute::Command;
 use synap_core::execute::state::Rows as _;
 use synap_core::grammar::generate::{self, Choices};
+use synap_core::grammar::{Keys, Parser};
 use synap_core::session::{Door, Session};
 use synap_core::testing::{SOME_DATA, numbers, run_at_once, split, vocabulary_of};
 use synap_protocols::resp::value::ValueLimits;
@@ -25,19 +26,19 @@ use synap_protocols::resp::{RespWriter, Value};
 type Words = Vec<Vec<u8>>;
 
 /// Sequences against each server, and calls of each.
-const SEQUENCES: u64 = 60;
+const SEQUENCES: u64 = 120;
 const CALLS: u64 = 150;
 
 /// Left out: what chance or the order of a table answers (SPOP, SCAN), and what came later than the servers.
 const COMPARED: &str = "GET SET SET SET INCR MSET MGET DEL EXISTS TYPE EXPIRE PEXPIREAT TTL PTTL PERSIST RENAME COPY \
-    SELECT SWAPDB FLUSHDB DBSIZE ECHO PING LPUSH RPUSH RPUSH LPOP RPOP LRANGE LRANGE LMOVE BLMOVE BLPOP SADD SADD SREM \
+    SELECT SWAPDB FLUSHDB ECHO PING LPUSH RPUSH RPUSH LPOP RPOP LRANGE LRANGE LMOVE BLMOVE BLPOP SADD SADD SREM \
     SMEMBERS SINTER SINTER HSET HSET HGET HGETALL HDEL ZADD ZADD ZADD ZRANGE ZRANGE ZRANGE ZRANGE ZRANK SORT SORT \
     SORT MULTI EXEC EXEC DISCARD WATCH UNWATCH PUBLISH OBJECT|ENCODING OBJECT|ENCODING COMMAND|GETKEYS";
 
 #[test]
 fn replies_and_data_are_those_of_a_real_server() {
     let mut found = false;
-    for program in ["redis-server", "valkey-server"] {
+    for program in ["valkey-server", "redis-server"] {
         let Some(server) = Server::start(program) else {
             println!("skipped: there is no {program} on the PATH");
             continue;
@@ -76,6 +77,9 @@ fn compare(server: &Server, seed: u64) -> Vec<String> {
         let given = generate::arguments(row.args, &mut Choices::within(&numbers[8..], vocabulary_of(row.group)));
         let mut words: Words = row.name.split(' ').map(|word| word.as_bytes().to_vec()).collect();
         words.extend(generate::words(row.args, &given));
+        // Of two mistakes in one call either may be told: only what is wrong once must be told in the same words.
+        let is_told_twice = matches!(row.name, "ZADD" | "COPY");
+        let is_wrong_once = !spoil || (spoil_how < 2 && !is_told_twice && is_good(row, &words, &ours.engine));
         if spoil {
             self::spoil(&mut words, row.name_words(), spoil_at, spoil_how);
         }
@@ -89,11 +93,32 @@ fn compare(server: &Server, seed: u64) -> Vec<String> {
         if let (Value::Error(expected), Value::Error(got)) = (&expected, &got)
             && expected != got
         {
+            if !is_wrong_once {
+                continue;
+            }
             sentences.push(format!("{}: {expected:?}, ours {got:?}", show(&words)));
             continue;
         }
+        if let (Value::Array(expected), Value::Array(got)) = (&expected, &got)
+            && words[0] == b"EXEC"
+            && expected.len() == got.len()
+        {
+            for (expected, got) in expected.iter().zip(got) {
+                let both_refuse = expected.is_error() && got.is_error();
+                if !both_refuse
+                    && expected != got
+                    && !is_about_time(expected, got)
+                    && !is_left_from_sorting(expected, got)
+                    && letters(expected) != letters(got)
+                {
+                    panic!("seed {seed}, after\n{history}\ntheirs: {expected:?}\nours:   {got:?}");
+                }
+            }
+            continue;
+        }
         if !agree(&words, &expected, &got, server) {
-            panic!("seed {seed}, after\n{history}\ntheirs: {expected:?}\nours:   {got:?}");
+            let sentences = sentences.join("\n");
+            panic!("seed {seed}, after\n{history}\ntheirs: {expected:?}\nours:   {got:?}\nand before:\n{sentences}");
         }
     }
     for side in [&mut theirs as &mut dyn Side, &mut ours] {
@@ -113,6 +138,13 @@ fn show(words: &[Vec<u8>]) -> String {
     words.iter().map(|word| format!("\"{}\"", word.escape_ascii())).collect::<Vec<_>>().join(" ")
 }
 
+/// True when our grammar has nothing against the call.
+fn is_good(row: &Command, words: &[Vec<u8>], engine: &Engine) -> bool {
+    let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    let mut keys = Keys::default();
+    (row.run.plan)(&mut Parser::new(&slices, row.name_words(), engine.state().hasher, &mut keys)).is_ok()
+}
+
 /// Makes a call that is probably wrong: a word lost, doubled, exchanged or replaced.
 fn spoil(words: &mut Words, first: usize, at: usize, how: u32) {
     if words.len() <= first {
@@ -121,12 +153,12 @@ fn spoil(words: &mut Words, first: usize, at: usize, how: u32) {
     let at = first + at % (words.len() - first);
     match how {
         0 => words.truncate(at),
-        1 => {
+        1 => words.push(b"extra".to_vec()),
+        2 => {
             words.remove(at);
         }
-        2 => words.insert(at, words[at].clone()),
-        3 => words[at] = b"nonsense".to_vec(),
-        _ => words.push(b"extra".to_vec()),
+        3 => words.insert(at, words[at].clone()),
+        _ => words[at] = b"nonsense".to_vec(),
     }
 }
 
@@ -134,7 +166,7 @@ fn spoil(words: &mut Words, first: usize, at: usize, how: u32) {
 fn settle(words: &mut Words) {
     let later = |word: &mut Vec<u8>, by: i64| {
         let number = std::str::from_utf8(word).ok().and_then(|text| text.parse::<i64>().ok());
-        if let Some(number) = number.filter(|number| (1..1_000_000).contains(number)) {
+        if let Some(number) = number.filter(|number| (1..10_000_000_000_000).contains(number)) {
             *word = (number + by).to_string().into_bytes();
         }
     };
@@ -144,6 +176,8 @@ fn settle(words: &mut Words) {
                 match words[at].as_slice() {
                     b"EX" => later(&mut words[at + 1], 1000),
                     b"PX" => later(&mut words[at + 1], 1_000_000),
+                    // A string that is gone as soon as it is there is stored for a moment there, and not at all here.
+                    b"EXAT" | b"PXAT" => later(&mut words[at + 1], 10_000_000_000_000),
                     _ => {}
                 }
             }
@@ -157,10 +191,20 @@ fn settle(words: &mut Words) {
 /// Calls whose answer is not determined, or that the server does not know yet.
 fn is_undetermined(words: &[Vec<u8>], server: &Server, ours: &mut Ours) -> bool {
     let has = |token: &[u8]| words.iter().any(|word| word.eq_ignore_ascii_case(token));
+    // Where numbers are read, a zero byte ends the text for Redis.
+    if words.iter().any(|word| word.contains(&0)) {
+        return true;
+    }
+    let is_twice = |token: &[u8]| words.iter().filter(|word| *word == token).count() > 1;
     match words[0].as_slice() {
         // Conditions on the value are younger.
         b"SET" => [&b"IFEQ"[..], b"IFNE", b"IFDEQ", b"IFDNE"].iter().any(|token| has(token)),
-        b"ZRANK" => has(b"WITHSCORE") && server.version < (7, 2),
+        b"ZRANK" => words.len() > 3 && server.version < (7, 2),
+        // An option that is given twice is refused here alone.
+        b"ZRANGE" if is_twice(b"REV") || is_twice(b"BYSCORE") || is_twice(b"BYLEX") => true,
+        // Nothing at all and what is too large for a double are scores for Redis here, though nowhere else; we refuse
+        // them everywhere.
+        b"ZRANGE" if has(b"BYSCORE") => has(b"") || has(b"1e400"),
         // Names are in order only among equal scores.
         b"ZRANGE" => has(b"BYLEX") && !has(b"zset2"),
         b"SORT" if words.len() > 1 => {
@@ -171,12 +215,14 @@ fn is_undetermined(words: &[Vec<u8>], server: &Server, ours: &mut Ours) -> bool 
                 // Equal weights stand in any order.
                 Some(by) if by.contains(&b'*') => has(b"ALPHA") && (part || has(b"GET")),
                 // A set has no order.
-                Some(_) => is_set && (has(b"LIMIT") || has(b"GET")) && !has(b"STORE"),
+                Some(_) => is_set && !has(b"STORE"),
                 None => false,
             }
         }
-        // Their names for the forms have changed.
-        b"OBJECT" => server.version < (7, 2),
+        // Newer servers break the transaction, with another sentence.
+        b"MULTI" | b"WATCH" => ours.session.transaction.is_some(),
+        // Their names for the forms have changed, and the arity of GETKEYS.
+        b"OBJECT" | b"COMMAND" => server.version < (7, 2),
         b"PUBLISH" => true,
         _ => false,
     }
@@ -185,6 +231,7 @@ fn is_undetermined(words: &[Vec<u8>], server: &Server, ours: &mut Ours) -> bool 
 /// What has no order is put into one.
 fn normal(words: &[Vec<u8>], value: Value) -> Value {
     let is = |name: &str| words[0] == name.as_bytes();
+    let has = |token: &[u8]| words.iter().any(|word| word == token);
     let sorted = |mut items: Vec<Value>| {
         items.sort_by_key(|item| format!("{item:?}"));
         items
@@ -192,7 +239,7 @@ fn normal(words: &[Vec<u8>], value: Value) -> Value {
     match value {
         Value::Set(items) => Value::Set(sorted(items)),
         Value::Array(items) if is("SMEMBERS") || is("SINTER") => Value::Array(sorted(items)),
-        Value::Array(items) if is("SORT") && words.iter().any(|word| word == b"BY") => Value::Array(sorted(items)),
+        Value::Array(items) if is("SORT") && has(b"BY") && has(b"ALPHA") => Value::Array(sorted(items)),
         Value::Array(items) if is("HGETALL") => {
             let mut pairs: Vec<_> = items.chunks(2).map(|pair| format!("{pair:?}")).collect();
             pairs.sort();
@@ -208,15 +255,11 @@ fn normal(words: &[Vec<u8>], value: Value) -> Value {
 
 fn agree(words: &[Vec<u8>], theirs: &Value, ours: &Value, server: &Server) -> bool {
     match (theirs, ours) {
-        (Value::Array(theirs), Value::Array(ours)) if words[0] == b"EXEC" => {
-            // Each of them stood in the history; here only the order within sets is free.
-            theirs.len() == ours.len()
-                && theirs.iter().zip(ours).all(|(a, b)| a == b || is_about_time(a, b) || letters(a) == letters(b))
-        }
         (Value::Array(theirs), Value::Array(ours)) => {
             theirs.len() == ours.len() && theirs.iter().zip(ours).all(|(a, b)| agree(words, a, b, server))
         }
         (a, b) if words[0] == b"TTL" || words[0] == b"PTTL" => a == b || is_about_time(a, b),
+        (a, b) if words[0] == b"OBJECT" => a == b || is_left_from_sorting(a, b),
         // Doubles had 17 digits then.
         (Value::Bulk(a), Value::Bulk(b)) if server.version < (7, 2) && words[0].starts_with(b"Z") => {
             let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<f64>().ok());
@@ -224,6 +267,11 @@ fn agree(words: &[Vec<u8>], theirs: &Value, ours: &Value, server: &Server) -> bo
         }
         (a, b) => a == b,
     }
+}
+
+/// SORT takes a sorted set out of its compact form in Redis, and not here.
+fn is_left_from_sorting(theirs: &Value, ours: &Value) -> bool {
+    theirs.as_bytes() == Some(b"skiplist") && ours.as_bytes() == Some(b"listpack")
 }
 
 fn is_about_time(theirs: &Value, ours: &Value) -> bool {
@@ -373,7 +421,9 @@ impl Server {
         let port = TcpListener::bind(("127.0.0.1", 0)).ok()?.local_addr().ok()?.port();
         let folder = std::env::temp_dir();
         let process = Process::new(program)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            // It looks 500 times a second whether a wait is over.
+            .args(["--hz", "500", "--dir"])
             .arg(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

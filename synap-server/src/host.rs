@@ -61,11 +61,12 @@ fn cpu_seconds() -> Option<(f64, f64)> {
     Some((user / 100.0, system / 100.0))
 }
 
-/// Waits for SHUTDOWN, SIGTERM or SIGINT.
-pub async fn until_stopped(mut stopped: watch::Receiver<bool>) {
+/// Waits for SHUTDOWN, SIGTERM or SIGINT. Signals are watched from this call on, whenever the future is awaited.
+pub fn until_stopped(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let signalled = async {
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        match signals {
             (Ok(mut terminate), Ok(mut interrupt)) => {
                 tokio::select! {
                     _ = terminate.recv() => {}
@@ -78,8 +79,10 @@ pub async fn until_stopped(mut stopped: watch::Receiver<bool>) {
             }
         }
     };
-    tokio::select! {
-        () = signalled => {}
-        _ = stopped.wait_for(|stop| *stop) => {}
+    async move {
+        tokio::select! {
+            () = signalled => {}
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
     }
 }

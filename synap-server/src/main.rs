@@ -74,6 +74,13 @@ fn run(config: &config::Config) -> Result<(), String> {
     let calls = runtime("synap-resp", workers)?;
     let side = runtime("synap-side", 1)?;
 
+    side.spawn(resp::close_idle(engine.clone()));
+    let stopped = {
+        let _inside = side.enter();
+        // Watched before anybody is told that we are here.
+        host::until_stopped(stopped)
+    };
+
     let resp = bind(state, settings::BIND, settings::PORT)?;
     for listener in resp {
         tell("RESP", &listener)?;
@@ -91,7 +98,7 @@ fn run(config: &config::Config) -> Result<(), String> {
         };
         http.spawn_on(http::serve(engine.clone(), listener, shutdown), side.handle());
     }
-    side.block_on(host::until_stopped(stopped));
+    side.block_on(stopped);
 
     tracing::info!("closing");
     resp::close_all(&engine);

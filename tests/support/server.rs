@@ -1,21 +1,33 @@
 //! The built server as a child process, on ports and in a folder of its own.
 
+// Each test program uses its own part of this file.
+#![allow(dead_code)]
+
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// A server that ends with its test. (A `static` is never dropped: share none between tests.)
-#[allow(dead_code, reason = "not every test that has this file needs all of it")]
+/// What a start may take on a busy machine.
+const START_TIME: Duration = Duration::from_secs(20);
+
+/// The doors that say where they are before the server is ready.
+const DOORS: &[&str] = &["RESP", "HTTP"];
+
+/// A server that ends with its test. A panic in one of its threads fails the test.
 pub struct Server {
     child: Child,
     pub resp: SocketAddr,
     pub http: SocketAddr,
     dir: PathBuf,
+    ended: Option<ExitStatus>,
 }
 
-#[allow(dead_code, reason = "as above")]
 impl Server {
     pub fn start() -> Server {
         Server::with(&[])
@@ -36,47 +48,123 @@ impl Server {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("synap-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(name);
-        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let ports = ports.map(|listener| listener.local_addr().expect("an address").port().to_string());
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let [resp, http] = free.map(|listener| listener.local_addr().expect("an address"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_synap-server"))
-            .args(["--port", &ports[0], "--http-port", &ports[1], "--dir"])
-            .arg(&dir)
+            .args(["--port", &resp.port().to_string(), "--http-port", &http.port().to_string()])
+            .arg("--dir")
+            .arg(dir.join("data"))
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(File::create(dir.join("stderr")).expect("a file"))
             .spawn()
             .expect("the server was built");
-        let (mut resp, mut http) = (None, None);
         let stdout = child.stdout.take().expect("it is piped");
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            match line.split_once(" on ") {
-                Some(("RESP", address)) => resp = address.parse().ok(),
-                Some(("HTTP", address)) => http = address.parse().ok(),
-                _ => {}
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // Nobody listens once it is ready; the pipe stays open.
+                let _ = sender.send(line);
             }
-            if let (Some(resp), Some(http)) = (resp, http) {
-                return Some(Server { child, resp, http, dir });
+        });
+        let server = Server { child, resp, http, dir, ended: None };
+        let end = Instant::now() + START_TIME;
+        let mut missing: Vec<&str> = DOORS.to_vec();
+        while !missing.is_empty() {
+            match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => missing.retain(|door| !line.starts_with(&format!("{door} on "))),
+                Err(_) => {
+                    eprintln!("{}", server.last_words());
+                    return None;
+                }
             }
         }
-        let _ = child.wait();
-        None
+        Some(server)
     }
 
     pub fn process_id(&self) -> u32 {
         self.child.id()
     }
 
+    pub fn port(&self) -> String {
+        self.resp.port().to_string()
+    }
+
+    /// The memory that the system counts for it, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    }
+
+    /// Asks for its end as `kill` does.
+    pub fn terminate(&self) {
+        let id = i32::try_from(self.child.id()).expect("a process id");
+        // SAFETY: a system call without pointers; the child was not waited for, so its id is still its own.
+        let result = unsafe { libc::kill(id, libc::SIGTERM) };
+        assert_eq!(result, 0, "it runs");
+    }
+
+    /// How it ended, if it has.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().expect("it is our child");
+        }
+        self.ended
+    }
+
     /// Waits for its end; true when it ended well.
-    pub fn wait(mut self) -> bool {
-        self.child.wait().is_ok_and(|status| status.success())
+    #[track_caller]
+    pub fn ends_well_within(mut self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            if let Some(status) = self.try_wait() {
+                return status.success();
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        panic!("the server still runs after {time:?}");
+    }
+
+    /// Waits for its end; true when it ended well.
+    #[track_caller]
+    pub fn wait(self) -> bool {
+        self.ends_well_within(Duration::from_secs(20))
+    }
+
+    /// What it wrote to standard error.
+    pub fn last_words(&self) -> String {
+        let bytes = std::fs::read(self.dir.join("stderr")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if self.try_wait().is_none() {
+            // It may end between the look and this.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        let words = self.last_words();
         let _ = std::fs::remove_dir_all(&self.dir);
+        if thread::panicking() {
+            eprintln!("the server said:\n{words}");
+        } else {
+            assert!(!words.contains("panicked at"), "a thread of the server panicked:\n{words}");
+        }
+    }
+}
+
+/// Asks again until `found` says yes; fails after ten seconds.
+#[track_caller]
+pub fn eventually(what: &str, mut found: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !found() {
+        assert!(Instant::now() < end, "{what}: not within ten seconds");
+        thread::sleep(Duration::from_millis(2));
     }
 }

@@ -204,6 +204,7 @@ pub const AUTH: Command = Command {
 };
 
 #[derive(Args)]
+#[args(excess_is_arity)]
 pub struct Ping<'a> {
     /// Bytes to get back instead of PONG.
     message: Option<Word<'a>>,

@@ -304,9 +304,18 @@ pub fn keys_of<'w>(state: &State, words: Words<'w>) -> Result<Vec<(&'w [u8], Acc
     // A call with a wrong option still touches its keys.
     let parsed = (row.run.plan)(&mut parser);
     if keys.keys.is_empty() {
-        return Err(if parsed.is_err() { Error::err("Invalid arguments specified for command") } else { NO_KEYS });
+        let is_wrong = parsed.is_err() && may_have_keys(row.args);
+        return Err(if is_wrong { Error::err("Invalid arguments specified for command") } else { NO_KEYS });
     }
     Ok(keys.keys.iter().map(|key| (words[key.index as usize], row.access(key.access))).collect())
+}
+
+fn may_have_keys(args: &[ArgSpec]) -> bool {
+    args.iter().any(|arg| match arg.kind {
+        ArgKind::Key(_) => true,
+        ArgKind::Block(inner) | ArgKind::AnyOrder(inner) | ArgKind::OneOf(inner) => may_have_keys(inner),
+        _ => false,
+    })
 }
 
 /// `… HELP`: one line for each subcommand and one for its summary.

@@ -80,7 +80,7 @@ pub const EXISTS: Command = Command {
 };
 
 #[derive(Args)]
-#[args(any_order)]
+#[args(any_order, excess = ExpireOptions::unsupported)]
 pub struct ExpireOptions {
     /// Only when the key has no time to live.
     #[arg(token = "NX")]
@@ -97,6 +97,10 @@ pub struct ExpireOptions {
 }
 
 impl ExpireOptions {
+    fn unsupported(&self, rest: Words<'_>) -> Error {
+        Error::fmt(format!("Unsupported option {}", Error::quote(rest[0])))
+    }
+
     fn check(&self) -> Result<()> {
         if self.nx && (self.xx || self.gt || self.lt) {
             return Err(Error::err("NX and XX, GT or LT options at the same time are not compatible"));

@@ -31,7 +31,7 @@ pub(crate) mod prelude {
     pub use crate::grammar::args::{Channel, Counted, Each, Key, KeyPattern, Many, Pattern, Word};
     pub use crate::grammar::numbers::{Count, Cursor, Database, Effort, Int, Timeout};
     pub use crate::grammar::spec::Shape;
-    pub use crate::grammar::{Arg, Args};
+    pub use crate::grammar::{Arg, Args, Words};
     pub use crate::reply::Reply;
 }
 

@@ -128,11 +128,12 @@ impl WriteCommand for SwapDb<'_> {
 
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let read = |word, which| {
-            let number =
-                crate::types::parse_int(word).ok_or_else(|| Error::fmt(format!("invalid {which} DB index")))?;
-            super::connection::database(cx.state(), Database(number))
+            let number = crate::types::parse_int(word).filter(|number| i32::try_from(*number).is_ok());
+            number.map(Database).ok_or_else(|| Error::fmt(format!("invalid {which} DB index")))
         };
         let (one, other) = (read(self.index1, "first")?, read(self.index2, "second")?);
+        let database = |db| super::connection::database(cx.state(), db);
+        let (one, other) = (database(one)?, database(other)?);
         if one != other {
             cx.swap_dbs(one, other);
         }

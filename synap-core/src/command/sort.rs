@@ -116,7 +116,7 @@ impl Sort<'_> {
         let unsorted = options.by.is_some_and(|by| !has_star(&by));
         let mut elements: Vec<Vec<u8>> = match cx.get(&self.key).map(|entry| entry.value()) {
             None => Vec::new(),
-            Some(ValueRef::List(list)) => list.iter().map(|e| e.to_vec()).collect(),
+            Some(ValueRef::List(list)) => list_elements(list, unsorted && descending),
             Some(ValueRef::Set(set)) => set.iter().map(|e| e.to_vec()).collect(),
             Some(ValueRef::ZSet(zset)) => zset_elements(zset, unsorted && descending),
             Some(_) => return Err(Error::WRONG_TYPE),
@@ -155,7 +155,8 @@ impl Sort<'_> {
                 None => Some(element.clone()),
             };
             let number = match &weight {
-                Some(text) if !self.options.alpha => parse_double(text).ok_or(NOT_NUMBERS)?,
+                // Nothing weighs nothing, as in Redis.
+                Some(text) if !self.options.alpha && !text.is_empty() => parse_double(text).ok_or(NOT_NUMBERS)?,
                 _ => 0.0,
             };
             weighed.push(Weighed { element, number, text: weight.filter(|_| self.options.alpha) });
@@ -180,6 +181,14 @@ impl Sort<'_> {
 /// Without a star a pattern names no key.
 fn has_star(pattern: &KeyPattern<'_>) -> bool {
     pattern.0.contains(&b'*')
+}
+
+fn list_elements(list: &List, backward: bool) -> Vec<Vec<u8>> {
+    let mut elements: Vec<Vec<u8>> = list.iter().map(|element| element.to_vec()).collect();
+    if backward {
+        elements.reverse();
+    }
+    elements
 }
 
 fn zset_elements(zset: &ZSet, backward: bool) -> Vec<Vec<u8>> {

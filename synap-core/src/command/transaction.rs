@@ -64,7 +64,8 @@ pub const EXEC: Command = Command {
         .and(Flags::STALE)
         .and(Flags::IMMEDIATE)
         .and(Flags::SKIP_SLOWLOG)
-        .and(Flags::RESP_ONLY),
+        .and(Flags::RESP_ONLY)
+        .and(Flags::ENDS_MULTI),
     ..TRANSACTIONS.session::<Exec>()
 };
 

@@ -2,6 +2,7 @@
 
 use super::prelude::*;
 use crate::execute::guards::Change;
+use crate::grammar::args::UNEVEN;
 use crate::types::score::{format_double, parse_double};
 use crate::types::zset::{LexBound, Outcome, ScoreBound, ZSet};
 
@@ -180,7 +181,7 @@ pub struct ZRangeOptions {
 }
 
 #[derive(Args)]
-#[args(check = ZRange::check)]
+#[args(excess = ZRange::surplus, check = ZRange::check)]
 pub struct ZRange<'a> {
     /// Sorted set to read.
     key: Key<'a>,
@@ -192,9 +193,15 @@ pub struct ZRange<'a> {
 }
 
 impl ZRange<'_> {
+    /// Told before wrong bounds are.
+    fn surplus(&self, _: Words<'_>) -> Error {
+        Error::SYNTAX
+    }
+
     fn check(&self) -> Result<()> {
         let o = &self.options;
-        if o.limit.is_some() && o.by.is_none() {
+        // For Redis a count of -1 says that there is no limit, and it passes where none may stand.
+        if o.by.is_none() && o.limit.is_some_and(|limit| limit.count != -1) {
             return Err(Error::err(
                 "syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
             ));
@@ -264,7 +271,7 @@ impl ReadCommand for ZRange<'_> {
             Bounds::Score(min, max) => zset.score_ranks(min, max),
             Bounds::Lex(min, max) => zset.lex_ranks(min, max),
         };
-        if let Some(Limit { offset, count }) = self.options.limit {
+        if let Some(Limit { offset, count }) = self.options.limit.filter(|_| self.options.by.is_some()) {
             // A negative offset finds nothing, as in Redis.
             let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(ranks.len());
             let count = usize::try_from(count).unwrap_or(usize::MAX).min(ranks.len() - offset);
@@ -322,7 +329,7 @@ pub const ZRANGE: Command = Command {
 };
 
 #[derive(Args)]
-#[args(excess_is_arity)]
+#[args(excess = ZRank::surplus)]
 pub struct ZRank<'a> {
     /// Sorted set to read.
     key: Key<'a>,
@@ -331,6 +338,12 @@ pub struct ZRank<'a> {
     /// Answers the score too.
     #[arg(token = "WITHSCORE")]
     withscore: bool,
+}
+
+impl ZRank<'_> {
+    fn surplus(&self, rest: Words<'_>) -> Error {
+        if self.withscore || rest.len() > 1 { UNEVEN } else { Error::SYNTAX }
+    }
 }
 
 impl ReadCommand for ZRank<'_> {

@@ -17,7 +17,7 @@ pub enum Admission {
 #[inline]
 pub fn admit(caller: &mut Caller<'_, '_>, call: &Call<'_>, keys: &Keys, reply: &mut dyn Reply) -> Admission {
     if let Err(error) = check(caller, call, keys) {
-        return Admission::Elsewhere(super::refuse(caller.turn.state, caller.session, Some(call.row), &error, reply));
+        return Admission::Elsewhere(super::refuse(caller.turn, caller.session, Some(call.row), &error, reply));
     }
     if caller.session.transaction.is_some() && !call.row.flags.has(Flags::IMMEDIATE) {
         return Admission::Elsewhere(queue(caller, call, reply));
@@ -77,7 +77,7 @@ fn queue(caller: &mut Caller<'_, '_>, call: &Call<'_>, reply: &mut dyn Reply) ->
     let Some(transaction) = &mut caller.session.transaction else { return Outcome::Replied };
     if call.row.flags.has(Flags::NO_MULTI) {
         let error = Error::err("Command not allowed inside a transaction");
-        return super::refuse(caller.turn.state, caller.session, Some(call.row), &error, reply);
+        return super::refuse(caller.turn, caller.session, Some(call.row), &error, reply);
     }
     if transaction.broken || transaction.queue(call.words) {
         let count = transaction.calls.len();

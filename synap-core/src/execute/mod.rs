@@ -29,6 +29,7 @@ mod turn;
 pub mod waiting;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use context::{ReadCx, SessionCx, WalkCx, WriteCx};
@@ -46,7 +47,7 @@ use crate::reply::Reply;
 use crate::reply::check::Checked;
 use crate::session::{NullKind, Session, Waiter};
 use admit::Admission;
-use row::Needs;
+use row::{Flags, Needs};
 
 /// One call as it came through a door.
 #[derive(Clone, Copy)]
@@ -129,32 +130,40 @@ pub fn execute(turn: &mut Turn<'_>, session: &mut Session, input: &Input<'_>, re
     let state = turn.state;
     let row = match input.row.map_or_else(|| state.table.find(input.words), Ok) {
         Ok(row) => row,
-        Err(error) => return refuse(state, session, None, &error, reply),
+        Err(error) => return refuse(turn, session, None, &error, reply),
     };
     let count = input.words.len() - row.name_words().min(input.words.len());
     if count < row.min_words || (row.fixed && count > row.min_words) {
-        return refuse(state, session, Some(row), &Error::arity(&row.full_name()), reply);
+        return refuse(turn, session, Some(row), &Error::arity(&row.full_name()), reply);
     }
     let call = Call { words: input.words, raw: input.raw, row, hint: input.hint };
+    session.client.last_row.store(row.id as u32, Ordering::Relaxed);
     let outcome = (row.run.call)(&mut Caller { turn: &mut *turn, session }, &call, reply);
     if !matches!(outcome, Outcome::NeedAlone | Outcome::Paused) {
         turn.count(&call, session);
+        // Only its own task counts a client's calls.
+        let calls = session.client.calls.load(Ordering::Relaxed) + 1;
+        session.client.calls.store(calls, Ordering::Relaxed);
     }
     outcome
 }
 
-/// Answers an error that came before the call could run; one in MULTI breaks the transaction.
+/// Answers an error that came before the call could run; one in MULTI breaks the transaction, and one of EXEC ends it.
 fn refuse(
-    state: &State,
+    turn: &mut Turn<'_>,
     session: &mut Session,
     row: Option<&Command>,
     error: &Error,
     reply: &mut dyn Reply,
 ) -> Outcome {
+    turn.state.stats.rejected(row, error);
+    if row.is_some_and(|row| row.flags.has(Flags::ENDS_MULTI)) {
+        reply.error(&transaction::abort(turn, session, error));
+        return Outcome::Replied;
+    }
     if let Some(transaction) = &mut session.transaction {
         transaction.broken = true;
     }
-    state.stats.rejected(row, error);
     reply.error(error);
     Outcome::Replied
 }
@@ -255,7 +264,7 @@ where
     }
     let args = match parsed {
         Ok(args) => args,
-        Err(error) => return refuse(state, caller.session, Some(call.row), &error, reply),
+        Err(error) => return refuse(caller.turn, caller.session, Some(call.row), &error, reply),
     };
     let Caller { turn, session } = caller;
     let Some(mut cx) = turn.lock(call, &keys, session.db, M::alone(&args)) else { return Outcome::NeedAlone };
@@ -302,7 +311,7 @@ where
         Admission::Go => {}
         Admission::Elsewhere(outcome) => return outcome,
     }
-    monitor::show_now(state, caller.session, call);
+    monitor::show_now(state, caller.session, caller.session.db, call);
     let mark = reply.mark();
     let mut cx = WalkCx::free(caller.turn, caller.session.db);
     let run = |reply: &mut dyn Reply| parsed.and_then(|args| args.run(&mut cx, reply)).map(|()| Flow::Done);
@@ -349,16 +358,17 @@ where
     }
     let args = match parsed {
         Ok(args) => args,
-        Err(error) => return refuse(state, caller.session, Some(call.row), &error, reply),
+        Err(error) => return refuse(caller.turn, caller.session, Some(call.row), &error, reply),
     };
     if args.alone() && !caller.turn.is_alone() {
         return Outcome::NeedAlone;
     }
     let mark = reply.mark();
+    let db = caller.session.db;
     let mut cx = SessionCx { caller, call, inside: None };
     let flow = held_to_its_shape(call.row, reply, |reply| args.run(&mut cx, reply));
     if !matches!(flow, Ok(Flow::NeedAlone | Flow::Paused)) {
-        monitor::show_now(state, caller.session, call);
+        monitor::show_now(state, caller.session, db, call);
     }
     if <C::Of<'_> as SessionCommand>::WALKS {
         caller.session.seen = caller.session.seen.max(state.log.end());

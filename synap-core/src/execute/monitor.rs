@@ -15,26 +15,26 @@ use crate::session::{Mail, Session};
 #[inline]
 pub fn show(cx: &mut WriteCx<'_>, session: &Session, call: &Call<'_>) {
     if cx.state().registry.monitors.load(Ordering::Relaxed) > 0 {
-        let wakers = show_to_all(cx.state(), session, call);
+        let wakers = show_to_all(cx.state(), session, session.db, call);
         cx.wakers().extend(wakers);
     }
 }
 
-/// [`show`] for a caller that holds no lock.
+/// [`show`] for a caller that holds no lock, behind the call, which was made with database `db` selected.
 #[inline]
-pub fn show_now(state: &State, session: &Session, call: &Call<'_>) {
+pub fn show_now(state: &State, session: &Session, db: u32, call: &Call<'_>) {
     if state.registry.monitors.load(Ordering::Relaxed) > 0 {
-        show_to_all(state, session, call).into_iter().for_each(Waker::wake);
+        show_to_all(state, session, db, call).into_iter().for_each(Waker::wake);
     }
 }
 
 #[cold]
-fn show_to_all(state: &State, session: &Session, call: &Call<'_>) -> Vec<Waker> {
+fn show_to_all(state: &State, session: &Session, db: u32, call: &Call<'_>) -> Vec<Waker> {
     if call.row.flags.has(Flags::SKIP_MONITOR) || call.row.flags.has(Flags::ADMIN) {
         return Vec::new();
     }
     let now = state.clock.now_ms();
-    let mut line = format!("{}.{:03}000 [{} {}]", now / 1000, now % 1000, session.db, session.client.addr);
+    let mut line = format!("{}.{:03}000 [{} {}]", now / 1000, now % 1000, db, session.client.addr);
     for word in call.words {
         line.push_str(" \"");
         for &byte in *word {

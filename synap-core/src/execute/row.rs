@@ -147,6 +147,8 @@ flags! {
     RESP_ONLY = 18 "";
     /// A row of [`Kind::Session`] that only looks.
     LOOKS = 19 "";
+    /// Even when it is refused, it ends the transaction that it would have run.
+    ENDS_MULTI = 20 "";
 }
 
 impl Flags {

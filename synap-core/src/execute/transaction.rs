@@ -148,6 +148,13 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
     Ran::Done(after)
 }
 
+/// Ends a transaction whose EXEC was refused, and returns what that is answered with.
+pub(super) fn abort(turn: &mut Turn<'_>, session: &mut Session, error: &Error) -> Error {
+    end(turn, session);
+    let why = if error.code == Code::Err { error.text.to_string() } else { error.to_string() };
+    Error { code: Code::ExecAbort, text: format!("Transaction discarded because of: {why}").into() }
+}
+
 /// Leaves MULTI and forgets what was watched.
 fn end(turn: &mut Turn<'_>, session: &mut Session) {
     session.transaction = None;

@@ -6,9 +6,9 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
-use super::Session;
 use super::inbox::{Mail, Mailbox, Wake};
 use super::waiter::Waiter;
+use super::{ReplyMode, Session};
 
 /// How a client came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,8 +113,12 @@ impl Client {
     pub fn take_mail(session: &mut Session, reply: &mut dyn crate::Reply) -> bool {
         let mut is_served = false;
         for (mail, seen) in session.client.mailbox.take() {
-            is_served |= matches!(mail, Mail::Served(_));
-            mail.write(reply);
+            let answers = matches!(mail, Mail::Served(_));
+            is_served |= answers;
+            // CLIENT REPLY OFF is about answers, not about messages.
+            if !answers || session.replies == ReplyMode::On {
+                mail.write(reply);
+            }
             session.seen = session.seen.max(seen);
         }
         is_served
@@ -138,6 +142,11 @@ impl Client {
     /// Something to do: mail or the end. Registers `waker` for when there is nothing yet.
     pub fn poll_wake(&self, waker: &Waker) -> Option<Wake> {
         self.mailbox.poll(waker)
+    }
+
+    /// Whether it was ended, for a task that cannot take mail now. Registers `waker` for that, and for more mail.
+    pub fn poll_killed(&self, waker: &Waker) -> bool {
+        self.mailbox.poll_killed(waker)
     }
 
     /// Waits until there is mail or the client was killed.

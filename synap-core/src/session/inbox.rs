@@ -180,14 +180,24 @@ impl Mailbox {
         if let Some(wake) = self.pending() {
             return Some(wake);
         }
+        self.register(waker);
+        // Looked at again after the waker stands: a sender in between found the old one.
+        self.pending()
+    }
+
+    /// Whether it was ended. Registers `waker` for that, and for more mail, though there be some already.
+    pub fn poll_killed(&self, waker: &Waker) -> bool {
+        self.register(waker);
+        self.is_killed()
+    }
+
+    fn register(&self, waker: &Waker) {
         let old = {
             let mut slot = self.waker.lock();
             let known = slot.as_ref().is_some_and(|known| known.will_wake(waker));
             if known { None } else { slot.replace(waker.clone()) }
         };
         drop(old); // without the lock
-        // Looked at again after the waker stands: a sender in between found the old one.
-        self.pending()
     }
 
     fn pending(&self) -> Option<Wake> {

@@ -531,7 +531,9 @@ impl Model {
         let options = Options(&args[3..]);
         let (rev, with_scores) = (options.has("REV"), options.has("WITHSCORES"));
         let (by_score, by_lex) = (options.has("BYSCORE"), options.has("BYLEX"));
-        if (options.has("LIMIT") && !by_score && !by_lex) || (with_scores && by_lex) {
+        let limit = options.limit().filter(|_| by_score || by_lex);
+        let is_limited = options.limit().is_some_and(|(_, count)| count != -1);
+        if (is_limited && limit.is_none()) || (with_scores && by_lex) {
             return Err(ERR);
         }
         let (low, high) = if rev && (by_score || by_lex) { (&args[2], &args[1]) } else { (&args[1], &args[2]) };
@@ -576,7 +578,7 @@ impl Model {
             let range = range(number(low).ok_or(NOT_INT)?, number(high).ok_or(NOT_INT)?, items.len());
             items = items[range].to_vec();
         }
-        if let Some((offset, count)) = options.limit() {
+        if let Some((offset, count)) = limit {
             let skip = usize::try_from(offset).unwrap_or(usize::MAX);
             items = items.into_iter().skip(skip).take(usize::try_from(count).unwrap_or(usize::MAX)).collect();
         }
@@ -606,8 +608,7 @@ impl Model {
         let is = |kind: fn(&Value) -> bool| self.get(key).is_some_and(|entry| kind(&entry.value));
         if by.is_some_and(|by| !by.contains(&b'*')) {
             // A set has no order of its own: stored, it gets one.
-            if desc && (is(|v| matches!(v, Value::ZSet(_))) || (store.is_some() && is(|v| matches!(v, Value::Set(_)))))
-            {
+            if desc && !(is(|v| matches!(v, Value::Set(_))) && store.is_none()) {
                 items.reverse();
             }
         } else {
@@ -616,7 +617,7 @@ impl Model {
             for item in items {
                 let weight = weight(&item);
                 let score = match &weight {
-                    Some(text) if !alpha => float(text).ok_or(ERR)?,
+                    Some(text) if !alpha && !text.is_empty() => float(text).ok_or(ERR)?,
                     _ => 0.0,
                 };
                 weighed.push((score, weight.filter(|_| alpha), item));

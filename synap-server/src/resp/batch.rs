@@ -36,6 +36,25 @@ pub struct Scratch {
     spans: Vec<Span>,
     calls: Vec<Pending>,
     hashes: Vec<u64>,
+    /// Inline calls with quotes, and where they stand: decoding writes over them.
+    quoted: Vec<(usize, Vec<u8>)>,
+}
+
+impl Scratch {
+    /// Puts back the inline calls from `used` on, for when they are decoded again.
+    fn restore(&self, input: &mut [u8], used: usize) {
+        for (at, line) in self.quoted.iter().filter(|(at, _)| *at >= used) {
+            input[*at..at + line.len()].copy_from_slice(line);
+        }
+    }
+
+    #[cold]
+    fn keep_line(&mut self, at: usize, input: &[u8]) {
+        let Some(end) = input.iter().position(|byte| *byte == b'\n') else { return };
+        if input[..end].iter().any(|byte| matches!(byte, b'"' | b'\'')) {
+            self.quoted.push((at, input[..end].to_vec()));
+        }
+    }
 }
 
 /// A decoded call.
@@ -87,11 +106,13 @@ pub fn run(
             };
         }
         let Some(mut turn) = engine.try_enter() else {
+            scratch.restore(&mut input[done..], 0);
             *decoder = Decoder::default();
             return (done, Stop::GateClosed);
         };
         let (used, stop) = run_batch(&mut turn, session, &input[done..], out, scratch);
         drop(turn);
+        scratch.restore(&mut input[done..], used);
         done += used;
         if let Some(stop) = stop {
             *decoder = Decoder::default();
@@ -122,7 +143,9 @@ pub fn run_alone(
     let mut scratch = Scratch::default();
     decode(&mut Decoder::default(), input, limits, &mut scratch);
     scratch.calls.truncate(1);
-    run_batch(turn, session, input, out, &mut scratch)
+    let (used, stop) = run_batch(turn, session, input, out, &mut scratch);
+    scratch.restore(input, used);
+    (used, stop)
 }
 
 struct DecodeEnd {
@@ -136,8 +159,12 @@ struct DecodeEnd {
 fn decode(decoder: &mut Decoder, input: &mut [u8], limits: &DecodeLimits, scratch: &mut Scratch) -> DecodeEnd {
     scratch.spans.clear();
     scratch.calls.clear();
+    scratch.quoted.clear();
     let mut at = 0;
     while scratch.calls.len() < BATCH && at < input.len() {
+        if input[at] != b'*' {
+            scratch.keep_line(at, &input[at..]);
+        }
         let first_span = scratch.spans.len() as u32;
         match decoder.decode(&mut input[at..], limits, &mut scratch.spans) {
             Decoded::Call { consumed, canonical } => {
@@ -161,7 +188,7 @@ fn run_batch(
     out: &mut Vec<u8>,
     scratch: &mut Scratch,
 ) -> (usize, Option<Stop>) {
-    let Scratch { spans, calls, hashes } = scratch;
+    let Scratch { spans, calls, hashes, .. } = scratch;
     if calls.len() > 1 {
         prefetch(turn, session, input, spans, calls, hashes);
     }
@@ -182,7 +209,7 @@ fn run_batch(
             _ => used = call.end,
         }
         if session.replies != ReplyMode::On || before.1 != ReplyMode::On {
-            unanswer(session, before, out);
+            unanswer(session, before, matches!(outcome, Outcome::Blocked(_)), out);
         }
         if !matches!(outcome, Outcome::Replied) {
             return (used, Some(Stop::Outcome(outcome)));
@@ -195,7 +222,8 @@ fn run_batch(
 }
 
 /// `CLIENT REPLY OFF` and `SKIP`: takes back what the call has answered.
-fn unanswer(session: &mut Session, (len, mode): (usize, ReplyMode), out: &mut Vec<u8>) {
+/// A call that waits is answered, or not, when its wait ends.
+fn unanswer(session: &mut Session, (len, mode): (usize, ReplyMode), waits: bool, out: &mut Vec<u8>) {
     let silent = match (mode, session.replies) {
         (_, ReplyMode::Off | ReplyMode::SkipNext) | (ReplyMode::Skip, _) => true,
         (_, ReplyMode::On | ReplyMode::Skip) => false,
@@ -205,7 +233,7 @@ fn unanswer(session: &mut Session, (len, mode): (usize, ReplyMode), out: &mut Ve
     }
     session.replies = match session.replies {
         ReplyMode::SkipNext => ReplyMode::Skip,
-        ReplyMode::Skip => ReplyMode::On,
+        ReplyMode::Skip if !waits => ReplyMode::On,
         other => other,
     };
 }

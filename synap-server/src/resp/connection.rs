@@ -12,9 +12,9 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use synap_core::Engine;
 use synap_core::execute::{Outcome, waiting};
-use synap_core::session::{Client, Session, WaitEnd, Waiter, Wake};
-use synap_core::{Engine, settings};
+use synap_core::session::{Client, ReplyMode, Session, WaitEnd, Waiter, Wake};
 use synap_protocols::resp::{Decoder, RespWriter};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -23,6 +23,9 @@ use super::batch::{self, Scratch, Stop};
 
 /// What one read takes at most.
 const READ_BYTES: usize = 64 << 10;
+
+/// The same in the middle of a long call.
+const READ_BYTES_LONG: usize = 1 << 20;
 
 /// A buffer that grew beyond this is given back when it is empty.
 const KEPT_BYTES: usize = 64 << 10;
@@ -92,14 +95,7 @@ impl Connection {
 
     async fn serve(&mut self) -> io::Result<()> {
         loop {
-            let wait = match self.idle_limit() {
-                None => poll_fn(|cx| self.poll_turn(cx)).await?,
-                Some(limit) => match tokio::time::timeout(limit, poll_fn(|cx| self.poll_turn(cx))).await {
-                    Ok(wait) => wait?,
-                    Err(_) => return Ok(()),
-                },
-            };
-            match wait {
+            match poll_fn(|cx| self.poll_turn(cx)).await? {
                 Wait::Settle | Wait::Stop(Stop::Starved | Stop::OutputFull) => self.flush().await?,
                 Wait::Stop(Stop::GateClosed) => {
                     self.flush().await?;
@@ -115,20 +111,16 @@ impl Connection {
         }
     }
 
-    /// How long the client may be silent; one that listens may for ever.
-    fn idle_limit(&self) -> Option<Duration> {
-        let seconds = self.engine.state().settings.int(settings::TIMEOUT);
-        let listens = self.session.subscriptions.count() > 0 || self.session.monitor;
-        (seconds > 0 && !listens).then(|| Duration::from_secs(seconds.unsigned_abs()))
-    }
-
     // ---- within one poll ----
 
     /// Takes mail, reads, runs, writes: all that can be done without waiting for anything but this client.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Wait>> {
         loop {
             if !self.output.is_empty() {
-                // Nothing more is read from a client that does not read.
+                // Nothing more is read from a client that does not read. It can be ended, though.
+                if self.session.client.poll_killed(cx.waker()) {
+                    return Poll::Ready(Ok(Wait::Close));
+                }
                 ready!(self.poll_flush(cx))?;
             }
             match self.session.client.poll_wake(cx.waker()) {
@@ -157,7 +149,8 @@ impl Connection {
     /// Runs the calls that are there, or those that one read completes.
     fn poll_calls(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<Stop>> {
         let Buffers { input, output, scratch } = buffers;
-        debug_assert!(output.is_empty());
+        // What another connection left here when it failed is nobody's.
+        output.clear();
         let stop = if self.input.is_empty() {
             input.resize(READ_BYTES, 0);
             let count = ready!(self.poll_read(cx, input))?;
@@ -178,7 +171,7 @@ impl Connection {
         let state = self.engine.state();
         state.log.notify();
         let client = &self.session.client;
-        client.last_active_ms.store(state.clock.now_ms(), Ordering::Relaxed);
+        self.touch();
         client.query_bytes.store(self.input.len(), Ordering::Relaxed);
         if !output.is_empty() {
             if self.is_settled() {
@@ -190,6 +183,11 @@ impl Connection {
             output.shrink_to(KEPT_BYTES);
         }
         Poll::Ready(Ok(stop))
+    }
+
+    /// The client did something: it is not idle.
+    fn touch(&self) {
+        self.session.client.last_active_ms.store(self.engine.state().clock.now_ms(), Ordering::Relaxed);
     }
 
     fn is_settled(&self) -> bool {
@@ -222,8 +220,8 @@ impl Connection {
     /// Reads behind what is in the input already.
     fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let len = self.input.len();
-        // Half as much again as is there: a long value is copied a few times, not once for each read.
-        let room = READ_BYTES.max(len / 2);
+        // The vector doubles by itself when it grows. More room than a read can fill would be made zero in vain.
+        let room = len.clamp(READ_BYTES, READ_BYTES_LONG);
         let mut input = std::mem::take(&mut self.input);
         input.resize(len + room, 0);
         let result = self.poll_read(cx, &mut input[len..]);
@@ -264,6 +262,9 @@ impl Connection {
         } else {
             self.output.drain(..done);
         }
+        if done > 0 {
+            self.touch();
+        }
         self.session.client.total_out.fetch_add(done as u64, Ordering::Relaxed);
         self.session.client.output_bytes.store(self.output.len(), Ordering::Relaxed);
         result
@@ -271,16 +272,32 @@ impl Connection {
 
     // ---- between polls ----
 
-    /// Sends what was computed, once the log has settled what it saw.
+    /// Sends what was computed, once the log has settled what it saw. Gives up when the client is killed, which it
+    /// may be because it does not read.
     async fn flush(&mut self) -> io::Result<()> {
+        self.settled().await;
+        poll_fn(|cx| {
+            if !self.output.is_empty() && self.session.client.poll_killed(cx.waker()) {
+                return Poll::Ready(Ok(()));
+            }
+            self.poll_flush(cx)
+        })
+        .await
+    }
+
+    async fn settled(&self) {
         if !self.is_settled() {
             self.engine.state().log.settled_at(self.session.seen).await;
         }
-        poll_fn(|cx| self.poll_flush(cx)).await
     }
 
+    /// Sends what was computed, whatever has ended the connection, but not for long.
     async fn close(&mut self) -> io::Result<()> {
-        match tokio::time::timeout(CLOSE_TIME, self.flush()).await {
+        let last_words = async {
+            self.settled().await;
+            poll_fn(|cx| self.poll_flush(cx)).await
+        };
+        match tokio::time::timeout(CLOSE_TIME, last_words).await {
             Ok(result) => result,
             Err(_) => Ok(()),
         }
@@ -374,13 +391,16 @@ impl Connection {
                 Some(Wake::Mail) | None => {}
             }
         };
+        // Whoever waited was not idle.
+        self.touch();
         let ended_here = self.engine.stop_waiting(&mut self.session, waiter, end).await;
         match (end, ended_here) {
             (WaitEnd::Gone, _) => return Ok(false),
-            (_, true) => {
+            (_, true) if self.session.replies == ReplyMode::On => {
                 let mut writer = RespWriter::new(&mut self.output, self.session.resp3);
                 waiting::timeout_reply(waiter, &mut writer);
             }
+            (_, true) => {}
             // Whoever ended it has put the reply into the inbox, or is about to.
             (_, false) => {
                 if self.session.client.woken().await == Wake::Killed {
@@ -388,6 +408,9 @@ impl Connection {
                 }
                 self.take_mail();
             }
+        }
+        if self.session.replies == ReplyMode::Skip {
+            self.session.replies = ReplyMode::On;
         }
         self.flush().await?;
         Ok(true)

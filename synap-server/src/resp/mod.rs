@@ -3,10 +3,12 @@
 mod batch;
 mod connection;
 
+use std::io::Write;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use synap_core::Engine;
-use synap_core::session::Door;
+use synap_core::session::{Client, Door};
 use synap_core::settings;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -27,8 +29,11 @@ pub async fn accept(engine: Engine, listener: TcpListener) {
 fn take_in(engine: &Engine, stream: TcpStream) {
     let state = engine.state();
     if state.registry.len() as i64 >= state.settings.int(settings::MAXCLIENTS) {
-        // Best effort: a client that does not read it is closed all the same.
-        let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
+        // Best effort: a client that does not read it is closed all the same. Not by the runtime, which does not know
+        // yet that the socket takes something.
+        if let Ok(mut stream) = stream.into_std() {
+            let _ = stream.write(b"-ERR max number of clients reached\r\n");
+        }
         return;
     }
     // A connection that is gone already shows itself at the first read.
@@ -42,6 +47,30 @@ fn take_in(engine: &Engine, stream: TcpStream) {
         |result: std::io::Result<std::net::SocketAddr>| result.map_or_else(|_| String::new(), |a| a.to_string());
     let session = engine.session(Door::Resp, address(stream.peer_addr()), address(stream.local_addr()));
     drop(tokio::spawn(connection::Connection::new(engine.clone(), stream, session).run()));
+}
+
+/// How often [`close_idle`] looks.
+const IDLE_LOOK: Duration = Duration::from_millis(500);
+
+/// Ends clients that are silent for longer than the setting `timeout` allows, until the runtime ends.
+pub async fn close_idle(engine: Engine) {
+    let state = engine.state();
+    loop {
+        tokio::time::sleep(IDLE_LOOK).await;
+        let limit_ms = state.settings.int(settings::TIMEOUT).saturating_mul(1000);
+        let now_ms = state.clock.now_ms();
+        // Who is held by a pause has something to say.
+        if limit_ms == 0 || state.pause.until(now_ms).is_some() {
+            continue;
+        }
+        let is_idle = |client: &&Client| {
+            let listens = client.subscriptions.load(Ordering::Relaxed) + client.patterns.load(Ordering::Relaxed) > 0
+                || client.monitor.load(Ordering::Relaxed);
+            let silent_ms = now_ms - client.last_active_ms.load(Ordering::Relaxed);
+            client.door == Door::Resp && !listens && client.blocked.lock().is_none() && silent_ms > limit_ms
+        };
+        state.registry.all().iter().map(|client| &**client).filter(is_idle).for_each(Client::kill);
+    }
 }
 
 /// Ends all connections: each sends what it has computed and closes.
