@@ -199,7 +199,7 @@ impl Engine {
                     outcome = block_on(self.alone(|turn| execute(turn, session, &input, reply)));
                 }
                 Outcome::Paused => {
-                    self.wait_for_pause();
+                    self.wait_for_pause(session);
                     outcome = execute(&mut self.enter_blocking(), session, &input, reply);
                 }
                 Outcome::Blocked(waiter) => {
@@ -225,9 +225,9 @@ impl Engine {
     }
 
     /// Waits until the pause that stopped a call is over or another one.
-    fn wait_for_pause(&self) {
+    fn wait_for_pause(&self, session: &Session) {
         let state = self.state();
-        let changed = state.pause.changed();
+        let changed = state.pause.changed_since(session.paused_at);
         let now_ms = state.clock.now_ms();
         if let Some(until_ms) = state.pause.until(now_ms) {
             block_on_for(changed, wait_time(until_ms, now_ms));

@@ -23,6 +23,7 @@ pub fn admit(caller: &mut Caller<'_, '_>, call: &Call<'_>, keys: &Keys, reply: &
         return Admission::Elsewhere(queue(caller, call, reply));
     }
     if caller.turn.state.pause.holds(call.row, caller.turn.now_ms) {
+        caller.session.paused_at = caller.turn.state.pause.change_count();
         return Admission::Elsewhere(Outcome::Paused);
     }
     Admission::Go

@@ -80,10 +80,22 @@ impl Pause {
                 || (self.is_all() && !row.flags.has(Flags::ADMIN) && row.first_word() != "CLIENT"))
     }
 
-    /// Waits until somebody changes the pause that is on now, and not at all when there is none; the caller also waits
-    /// for its end by the clock, then tries again. Dropping the future at any point is safe.
+    /// How often the pause was changed: with it, whoever is stopped by this pause waits for the next change.
+    pub fn change_count(&self) -> u64 {
+        self.changes.lock().count
+    }
+
+    /// Waits until somebody changes the pause that stopped a call ([`crate::session::Session::paused_at`]), and not at
+    /// all when that has happened or there is none; the caller also waits for its end by the clock, then tries again.
+    /// Dropping the future at any point is safe.
+    pub fn changed_since(&self, paused_at: u64) -> Changed<'_> {
+        Changed { pause: self, seen: paused_at, ticket: None }
+    }
+
+    /// [`Pause::changed_since`] now. Not for a call that was stopped: the pause that is on now may be another one,
+    /// which does not hold it.
     pub fn changed(&self) -> Changed<'_> {
-        Changed { pause: self, seen: self.changes.lock().count, ticket: None }
+        self.changed_since(self.change_count())
     }
 }
 
@@ -91,7 +103,7 @@ impl Pause {
 #[must_use = "futures do nothing unless awaited"]
 pub struct Changed<'a> {
     pause: &'a Pause,
-    /// The count of changes when the future was made.
+    /// The count of changes that the caller knows of.
     seen: u64,
     ticket: Option<u64>,
 }

@@ -72,6 +72,7 @@ mod shuttle_search {
 
     use super::*;
     use crate::execute::gate::Gate;
+    use crate::sync::atomic::AtomicBool;
     use crate::sync::{block_on, search};
 
     /// Two shards, each with its earliest deadline; the time is zero. Shuttle's timeouts do not end by themselves, so a
@@ -95,9 +96,15 @@ mod shuttle_search {
                 })
                 .collect();
             let gate = Arc::new(Gate::new());
+            let paused = Arc::new(AtomicBool::new(true));
             let closer = {
-                let gate = gate.clone();
-                thread::spawn(move || drop(block_on(gate.close())))
+                let (gate, paused, timer) = (gate.clone(), paused.clone(), timer.clone());
+                thread::spawn(move || {
+                    drop(block_on(gate.close()));
+                    paused.store(false, Ordering::SeqCst);
+                    timer.wake_by(20);
+                    drop(block_on(gate.close()));
+                })
             };
             timer.attach(true);
             loop {
@@ -108,8 +115,11 @@ mod shuttle_search {
                     *shard.lock()
                 };
                 let earliest_ms = shards.iter().map(look).min().expect("two");
-                let next_ms = timer.end_round(earliest_ms);
-                if next_ms == 30 {
+                // A round that breaks off, because of a pause, has no deadline to sleep until.
+                let breaks_off = paused.load(Ordering::SeqCst);
+                let _ = look(&shards[0]);
+                let next_ms = if breaks_off { i64::MAX } else { timer.end_round(earliest_ms) };
+                if earliest_ms == 30 && !breaks_off {
                     break;
                 }
                 timer.sleep(next_ms, 0);

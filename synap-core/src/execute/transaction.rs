@@ -72,6 +72,7 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         planned.push((row, words, keys));
     }
     if planned.iter().any(|(row, ..)| state.pause.holds(row, caller.turn.now_ms)) {
+        caller.session.paused_at = state.pause.change_count();
         return Ran::Paused;
     }
     if alone && !caller.turn.is_alone() {

@@ -42,6 +42,8 @@ pub struct Session {
     /// The largest log offset among the shards that this session's unsent replies saw: they leave when it is settled.
     pub seen: u64,
     pub replies: ReplyMode,
+    /// How often the pause had been changed when it stopped the last call that it stopped.
+    pub paused_at: u64,
     /// Sees every call of everybody.
     pub monitor: bool,
 }
@@ -71,6 +73,7 @@ impl Session {
             subscriptions: Subscriptions::default(),
             seen: 0,
             replies: ReplyMode::On,
+            paused_at: 0,
             monitor: false,
         }
     }

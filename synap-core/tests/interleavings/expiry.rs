@@ -197,6 +197,10 @@ fn the_engines_thread_sleeps_until_the_earliest_deadline_and_wakes_for_an_earlie
     assert_eq!(user.call("DBSIZE"), "2");
     user.ok("DEBUG SET-ACTIVE-EXPIRE 1");
     until("the engine's thread", || user.call("DBSIZE") == "1");
+    thread::sleep(Duration::from_millis(30));
+    let before = looks.load(Ordering::Relaxed);
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(looks.load(Ordering::Relaxed), before, "it does not sleep any more");
     drop(user);
     engine.close();
     synap_core::testing::check_twin(&engine);

@@ -189,6 +189,12 @@ fn a_call_is_answered_before_the_message_that_it_sent_itself() {
     let (queued, rest) = output.split_at(output.find("[1, ").expect("the answer of EXEC"));
     assert_eq!(queued.lines().filter(|line| *line != "QUEUED").collect::<Vec<_>>(), [r#"["message", "c", "y"]"#, "OK"]);
     assert_eq!(rest, "[1, PONG, [\"unsubscribe\", \"d\", 1]]\n[\"message\", \"c\", \"z\"]\nPONG");
+    // So it is with what others send between the calls and EXEC.
+    user.ok("MULTI");
+    user.call("UNSUBSCRIBE d");
+    world.user().call("PUBLISH c late");
+    assert_eq!(user.call("EXEC"), r#"[["unsubscribe", "d", 1]]"#);
+    assert_eq!(take_mail(&mut user), r#"["message", "c", "late"]"#);
     drop(user);
     world.check_twin();
 }

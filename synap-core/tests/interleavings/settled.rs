@@ -14,8 +14,8 @@ use crate::world::*;
 fn a_reply_waits_until_what_it_saw_is_settled() {
     let world = World::still("unsettled");
     let _watchdog = Stop::after(RUN);
-    let keys = world.keys_apart("k", 3);
-    let [key, other, queue] = [&keys[0], &keys[1], &keys[2]];
+    let keys = world.keys_apart("k", 4);
+    let [key, other, queue, told] = [&keys[0], &keys[1], &keys[2], &keys[3]];
     let mut main = world.user();
     main.ok(&format!("SET {other} safe"));
     let log = &world.engine.state().log;
@@ -30,7 +30,7 @@ fn a_reply_waits_until_what_it_saw_is_settled() {
             vec![format!("SET {key} 1")],
             vec![format!("RPUSH {queue} x")],
             vec!["MULTI".into(), format!("INCR {key}"), "EXEC".into()],
-            vec!["MULTI".into(), format!("SET {key} 5"), "PUBLISH c told".into(), "EXEC".into()],
+            vec!["MULTI".into(), format!("SET {told} 5"), "PUBLISH c told".into(), "EXEC".into()],
         ];
         let mut threads = Vec::new();
         for lines in calls {
@@ -62,18 +62,21 @@ fn a_reply_waits_until_what_it_saw_is_settled() {
         assert_eq!(main.call("PING"), "PONG");
         thread::sleep(Duration::from_millis(60));
         let early: Vec<usize> = (0..threads.len()).filter(|&number| threads[number].is_finished()).collect();
-        assert!(early.is_empty(), "these calls did not wait: {early:?}");
-        assert!(!waiting.is_finished(), "the served one did not wait");
+        let served_early = waiting.is_finished();
         // A message out of the transaction is there, and may not leave.
-        assert!(subscriber.session.client.has_mail());
+        let is_told = subscriber.session.client.has_mail();
         Client::take_mail(&mut subscriber.session, &mut Text::new(true));
-        assert!(!log.is_settled(subscriber.session.seen), "the message may leave before what it tells of is safe");
-
-        // Half of it is not enough for who saw the end.
+        let may_be_told = log.is_settled(subscriber.session.seen);
+        // The first byte of it is enough for nobody.
         log.settle(safe + 1);
         thread::sleep(Duration::from_millis(5));
-        assert!(threads.iter().all(|thread| !thread.is_finished()));
+        let too_early = threads.iter().filter(|thread| thread.is_finished()).count();
+        // Before anything is asserted: the others could not come to an end.
         log.settle(log.end());
+        assert!(early.is_empty(), "these calls did not wait: {early:?}");
+        assert!(!served_early, "the served one did not wait");
+        assert!(is_told && !may_be_told, "the message may leave before what it tells of is safe");
+        assert_eq!(too_early, 0, "waited for the wrong offset");
         for thread in threads {
             assert!(!thread.join().unwrap().expect("a reply").starts_with("-WRONG"));
         }
