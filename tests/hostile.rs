@@ -59,7 +59,8 @@ fn announced_lengths_allocate_nothing() {
         observer.call("CLIENT LIST").text().lines().filter(|line| sent(line)).count() >= 200
     });
     let grown = server.resident_bytes().saturating_sub(before);
-    assert!(grown < 16 * MB, "200 announcements cost {grown} bytes");
+    // Large pages: what is touched at all is resident in steps of 2 MB.
+    assert!(grown < 64 * MB, "200 announcements of up to 512 MB cost {grown} bytes");
     drop(held);
     is_alive(&server);
 }

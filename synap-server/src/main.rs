@@ -53,13 +53,13 @@ fn main() -> ExitCode {
 
 /// Opens the engine and its doors, and stays until the program is to end.
 fn run(config: &config::Config) -> Result<(), String> {
-    let engine = Engine::open_memory(Options::default());
-    let state = engine.state();
+    let settings = Settings::default();
     for (name, value) in &config.given {
         let id = Settings::find(name).ok_or_else(|| format!("there is no setting {name}"))?;
-        state.settings.set(id, value).map_err(|error| error.to_string())?;
-        synap_core::command::server::setting_changed(state, id);
+        settings.set(id, value).map_err(|error| error.to_string())?;
     }
+    let engine = Engine::open_memory(Options { settings, ..Options::default() });
+    let state = engine.state();
     let dir = state.settings.text(settings::DIR);
     std::fs::create_dir_all(&dir).map_err(|error| format!("the data folder {dir:?} cannot be made: {error}"))?;
 
