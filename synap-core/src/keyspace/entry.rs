@@ -55,7 +55,7 @@ struct Header {
 }
 
 /// Where everything is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
     kind: Kind,
     flags: u8,
@@ -419,6 +419,12 @@ impl Entry {
         let old = self.shape();
         let new = Shape::new(old.key_len as usize, &body, raw, deadline);
         let key_len = old.key_len as usize;
+        if let (Body::Inline(bytes), true, None) = (&body, new == old, deadline) {
+            // A string over one of the same length, the common SET: header and key are as they were.
+            // SAFETY: equal shapes keep as many inline bytes in the same place; `bytes` borrows from elsewhere.
+            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(new.inline_at()), bytes.len()) };
+            return None;
+        }
         // SAFETY: the old value is read before its bytes are overwritten and is not dropped by anyone else, because
         // the new shape and value replace it below without a way out in between (a failed allocation aborts).
         let shed = unsafe { self.read_heavy() };
