@@ -939,7 +939,7 @@ fn settings_are_got_and_set() {
     let port = format!("[\"port\" \"{}\"]", server.port());
     wire.expect("CONFIG GET PORT", &port);
     let pairs = wire.call("CONFIG GET *max-listpack* port").items().len();
-    assert!(pairs > 10 && pairs % 2 == 0);
+    assert!(pairs > 10 && pairs.is_multiple_of(2));
     wire.expect("CONFIG GET hash-max-ziplist-entries", "[\"hash-max-ziplist-entries\" \"4\"]");
     wire.expect("CONFIG SET hash-max-ziplist-entries 2 proto-max-bulk-len 1mb", "+OK");
     wire.expect("CONFIG GET hash-max-listpack-entries", "[\"hash-max-listpack-entries\" \"2\"]");
@@ -1125,4 +1125,40 @@ fn what_was_answered_before_a_shutdown_arrives() {
     }
     assert!(wire.rest().is_empty());
     assert!(server.wait());
+}
+
+#[test]
+fn a_reply_on_its_way_arrives_before_the_end() {
+    let server = Server::start();
+    let mut wire = Wire::connect(server.resp);
+    let value = vec![b'x'; 16 << 20];
+    wire.call_bytes(&[b"SET", b"large", &value]);
+    let mut readers: Vec<Wire> = (0..3).map(|_| Wire::connect(server.resp)).collect();
+    for reader in &mut readers {
+        reader.say("GET large");
+        // It has begun, and waits for the reader.
+        std::io::BufRead::fill_buf(&mut reader.stream).expect("its beginning");
+    }
+    server.terminate();
+    for reader in &mut readers {
+        assert!(matches!(reader.read(), wire::Value::Bytes(read) if read == value));
+        assert!(reader.rest().is_empty());
+    }
+    assert!(server.wait());
+}
+
+#[test]
+fn a_start_that_cannot_succeed_says_why() {
+    let server = Server::start();
+    for (flags, why) in [
+        (vec!["--port".to_string(), server.port()], "cannot be listened on"),
+        (vec!["--port".to_string(), "70000".to_string()], "argument must be within the setting's bounds"),
+        (["--port", "1", "--bind", "nowhere"].map(String::from).into(), "is not an IP address"),
+        (vec!["--no-such".to_string(), "1".to_string()], "--no-such"),
+        (vec!["--dir".to_string(), "/proc/no/such".to_string()], "cannot be made"),
+    ] {
+        let said = Server::refuses(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(said.contains(why), "{flags:?}: {said}");
+    }
+    Wire::connect(server.resp).expect("PING", "+PONG");
 }

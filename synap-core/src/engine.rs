@@ -15,6 +15,7 @@ use crate::execute::{Input, Outcome, Pass, Turn, execute, expiry, waiting};
 use crate::log::{HistoryId, Log};
 use crate::reply::Reply;
 use crate::session::{Client, Door, Session, WaitEnd, Waiter, Wake};
+use crate::settings::{self, Settings};
 use crate::sync::{block_on, block_on_for};
 
 /// How an engine is opened.
@@ -22,8 +23,8 @@ pub struct Options {
     pub clock: Box<dyn Clock>,
     /// Seeds the hash of keys and what is chosen by chance.
     pub seed: u64,
-    /// Bytes of the stream that are kept in memory.
-    pub log_capacity_bytes: usize,
+    /// The settings to begin with. Those that cannot change later act here.
+    pub settings: Settings,
     /// Keeps the whole stream, for tests that replay it.
     pub keep_whole_log: bool,
     /// What happens to keys whose time has come.
@@ -38,7 +39,7 @@ impl Default for Options {
         Options {
             clock: Box::new(SystemClock),
             seed: random_seed(),
-            log_capacity_bytes: 10 << 20,
+            settings: Settings::default(),
             keep_whole_log: false,
             due: Due::Remove,
             active_expiry: true,
@@ -68,7 +69,8 @@ impl Engine {
     /// An engine that lives in memory.
     pub fn open_memory(options: Options) -> Engine {
         let history = HistoryId::from_random(history_bytes(options.seed));
-        let log = Log::new(options.log_capacity_bytes, history);
+        let capacity = options.settings.int(settings::REPL_BACKLOG_SIZE);
+        let log = Log::new(usize::try_from(capacity).unwrap_or(0), history);
         let log = if options.keep_whole_log { log.keeping_everything() } else { log };
         let state = Arc::new(State::new(Parts {
             table: table(),
@@ -76,7 +78,9 @@ impl Engine {
             seed: options.seed,
             log,
             due: options.due,
+            settings: options.settings,
         }));
+        settings::all().for_each(|id| crate::command::server::setting_changed(&state, id));
         let closing = Arc::new(AtomicBool::new(false));
         let mut threads = vec![start_dropper(&state)];
         if options.active_expiry {

@@ -66,6 +66,11 @@ impl Id {
     }
 }
 
+/// The numbers of all settings.
+pub fn all() -> impl Iterator<Item = Id> {
+    (0..SETTINGS.len()).map(Id)
+}
+
 const ANY: Kind = Kind::Int { min: i64::MIN, max: i64::MAX };
 const COUNT: Kind = Kind::Int { min: 0, max: i64::MAX };
 
@@ -109,7 +114,7 @@ settings! {
     /// Noted slow calls that are kept.
     SLOWLOG_MAX_LEN = "slowlog-max-len", COUNT, "128";
     /// Bytes of the stream that stay in memory for replicas.
-    REPL_BACKLOG_SIZE = "repl-backlog-size", Kind::Memory, "10mb";
+    REPL_BACKLOG_SIZE = "repl-backlog-size", Kind::Memory, "1mb", fixed;
     /// Fields up to which a hash is a listpack.
     HASH_MAX_LISTPACK_ENTRIES = "hash-max-listpack-entries" | "hash-max-ziplist-entries", COUNT, "128";
     /// Bytes of a field or value up to which a hash is a listpack.

@@ -143,7 +143,7 @@ fn kind(kind: &ArgKind) -> String {
             (false, true) => format!("integer up to {max}"),
             (true, true) => format!("integer from {min} to {max}"),
         },
-        ArgKind::Float { min, .. } if min == 0.0 => "number from 0".into(),
+        ArgKind::Float { min: 0.0, .. } => "number from 0".into(),
         ArgKind::Float { .. } => "number".into(),
         ArgKind::Flag => "flag".into(),
         ArgKind::Block(_) => "in this order".into(),

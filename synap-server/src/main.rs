@@ -53,13 +53,13 @@ fn main() -> ExitCode {
 
 /// Opens the engine and its doors, and stays until the program is to end.
 fn run(config: &config::Config) -> Result<(), String> {
-    let engine = Engine::open_memory(Options::default());
-    let state = engine.state();
+    let settings = Settings::default();
     for (name, value) in &config.given {
         let id = Settings::find(name).ok_or_else(|| format!("there is no setting {name}"))?;
-        state.settings.set(id, value).map_err(|error| error.to_string())?;
-        synap_core::command::server::setting_changed(state, id);
+        settings.set(id, value).map_err(|error| error.to_string())?;
     }
+    let engine = Engine::open_memory(Options { settings, ..Options::default() });
+    let state = engine.state();
     let dir = state.settings.text(settings::DIR);
     std::fs::create_dir_all(&dir).map_err(|error| format!("the data folder {dir:?} cannot be made: {error}"))?;
 
@@ -101,8 +101,8 @@ fn run(config: &config::Config) -> Result<(), String> {
     side.block_on(stopped);
 
     tracing::info!("closing");
-    resp::close_all(&engine);
     closing.send_replace(true);
+    side.block_on(resp::close_all(&engine));
     side.block_on(async { while http.join_next().await.is_some() {} });
     side.shutdown_timeout(std::time::Duration::from_secs(1));
     calls.shutdown_timeout(std::time::Duration::from_secs(1));

@@ -84,6 +84,43 @@ impl Server {
         Some(server)
     }
 
+    /// What it says when it does not start; it must end by itself, and badly.
+    #[track_caller]
+    pub fn refuses(flags: &[&str]) -> String {
+        let dir = std::env::temp_dir().join(format!("synap-test-{}-refused", std::process::id()));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_synap-server"));
+        for (name, value) in [("--port", "0"), ("--http-port", "0"), ("--dir", &*dir.to_string_lossy())] {
+            if !flags.contains(&name) {
+                command.args([name, value]);
+            }
+        }
+        let mut child = command
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server was built");
+        let end = Instant::now() + START_TIME;
+        let status = loop {
+            match child.try_wait().expect("it is our child") {
+                Some(status) => break Some(status),
+                None if Instant::now() > end => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    break None;
+                }
+                None => thread::sleep(Duration::from_millis(2)),
+            }
+        };
+        let _ = std::fs::remove_dir_all(&dir);
+        let mut said = String::new();
+        let mut stderr = child.stderr.take().expect("it is piped");
+        std::io::Read::read_to_string(&mut stderr, &mut said).expect("text");
+        assert!(status.is_some_and(|status| !status.success()), "{flags:?}: {status:?} {said}");
+        said
+    }
+
     pub fn process_id(&self) -> u32 {
         self.child.id()
     }

@@ -900,6 +900,10 @@ pub struct ClientReply {
 
 impl SessionCommand for ClientReply {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        if cx.is_inside() && !matches!(self.action, ReplyChoice::On) {
+            // EXEC announces as many answers as there are calls.
+            return Err(Error::err("answers cannot be left out inside a transaction"));
+        }
         let session = cx.session();
         match self.action {
             ReplyChoice::On => {

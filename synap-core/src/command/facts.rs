@@ -324,7 +324,7 @@ pub fn write_help(rows: &[Command], container: &str, reply: &mut dyn Reply) {
     reply.array(1 + subs.len() * 2);
     reply.status(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for sub in subs {
-        reply.status(&format!("{} {}", sub.name.rsplit(' ').next().unwrap_or(sub.name), usage(sub.args)).trim_end());
+        reply.status(format!("{} {}", sub.name.rsplit(' ').next().unwrap_or(sub.name), usage(sub.args)).trim_end());
         reply.status(&format!("    {}", sub.summary));
     }
 }

@@ -17,6 +17,7 @@ pub struct Subscribe<'a> {
 
 impl SessionCommand for Subscribe<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        fits(cx, self.channels.iter().count())?;
         for Channel(channel) in self.channels.iter() {
             listen(cx, Kind::Channel, channel, reply);
         }
@@ -32,11 +33,20 @@ pub struct PSubscribe<'a> {
 
 impl SessionCommand for PSubscribe<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        fits(cx, self.patterns.iter().count())?;
         for Channel(pattern) in self.patterns.iter() {
             listen(cx, Kind::Pattern, pattern, reply);
         }
         Ok(Flow::Done)
     }
+}
+
+/// EXEC announces one answer for each call, and each channel is confirmed by one.
+fn fits(cx: &SessionCx<'_, '_, '_>, confirmations: usize) -> Result<()> {
+    if cx.is_inside() && confirmations > 1 {
+        return Err(Error::err("only one channel at a time inside a transaction"));
+    }
+    Ok(())
 }
 
 fn listen(cx: &mut SessionCx<'_, '_, '_>, kind: Kind, name: &[u8], reply: &mut dyn Reply) {
@@ -92,8 +102,7 @@ pub struct Unsubscribe<'a> {
 
 impl SessionCommand for Unsubscribe<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
-        leave(cx, Kind::Channel, self.channels, reply);
-        Ok(Flow::Done)
+        leave(cx, Kind::Channel, self.channels, reply)
     }
 }
 
@@ -105,19 +114,24 @@ pub struct PUnsubscribe<'a> {
 
 impl SessionCommand for PUnsubscribe<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
-        leave(cx, Kind::Pattern, self.patterns, reply);
-        Ok(Flow::Done)
+        leave(cx, Kind::Pattern, self.patterns, reply)
     }
 }
 
-fn leave(cx: &mut SessionCx<'_, '_, '_>, kind: Kind, names: Option<Many<'_, Word<'_>>>, reply: &mut dyn Reply) {
+fn leave(
+    cx: &mut SessionCx<'_, '_, '_>,
+    kind: Kind,
+    names: Option<Many<'_, Word<'_>>>,
+    reply: &mut dyn Reply,
+) -> Result<Flow> {
     let channels = &cx.state().channels;
     let is_inside = cx.is_inside();
-    let session = cx.session();
     let names: Vec<Vec<u8>> = match names {
         Some(names) => names.iter().map(<[u8]>::to_vec).collect(),
-        None => session.subscriptions.list(kind).iter().map(|name| name.to_vec()).collect(),
+        None => cx.session().subscriptions.list(kind).iter().map(|name| name.to_vec()).collect(),
     };
+    fits(cx, names.len())?;
+    let session = cx.session();
     if names.is_empty() {
         confirm(reply, kind, false, None, session.subscriptions.count());
     }
@@ -130,6 +144,7 @@ fn leave(cx: &mut SessionCx<'_, '_, '_>, kind: Kind, names: Option<Many<'_, Word
         }
         confirm(reply, kind, false, Some(&name), session.subscriptions.count());
     }
+    Ok(Flow::Done)
 }
 
 pub const UNSUBSCRIBE: Command = Command {

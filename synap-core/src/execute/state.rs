@@ -168,6 +168,7 @@ pub struct Parts {
     pub seed: u64,
     pub log: Log,
     pub due: Due,
+    pub settings: Settings,
 }
 
 impl State {
@@ -182,7 +183,7 @@ impl State {
             log: parts.log,
             slowlog: Slowlog::new(&ticks),
             ticks,
-            settings: Settings::default(),
+            settings: parts.settings,
             users: Users::default(),
             registry: Registry::default(),
             channels: Channels::default(),

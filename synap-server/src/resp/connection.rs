@@ -58,6 +58,17 @@ pub struct Connection {
     output: Vec<u8>,
     /// The client has sent all that it will send.
     eof: bool,
+    /// The engine has forgotten the session.
+    departed: bool,
+}
+
+impl Drop for Connection {
+    /// For a task that panicked: the engine must not go on sending to nobody.
+    fn drop(&mut self) {
+        if !self.departed {
+            self.engine.leave(&mut self.session);
+        }
+    }
 }
 
 /// What a connection must wait for outside of a poll.
@@ -82,6 +93,7 @@ impl Connection {
             has_calls: false,
             output: Vec::new(),
             eof: false,
+            departed: false,
         }
     }
 
@@ -91,6 +103,7 @@ impl Connection {
             tracing::debug!("connection {}: {error}", self.session.client.id);
         }
         self.engine.depart(&mut self.session).await;
+        self.departed = true;
     }
 
     async fn serve(&mut self) -> io::Result<()> {
@@ -160,7 +173,7 @@ impl Connection {
             stop
         } else {
             if !self.has_calls {
-                ready!(self.poll_read_more(cx))?;
+                ready!(self.poll_read_more(cx, input))?;
             }
             let (done, stop) =
                 batch::run(&self.engine, &mut self.session, &mut self.decoder, &mut self.input, output, scratch);
@@ -218,8 +231,15 @@ impl Connection {
     }
 
     /// Reads behind what is in the input already.
-    fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_read_more(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<()>> {
         let len = self.input.len();
+        if len < READ_BYTES {
+            // By way of the thread's buffer: who waits in the middle of a call holds no more than what came.
+            buffer.resize(READ_BYTES, 0);
+            let count = ready!(self.poll_read(cx, buffer))?;
+            self.input.extend_from_slice(&buffer[..count]);
+            return Poll::Ready(Ok(()));
+        }
         // The vector doubles by itself when it grows. More room than a read can fill would be made zero in vain.
         let room = len.clamp(READ_BYTES, READ_BYTES_LONG);
         let mut input = std::mem::take(&mut self.input);
@@ -419,7 +439,7 @@ impl Connection {
     /// Ready when the client has closed. What it sends ahead meanwhile is kept, up to a limit.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.input.len() < AHEAD_BYTES_MAX {
-            ready!(self.poll_read_more(cx))?;
+            ready!(BUFFERS.with_borrow_mut(|buffers| self.poll_read_more(cx, &mut buffers.input)))?;
             self.has_calls = !self.input.is_empty();
             if self.eof {
                 return Poll::Ready(Ok(()));

@@ -73,7 +73,19 @@ pub async fn close_idle(engine: Engine) {
     }
 }
 
-/// Ends all connections: each sends what it has computed and closes.
-pub fn close_all(engine: &Engine) {
-    engine.state().registry.all().iter().for_each(|client| client.kill());
+/// What the replies that are under way may take when the server closes.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
+
+/// Ends all connections: each sends what it has computed and closes. Returns when they are gone, or after a while.
+pub async fn close_all(engine: &Engine) {
+    let registry = &engine.state().registry;
+    let all_gone = async {
+        while !registry.is_empty() {
+            // Again each time: one may have come in meanwhile.
+            registry.all().iter().for_each(|client| client.kill());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    // Whoever does not read by then is cut off.
+    let _ = tokio::time::timeout(CLOSE_TIME, all_gone).await;
 }
