@@ -286,13 +286,14 @@ fn a_push_and_an_unblock_at_the_same_moment_end_a_wait_once() {
     let world = World::still("same moment");
     let (stop, ledger) = (Stop::after(RUN), Ledger::default());
     let ends = [const { AtomicU64::new(0) }; 2];
-    let (mut user, done) = (world.user(), AtomicBool::new(false));
+    let (mut user, done, doubled) = (world.user(), AtomicBool::new(false), AtomicU64::new(0));
     let client = user.session.client.clone();
     let waits = || client.blocked.lock().as_ref().is_some_and(|waiter| waiter.is_waiting());
     thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.is_set() {
                 let reply = user.call("BLPOP q 0");
+                doubled.fetch_add(u64::from(reply.lines().count() != 1), Ordering::Relaxed);
                 ends[usize::from(reply == "nil")].fetch_add(1, Ordering::Relaxed);
                 ledger.note(&reply);
             }
@@ -317,6 +318,7 @@ fn a_push_and_an_unblock_at_the_same_moment_end_a_wait_once() {
             }
         });
     });
+    assert_eq!(doubled.into_inner(), 0, "two replies to one call");
     ledger.note(&user.call("LRANGE q 0 -1"));
     drop(user);
     ledger.check();
