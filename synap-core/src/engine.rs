@@ -156,14 +156,9 @@ impl Engine {
         state.gate.try_enter(thread_slot()).map(|pass| Turn::new(state, Pass::Entered(pass)))
     }
 
-    /// Waits until the gate lets this task in, and gives the place back at once. A hint that [`Engine::try_enter`] may
-    /// succeed now, nothing more: under a flood of closers it never does. [`Engine::inside`] is sure to run.
-    pub async fn entered(&self) {
-        drop(self.state().gate.enter(thread_slot()).await);
-    }
-
     /// Runs `work` inside the gate, after waiting for it in turn: at most one closer goes before that did not wait
-    /// already.
+    /// already. (To wait until the gate is open and then [`Engine::try_enter`] is not the same: under a flood of closers
+    /// it is closed again each time.)
     pub async fn inside<R>(&self, work: impl FnOnce(&mut Turn<'_>) -> R) -> R {
         let state = self.state();
         let pass = state.gate.enter(thread_slot()).await;

@@ -15,10 +15,9 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use synap_core::execute::{Input, Outcome, Turn, execute, waiting};
+use synap_core::execute::{Input, Outcome, execute, waiting};
 use synap_core::session::{Client, Session, WaitEnd, Waiter, Wake};
 use synap_core::{Engine, Reply};
 use tokio::time::sleep;
@@ -37,21 +36,17 @@ pub enum End {
 /// Runs one call. `reply` has received the whole answer when it returns [`End::Replied`] or [`End::Quit`], and may be
 /// shown once [`settled`] has returned.
 pub async fn run(engine: &Engine, session: &mut Session, input: &Input<'_>, reply: &mut (dyn Reply + Send)) -> End {
-    if let Some(row) = input.row {
-        session.client.last_row.store(row.id as u32, Ordering::Relaxed);
-    }
-    session.client.calls.fetch_add(1, Ordering::Relaxed);
-    let mut outcome = enter(engine, |turn| execute(turn, session, input, reply)).await;
+    let mut outcome = engine.inside(|turn| execute(turn, session, input, reply)).await;
     loop {
         outcome = match outcome {
             Outcome::Replied => return End::Replied,
             Outcome::Quit => return End::Quit,
             Outcome::NeedAlone => engine.alone(|turn| execute(turn, session, input, reply)).await,
             Outcome::Paused => {
-                if !unpaused(engine, &session.client).await {
+                if !unpaused(engine, session).await {
                     return End::Killed;
                 }
-                enter(engine, |turn| execute(turn, session, input, reply)).await
+                engine.inside(|turn| execute(turn, session, input, reply)).await
             }
             Outcome::Blocked(waiter) => return wait(engine, session, &waiter, reply).await,
             Outcome::Sleep(time) => {
@@ -80,24 +75,11 @@ pub async fn settled(engine: &Engine, session: &Session) {
     }
 }
 
-/// Does `work` inside the gate as soon as it is open.
-async fn enter<R>(engine: &Engine, work: impl FnOnce(&mut Turn<'_>) -> R) -> R {
-    let mut work = Some(work);
-    loop {
-        // The turn ends with this statement.
-        let done = engine.try_enter().and_then(|mut turn| work.take().map(|work| work(&mut turn)));
-        match done {
-            Some(result) => return result,
-            None => engine.entered().await,
-        }
-    }
-}
-
-/// Waits for the end of a CLIENT PAUSE; false when the session was killed meanwhile.
-async fn unpaused(engine: &Engine, client: &Client) -> bool {
-    let state = engine.state();
-    // Asked for before the pause is looked at, so that no change falls between.
-    let changed = state.pause.changed();
+/// Waits for the end of the CLIENT PAUSE that stopped a call; false when the session was killed meanwhile.
+async fn unpaused(engine: &Engine, session: &Session) -> bool {
+    let (state, client) = (engine.state(), &session.client);
+    // Not the next change: the pause that is on now may be another one, which does not hold the call.
+    let changed = state.pause.changed_since(session.paused_at);
     let now_ms = state.clock.now_ms();
     let Some(until_ms) = state.pause.until(now_ms) else { return !client.is_killed() };
     let killed = async { while client.woken().await != Wake::Killed {} };

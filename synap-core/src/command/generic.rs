@@ -378,7 +378,7 @@ pub struct Copy<'a> {
 impl WriteCommand for Copy<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let db = match self.options.db {
-            Some(db) => super::connection::database(cx.state(), db)?,
+            Some(db) => super::database(cx.state(), db)?,
             None => cx.db(),
         };
         if db == cx.db() && self.source.bytes == self.destination.bytes {

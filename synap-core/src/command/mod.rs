@@ -1,5 +1,6 @@
 //! The commands: one file per group, each a row, an argument struct and a handler side by side; [`table`] lists them.
 
+pub mod client;
 pub mod connection;
 pub mod facts;
 pub mod generic;
@@ -33,6 +34,17 @@ pub(crate) mod prelude {
     pub use crate::grammar::spec::Shape;
     pub use crate::grammar::{Arg, Args, Words};
     pub use crate::reply::Reply;
+}
+
+/// What clients are told: the version whose behaviour this server has.
+pub const REDIS_VERSION: &str = "7.2.4";
+
+/// The number of an existing database.
+pub fn database(state: &crate::execute::State, db: crate::grammar::numbers::Database) -> crate::Result<u32> {
+    u32::try_from(db.0)
+        .ok()
+        .filter(|db| i64::from(*db) < state.settings.int(crate::settings::DATABASES))
+        .ok_or(crate::Error::err("DB index is out of range"))
 }
 
 /// The indexes that `start..=stop` mean for `len` items, negative ones counted from the end.

@@ -17,9 +17,6 @@ const COMMAND_GROUP: Group = Group { name: "server", op: "command", category: Ca
 const CONFIG: Group = Group { name: "server", op: "config", category: Category::NONE };
 const DEBUG: Group = Group { name: "server", op: "debug", category: Category::NONE };
 
-/// What clients are told: the version whose behaviour this server has.
-pub const REDIS_VERSION: &str = "7.2.4";
-
 pub const COMMANDS: &[Command] = &[
     FLUSHALL,
     FLUSHDB,
@@ -132,7 +129,7 @@ impl WriteCommand for SwapDb<'_> {
             number.map(Database).ok_or_else(|| Error::fmt(format!("invalid {which} DB index")))
         };
         let (one, other) = (read(self.index1, "first")?, read(self.index2, "second")?);
-        let database = |db| super::connection::database(cx.state(), db);
+        let database = |db| super::database(cx.state(), db);
         let (one, other) = (database(one)?, database(other)?);
         if one != other {
             cx.swap_dbs(one, other);
@@ -248,7 +245,7 @@ fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
     match section {
         "server" => {
             let uptime = (cx.now_ms() - state.started_ms).max(0) / 1000;
-            line("redis_version", &REDIS_VERSION);
+            line("redis_version", &super::REDIS_VERSION);
             line("server_name", &"synap");
             line("synap_version", &env!("CARGO_PKG_VERSION"));
             line("redis_mode", &"standalone");

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::{connection, generic, hash, list, pubsub, server, set, sort, string, transaction, zset};
+use super::{client, connection, generic, hash, list, pubsub, server, set, sort, string, transaction, zset};
 use crate::access::Category;
 use crate::error::{Error, Result};
 use crate::execute::row::Command;
@@ -21,6 +21,7 @@ const GROUPS: &[&[Command]] = &[
     transaction::COMMANDS,
     pubsub::COMMANDS,
     connection::COMMANDS,
+    client::COMMANDS,
     server::COMMANDS,
 ];
 

@@ -91,15 +91,9 @@ impl Pause {
     pub fn changed_since(&self, paused_at: u64) -> Changed<'_> {
         Changed { pause: self, seen: paused_at, ticket: None }
     }
-
-    /// [`Pause::changed_since`] now. Not for a call that was stopped: the pause that is on now may be another one,
-    /// which does not hold it.
-    pub fn changed(&self) -> Changed<'_> {
-        self.changed_since(self.change_count())
-    }
 }
 
-/// The future of [`Pause::changed`].
+/// The future of [`Pause::changed_since`].
 #[must_use = "futures do nothing unless awaited"]
 pub struct Changed<'a> {
     pause: &'a Pause,
@@ -156,7 +150,7 @@ mod shuttle_search {
                     let pause = pause.clone();
                     thread::spawn(move || {
                         loop {
-                            let changed = pause.changed();
+                            let changed = pause.changed_since(pause.change_count());
                             if pause.until(1).is_none() {
                                 return;
                             }

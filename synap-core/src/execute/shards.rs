@@ -2,6 +2,7 @@
 
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use hashbrown::{Equivalent, HashMap};
@@ -147,6 +148,8 @@ pub struct Held<'s> {
     mask: u64,
     /// The gate is closed: everything is ours and nothing is locked.
     alone: bool,
+    /// It stays with the thread that locked, as the guards of the gate do: a shard is not made for `&` from two threads.
+    not_send: PhantomData<*const ()>,
 }
 
 impl<'s> Held<'s> {
@@ -158,12 +161,12 @@ impl<'s> Held<'s> {
             shards.0[rest.trailing_zeros() as usize].raw.lock();
             rest &= rest - 1;
         }
-        Held { shards, mask, alone: false }
+        Held { shards, mask, alone: false, not_send: PhantomData }
     }
 
     /// Everything, without locks: the caller shows that it is alone inside the gate, for as long as this lives.
     pub fn alone(shards: &'s Shards, _closed: &'s super::gate::Closed<'_>) -> Held<'s> {
-        Held { shards, mask: u64::MAX, alone: true }
+        Held { shards, mask: u64::MAX, alone: true, not_send: PhantomData }
     }
 
     #[inline]

@@ -108,6 +108,7 @@ pub struct SlowCall {
     /// At most 32 words of at most 128 bytes.
     pub words: Vec<Vec<u8>>,
     pub addr: String,
+    /// The client's name, cut as a word is: it may be as long as a call.
     pub name: String,
 }
 
@@ -161,7 +162,7 @@ impl Slowlog {
             micros: self.micros(ticks),
             words,
             addr: session.client.addr.clone(),
-            name: session.client.info.lock().name.clone(),
+            name: session.client.info.lock().name.chars().take(128).collect(),
         };
         let max = usize::try_from(state.settings.int(crate::settings::SLOWLOG_MAX_LEN)).unwrap_or(0);
         let mut calls = self.calls.lock();

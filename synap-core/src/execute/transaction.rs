@@ -179,7 +179,7 @@ pub fn watch(cx: &mut SessionCx<'_, '_, '_>, keys: impl Iterator<Item = (u64, Bo
     let flag = session.watches.flag.get_or_insert_default().clone();
     for (hash, key) in keys {
         let db = session.db;
-        if session.watches.keys.iter().any(|known| known.db == db && known.key == key) {
+        if session.watches.knows(db, hash, &key) {
             continue;
         }
         let mut cx = caller.turn.context(1 << shard_of(hash), session.db);
@@ -192,15 +192,16 @@ pub fn watch(cx: &mut SessionCx<'_, '_, '_>, keys: impl Iterator<Item = (u64, Bo
         session.seen = session.seen.max(cx.seen());
         waiting::serve(&mut cx);
         cx.unlock();
-        session.watches.keys.push(Watched { db, key, hash, was_hidden });
+        session.watches.add(Watched { db, key, hash, was_hidden });
     }
     session.client.watches.store(session.watches.keys.len() as u32, Ordering::Relaxed);
 }
 
 /// Forgets what was watched.
 pub fn unwatch(turn: &mut Turn<'_>, session: &mut Session) {
-    let Some(flag) = session.watches.flag.take() else { return };
-    for watched in std::mem::take(&mut session.watches.keys) {
+    let watches = std::mem::take(&mut session.watches);
+    let Some(flag) = watches.flag else { return };
+    for watched in watches.keys {
         let mut cx = turn.context(1 << shard_of(watched.hash), watched.db);
         remove_flag(&mut cx, &watched, &flag);
         cx.unlock();

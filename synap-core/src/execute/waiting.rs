@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::context::{ReadCx, WriteCx};
 use super::row::Inner;
 use super::shards::{Place, PlaceRef};
@@ -17,7 +19,7 @@ use crate::keyspace::hasher::shard_of;
 use crate::reply::{Reply, Tape};
 use crate::session::{Client, Mail, NullKind, Session, WaitEnd, Waiter};
 
-/// How many waiters one serving may pass on to further keys before it asks for everything.
+/// How many further keys one serving may pass elements on to before it asks for everything.
 const CHAIN_MAX: usize = 8;
 
 /// True when every waiter that a write of `keys` may serve stays within the shards that are held. Otherwise the call
@@ -27,17 +29,34 @@ pub(super) fn can_serve_all(cx: &WriteCx<'_>, words: Words<'_>, keys: &Keys) -> 
     cx.held().is_alone()
         || keys.keys.iter().all(|noted| {
             let shard = cx.held().get(shard_of(noted.hash));
-            shard.reaching == 0 || stays_within(cx, words[noted.index as usize], noted.hash, 0)
+            shard.reaching == 0 || stays_within(cx, words[noted.index as usize], noted.hash)
         })
 }
 
-fn stays_within(cx: &ReadCx<'_>, key: &[u8], hash: u64, depth: usize) -> bool {
-    let shard = cx.held().get(shard_of(hash));
-    // In any database: COPY and MOVE write into others than the selected one.
-    let of_key = shard.waiters.iter().filter(|(place, _)| *place.key == *key).flat_map(|(_, queue)| queue);
-    of_key.flat_map(|waiter| &waiter.reaches).all(|(hash, key)| {
-        depth < CHAIN_MAX && cx.held().holds(shard_of(*hash)) && stays_within(cx, key, *hash, depth + 1)
-    })
+/// Follows the waiters from key to key. Each key is looked at once: as a walk of all paths it would take clients to the
+/// power of keys, under the locks.
+fn stays_within(cx: &ReadCx<'_>, key: &[u8], hash: u64) -> bool {
+    let mut keys: SmallVec<[(u64, &[u8]); CHAIN_MAX]> = SmallVec::new();
+    keys.push((hash, key));
+    let mut next = 0;
+    while let Some(&(hash, key)) = keys.get(next) {
+        next += 1;
+        let shard = cx.held().get(shard_of(hash));
+        // In any database: COPY and MOVE write into others than the selected one.
+        let of_key = shard.waiters.iter().filter(|(place, _)| *place.key == *key).flat_map(|(_, queue)| queue);
+        for (hash, key) in of_key.flat_map(|waiter| &waiter.reaches) {
+            if !cx.held().holds(shard_of(*hash)) {
+                return false;
+            }
+            if keys.iter().all(|(_, known)| *known != &**key) {
+                if keys.len() > CHAIN_MAX {
+                    return false;
+                }
+                keys.push((*hash, &**key));
+            }
+        }
+    }
+    true
 }
 
 /// Registers a call that found nothing, under the locks under which it found nothing.
@@ -65,8 +84,8 @@ pub(super) fn block(
     for (hash, key) in &waiter.keys {
         let shard = cx.held_mut().get_mut(shard_of(*hash));
         let queue = shard.waiters.entry(Place { db: waiter.db, key: key.clone() }).or_default();
-        // The same key named twice is waited on once.
-        if !queue.iter().any(|other| Arc::ptr_eq(other, &waiter)) {
+        // The same key named twice is waited on once. Nobody came in between: its shard is locked.
+        if !queue.back().is_some_and(|last| Arc::ptr_eq(last, &waiter)) {
             queue.push_back(waiter.clone());
             shard.reaching += usize::from(!waiter.reaches.is_empty());
         }
@@ -87,12 +106,18 @@ pub(super) fn serve(cx: &mut WriteCx<'_>) {
 
 fn serve_key(cx: &mut WriteCx<'_>, key: &Key<'_>) {
     let table = cx.state().table;
-    while let Some(waiter) = front(cx, key) {
+    // Who waits for a value of another type than the one that is there; those behind may not.
+    let mut passed = 0;
+    while let Some(waiter) = waiting_at(cx, key, passed) {
         let words = waiter.words.slices();
         let Ok(row) = table.find(&words) else { return };
         if !(row.run.ready)(cx, key) {
             // Keys are offered again when they change again.
-            return;
+            if !cx.exists(key) {
+                return;
+            }
+            passed += 1;
+            continue;
         }
         unlink(cx, key, &waiter);
         if !waiter.claim(WaitEnd::Served) {
@@ -121,11 +146,11 @@ fn serve_key(cx: &mut WriteCx<'_>, key: &Key<'_>) {
     }
 }
 
-/// The first waiter of `key` that still waits; others are dropped from the queue.
-fn front(cx: &mut WriteCx<'_>, key: &Key<'_>) -> Option<Arc<Waiter>> {
+/// The waiter at place `index` of the queue of `key`. Those who do not wait any more are dropped from it.
+fn waiting_at(cx: &mut WriteCx<'_>, key: &Key<'_>, index: usize) -> Option<Arc<Waiter>> {
     let place = PlaceRef { db: cx.db(), key: key.bytes };
     loop {
-        let waiter = cx.shard_mut(key).waiters.get(&place)?.front()?.clone();
+        let waiter = cx.shard_mut(key).waiters.get(&place)?.get(index)?.clone();
         // Nothing is popped for a connection that CLIENT KILL has ended and that is about to see it.
         if waiter.is_waiting() && !waiter.client.is_killed() {
             return Some(waiter);
@@ -134,14 +159,15 @@ fn front(cx: &mut WriteCx<'_>, key: &Key<'_>) -> Option<Arc<Waiter>> {
     }
 }
 
-/// Takes `waiter` out of the queue of `key`.
+/// Takes `waiter` out of the queue of `key`, where it stands once at most.
 fn unlink(cx: &mut WriteCx<'_>, key: &Key<'_>, waiter: &Arc<Waiter>) {
     let place = PlaceRef { db: waiter.db, key: key.bytes };
     let shard = cx.shard_mut(key);
     let Some(queue) = shard.waiters.get_mut(&place) else { return };
-    let before = queue.len();
-    queue.retain(|other| !Arc::ptr_eq(other, waiter));
-    if queue.len() < before && !waiter.reaches.is_empty() {
+    // Whoever is served is the first: the others are not looked at.
+    let Some(at) = queue.iter().position(|other| Arc::ptr_eq(other, waiter)) else { return };
+    queue.remove(at);
+    if !waiter.reaches.is_empty() {
         shard.reaching -= 1;
     }
     if queue.is_empty() {
@@ -210,5 +236,31 @@ mod tests {
         Client::take_mail(&mut waits, &mut text);
         assert_eq!(text.out, r#"["c", "1"]"#);
         test.engine.leave(&mut waits);
+    }
+
+    /// Eight keys, each with many who wait to move on to the next: as many paths as the universe has seconds.
+    #[test]
+    fn a_write_looks_at_each_key_of_a_net_of_waiters_once() {
+        let mut test = TestEngine::default();
+        let keys: Vec<Vec<u8>> = (0..8).map(|number| format!("k{number}").into_bytes()).collect();
+        let mut waits = Vec::new();
+        for (from, to) in keys.iter().zip(&keys[1..]) {
+            for _ in 0..40 {
+                let mut session = test.another();
+                let words: [&[u8]; 6] = [b"BLMOVE", from, to, b"LEFT", b"RIGHT", b"0"];
+                let input = Input::words(&words);
+                let outcome = execute(&mut test.engine.enter_blocking(), &mut session, &input, &mut Text::new(true));
+                let Outcome::Blocked(waiter) = outcome else { panic!("{outcome:?}") };
+                waits.push((session, waiter));
+            }
+        }
+        // It holds the shards of all keys, so that no look ends early.
+        test.check("DEL k0 k1 k2 k3 k4 k5 k6 k7 => 0");
+        test.check("RPUSH k0 a => 1");
+        test.check("LRANGE k7 0 -1 => [\"a\"]");
+        for (mut session, waiter) in waits {
+            leave(&mut test.engine.enter_blocking(), &mut session, &waiter, WaitEnd::Gone);
+            test.engine.leave(&mut session);
+        }
     }
 }

@@ -1,16 +1,20 @@
 //! One key with its value: one allocation behind an 8-byte slot.
 //!
 //! ```text
-//! header, 16 bytes | expiry word, 8, when set | fixed part, 0 to 16 | key | inline string
+//! header, 12 bytes | long word, 0 or 4 | expiry word, 8, when set | fixed part, 0 to 16 | key | inline string
 //!
-//! header       kind 1 | flags 1 | inline length 2 | key length 4 | epoch 4 | access clock 4
+//! header       kind 1 | flags 1 | key length 2 | inline length 2 | epoch 2 | access clock 4
+//! long word    the length of a key that 2 bytes cannot tell, or padding
 //! expiry word  deadline 48 bits | generation 16 bits  (see [`super::timers`]), or a far deadline, 64 bits
 //! fixed part   inline string 0 | integer 8 | pointer to a long string 8 | handle of a collection 16
 //! ```
 //!
-//! What needs alignment stands before the key, so nothing is padded. Allocations are as large as the allocator's size
-//! class: a value may be overwritten in place when the new one falls into the same class, and only then, so no entry
-//! keeps a block that is too large for it.
+//! Pointers and handles are lent as references, so their entries have the long word, whatever the key, and all that
+//! follows it is aligned to 8 bytes. Integers and the expiry word are copied in and out and need no alignment. The four
+//! bytes matter: a key of 16 bytes with a string of 100 is exactly 128 bytes, a size class; 132 would take 160.
+//!
+//! Allocations are as large as the allocator's size class: a value may be overwritten in place when the new one falls
+//! into the same class, and only then, so no entry keeps a block that is too large for it.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::cell::Cell;
@@ -38,18 +42,20 @@ const EMBSTR_BYTES_MAX: usize = 44;
 #[repr(transparent)]
 pub struct Entry(NonNull<Header>);
 
-#[repr(C, align(8))]
+#[repr(C)]
 struct Header {
-    shape: Shape,
-    /// The snapshot epoch of the last change.
-    epoch: Cell<u32>,
+    kind: Kind,
+    flags: u8,
+    /// The lower half when there is a long word.
+    key_len: u16,
+    inline_len: u16,
+    epoch: Cell<u16>,
     /// For eviction; its meaning belongs to the policy.
     access: Cell<u32>,
 }
 
 /// Where everything is.
-#[derive(Clone, Copy)]
-#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
     kind: Kind,
     flags: u8,
@@ -68,16 +74,27 @@ const BLOB: u8 = 1 << 3;
 const RAW: u8 = 1 << 4;
 /// The expiry word is a far deadline.
 const FAR: u8 = 1 << 5;
+/// The length of the key is in the long word.
+const LONG_KEY: u8 = 1 << 6;
+/// Any of these: there is a long word, with a length or as padding before what is lent as a reference.
+const WIDE: u8 = LONG_KEY | BLOB | 2 << FIXED_SHIFT;
 
 const HEADER_BYTES: usize = size_of::<Header>();
+/// Where the long word is.
+const LONG_WORD_AT: usize = HEADER_BYTES;
+const LONG_WORD_BYTES: usize = size_of::<u32>();
+
+/// The alignment of an entry, which makes that of handles behind whole words.
+const ALIGN: usize = 8;
 
 const _: () = assert!(size_of::<Entry>() == 8 && size_of::<Option<Entry>>() == 8);
-const _: () = assert!(HEADER_BYTES == 16 && size_of::<Shape>() == 8);
-const _: () = assert!(size_of::<Blob>() == 8 && align_of::<Blob>() <= 8);
-const _: () = assert!(size_of::<List>() <= 16 && align_of::<List>() <= 8);
-const _: () = assert!(size_of::<Set>() <= 16 && align_of::<Set>() <= 8);
-const _: () = assert!(size_of::<Hash>() <= 16 && align_of::<Hash>() <= 8);
-const _: () = assert!(size_of::<ZSet>() <= 16 && align_of::<ZSet>() <= 8);
+const _: () = assert!(HEADER_BYTES == 12 && align_of::<Header>() <= ALIGN);
+const _: () = assert!(LONG_WORD_AT.is_multiple_of(4) && (LONG_WORD_AT + LONG_WORD_BYTES).is_multiple_of(ALIGN));
+const _: () = assert!(size_of::<Blob>() == 8 && align_of::<Blob>() <= ALIGN);
+const _: () = assert!(size_of::<List>() <= 16 && align_of::<List>() <= ALIGN);
+const _: () = assert!(size_of::<Set>() <= 16 && align_of::<Set>() <= ALIGN);
+const _: () = assert!(size_of::<Hash>() <= 16 && align_of::<Hash>() <= ALIGN);
+const _: () = assert!(size_of::<ZSet>() <= 16 && align_of::<ZSet>() <= ALIGN);
 const _: () = assert!(INLINE_BYTES_MAX <= u16::MAX as usize);
 
 const fn assert_send<T: Send>() {}
@@ -156,6 +173,9 @@ impl Shape {
         if raw {
             flags |= RAW;
         }
+        if key_len > usize::from(u16::MAX) {
+            flags |= LONG_KEY;
+        }
         match deadline {
             Some(Deadline::Near(_)) => flags |= EXPIRY,
             Some(Deadline::Far(_)) => flags |= EXPIRY | FAR,
@@ -169,9 +189,15 @@ impl Shape {
         Shape { kind: body.kind(), flags, inline_len, key_len: key_len as u32 }
     }
 
+    /// Where the expiry word is, if there is one: header and long word end here.
+    #[inline]
+    fn expiry_at(self) -> usize {
+        HEADER_BYTES + LONG_WORD_BYTES * usize::from(self.flags & WIDE != 0)
+    }
+
     #[inline]
     fn fixed_at(self) -> usize {
-        HEADER_BYTES + 8 * usize::from(self.flags & EXPIRY)
+        self.expiry_at() + 8 * usize::from(self.flags & EXPIRY)
     }
 
     #[inline]
@@ -202,7 +228,7 @@ impl Shape {
     /// The class was computed for a size that could be allocated.
     #[inline]
     fn layout(self) -> Layout {
-        Layout::from_size_align(self.allocated(), align_of::<Header>()).expect("a key and 1 kB fit")
+        Layout::from_size_align(self.allocated(), ALIGN).expect("a key and 1 kB fit")
     }
 
     #[inline]
@@ -301,13 +327,17 @@ impl Entry {
         })
     }
 
+    /// The snapshot epoch of the last change, modulo 2^16: to be compared with the current one for equality, never for
+    /// order. That is exact as long as no entry is more than one epoch behind, which is the snapshots' to arrange: each
+    /// visits every entry and leaves it in its own epoch before the next may begin. Whoever adds an entry gives it the
+    /// current one; a new entry has 0.
     #[inline]
-    pub fn epoch(&self) -> u32 {
+    pub fn epoch(&self) -> u16 {
         self.header().epoch.get()
     }
 
     #[inline]
-    pub fn set_epoch(&self, epoch: u32) {
+    pub fn set_epoch(&self, epoch: u16) {
         self.header().epoch.set(epoch);
     }
 
@@ -373,9 +403,10 @@ impl Entry {
         let shape = Shape::new(key.len(), &body, raw, deadline);
         let entry = Entry(allocate(shape));
         // SAFETY: the allocation is `shape.allocated()` long, which reaches beyond `shape.end()`; all that the shape
-        // promises is written here: header and key now, expiry word and value by `write`.
+        // promises is written here: clocks and key now, the rest by `write`, before which no header is read.
         unsafe {
-            entry.0.write(Header { shape, epoch: Cell::new(0), access: Cell::new(0) });
+            (&raw mut (*entry.0.as_ptr()).epoch).write(Cell::new(0));
+            (&raw mut (*entry.0.as_ptr()).access).write(Cell::new(0));
             ptr::copy_nonoverlapping(key.as_ptr(), entry.at(shape.key_at()), key.len());
             entry.write(shape, body, deadline);
         }
@@ -388,16 +419,25 @@ impl Entry {
         let old = self.shape();
         let new = Shape::new(old.key_len as usize, &body, raw, deadline);
         let key_len = old.key_len as usize;
+        if let (Body::Inline(bytes), true, None) = (&body, new == old, deadline) {
+            // A string over one of the same length, the common SET: header and key are as they were.
+            // SAFETY: equal shapes keep as many inline bytes in the same place; `bytes` borrows from elsewhere.
+            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(new.inline_at()), bytes.len()) };
+            return None;
+        }
         // SAFETY: the old value is read before its bytes are overwritten and is not dropped by anyone else, because
         // the new shape and value replace it below without a way out in between (a failed allocation aborts).
         let shed = unsafe { self.read_heavy() };
         if new.allocated() == old.allocated() {
-            // SAFETY: both shapes end within the allocation; the ranges of the key may overlap, which `copy` allows.
-            unsafe { ptr::copy(self.at(old.key_at()), self.at(new.key_at()), key_len) };
+            // Mostly the key stays where it is.
+            if new.key_at() != old.key_at() {
+                // SAFETY: both shapes end within the allocation; `copy` allows the ranges to overlap.
+                unsafe { ptr::copy(self.at(old.key_at()), self.at(new.key_at()), key_len) };
+            }
         } else {
             let fresh = allocate(new);
             // SAFETY: the two allocations are distinct and as long as their shapes. The old one is released with the
-            // layout it was made with and then forgotten.
+            // layout it was made with and then forgotten. The long word of the fresh one is not read before `write`.
             unsafe {
                 fresh.write(self.0.read());
                 ptr::copy_nonoverlapping(self.at(old.key_at()), fresh.cast::<u8>().as_ptr().add(new.key_at()), key_len);
@@ -426,9 +466,11 @@ impl Entry {
             unsafe { ptr::copy(self.at(old.fixed_at()), self.at(new.fixed_at()), rest) };
         } else {
             let fresh = allocate(new);
-            // SAFETY: as in `rewrite`. Moving a handle's bytes moves the handle; the old ones are released undropped.
+            // SAFETY: as in `rewrite`. Header and long word, which may be uninitialised padding and is copied as bytes,
+            // end at the same place in both shapes. Moving a handle's bytes moves the handle; the old ones are released
+            // undropped.
             unsafe {
-                fresh.write(self.0.read());
+                ptr::copy_nonoverlapping(self.base(), fresh.cast::<u8>().as_ptr(), old.expiry_at());
                 ptr::copy_nonoverlapping(
                     self.at(old.fixed_at()),
                     fresh.cast::<u8>().as_ptr().add(new.fixed_at()),
@@ -440,8 +482,8 @@ impl Entry {
         }
         self.set_shape(new);
         if let Some(deadline) = deadline {
-            // SAFETY: the new shape has an expiry word, eight bytes behind the header, aligned as the header.
-            unsafe { self.at(HEADER_BYTES).cast::<u64>().write(deadline.to_word().0) };
+            // SAFETY: the new shape has an expiry word there, and eight bytes for it. It may be unaligned.
+            unsafe { self.at(new.expiry_at()).cast::<u64>().write_unaligned(deadline.to_word().0) };
         }
     }
 
@@ -477,11 +519,20 @@ impl Entry {
         (shape.flags & BLOB != 0).then(|| unsafe { &mut *self.fixed::<Blob>() })
     }
 
-    /// The integer of an integer string.
-    pub(super) fn int_mut(&mut self) -> Option<&mut i64> {
+    /// Whether it is a string that is stored as an integer.
+    pub(super) fn is_int(&self) -> bool {
         let shape = self.shape();
-        // SAFETY: the shape says that the fixed part holds an integer, which is borrowed as `self` is.
-        (shape.kind == Kind::String && shape.is_int()).then(|| unsafe { &mut *self.fixed::<i64>() })
+        shape.kind == Kind::String && shape.is_int()
+    }
+
+    /// Overwrites the integer of an integer string; of others nothing, and `false` is returned.
+    pub(super) fn overwrite_int(&mut self, int: i64) -> bool {
+        let is_int = self.is_int();
+        if is_int {
+            // SAFETY: the shape says that the fixed part holds an integer. It may be unaligned.
+            unsafe { self.fixed::<i64>().write_unaligned(int) };
+        }
+        is_int
     }
 
     pub(super) fn value_mut(&mut self) -> ValueMut<'_> {
@@ -500,8 +551,8 @@ impl Entry {
     pub(super) fn deadline(&self) -> Option<Deadline> {
         let shape = self.shape();
         (shape.flags & EXPIRY != 0).then(|| {
-            // SAFETY: the flag says that the expiry word is there.
-            let word = unsafe { self.at(HEADER_BYTES).cast::<u64>().read() };
+            // SAFETY: the flag says that the expiry word is there. It may be unaligned.
+            let word = unsafe { self.at(shape.expiry_at()).cast::<u64>().read_unaligned() };
             Deadline::from_word(word, shape.flags & FAR != 0)
         })
     }
@@ -538,14 +589,37 @@ impl Entry {
 
     #[inline]
     fn shape(&self) -> Shape {
-        self.header().shape
+        let &Header { kind, flags, key_len, inline_len, .. } = self.header();
+        let key_len = if flags & LONG_KEY == 0 {
+            u32::from(key_len)
+        } else {
+            // SAFETY: the flag says that the long word is there and holds a length. It is aligned: asserted above.
+            unsafe { self.at(LONG_WORD_AT).cast::<u32>().read() }
+        };
+        Shape { kind, flags, inline_len, key_len }
     }
 
-    /// The caller has arranged the allocation so that it is true.
+    /// The caller has arranged the allocation so that it is true. The key is as long as before, so the long word stays.
     fn set_shape(&mut self, shape: Shape) {
         debug_assert_eq!(self.shape().key_len, shape.key_len);
         // SAFETY: an entry always points to a header, and nobody else has it while `self` is borrowed mutably.
-        unsafe { self.0.as_mut() }.shape = shape;
+        unsafe { self.put_shape(shape) };
+    }
+
+    /// Writes all of the header but the clocks, field by field: put together first, SET is a tenth slower.
+    ///
+    /// # Safety
+    /// Nobody reads the entry meanwhile.
+    #[inline]
+    unsafe fn put_shape(&self, shape: Shape) {
+        let header = self.0.as_ptr();
+        // SAFETY: an entry always points to memory for a header; promised by the caller.
+        unsafe {
+            (&raw mut (*header).kind).write(shape.kind);
+            (&raw mut (*header).flags).write(shape.flags);
+            (&raw mut (*header).key_len).write(shape.key_len as u16);
+            (&raw mut (*header).inline_len).write(shape.inline_len);
+        }
     }
 
     #[inline]
@@ -561,7 +635,8 @@ impl Entry {
         unsafe { self.base().add(offset) }
     }
 
-    /// The fixed part. Eight-byte aligned, because header and expiry word are whole words.
+    /// The fixed part. Aligned to eight bytes if it is anything but an integer: there is a long word then, with which
+    /// the header is whole words, as the expiry word is.
     #[inline]
     fn fixed<T>(&self) -> *mut T {
         // SAFETY: the fixed part begins at or before the end of the shape.
@@ -572,14 +647,14 @@ impl Entry {
     /// `shape` is the entry's, and its kind is a string.
     #[inline]
     unsafe fn string(&self, shape: Shape) -> Elem<'_> {
-        // SAFETY: the flags of a string say what was written: inline bytes, a blob or an integer.
+        // SAFETY: the flags of a string say what was written: inline bytes, a blob, or an integer, perhaps unaligned.
         unsafe {
             if shape.is_inline() {
                 Elem::Bytes(slice::from_raw_parts(self.at(shape.inline_at()), usize::from(shape.inline_len)))
             } else if shape.flags & BLOB != 0 {
                 Elem::Bytes((*self.fixed::<Blob>()).bytes())
             } else {
-                Elem::Int(self.fixed::<i64>().read())
+                Elem::Int(self.fixed::<i64>().read_unaligned())
             }
         }
     }
@@ -614,24 +689,28 @@ impl Entry {
         }
     }
 
-    /// Writes shape, expiry word and value over whatever is there.
+    /// Writes shape, long word, expiry word and value over whatever is there.
     ///
     /// # Safety
     /// The allocation fits `shape`, which was computed from `body` and `deadline`; the key is where it says.
     #[inline]
     unsafe fn write(&self, shape: Shape, body: Body<'_>, deadline: Option<Deadline>) {
-        // SAFETY: the fixed part is aligned to eight bytes and as long as the body needs; inline bytes follow the key
-        // and end within the allocation; `body` borrows from elsewhere, so nothing overlaps.
+        // SAFETY: the fixed part is as long as the body needs, and aligned to eight bytes for all but integers, as the
+        // long word is to four; inline bytes follow the key and end within the allocation; `body` borrows from
+        // elsewhere, so nothing overlaps.
         unsafe {
-            (&raw mut (*self.0.as_ptr()).shape).write(shape);
+            self.put_shape(shape);
+            if shape.flags & LONG_KEY != 0 {
+                self.at(LONG_WORD_AT).cast::<u32>().write(shape.key_len);
+            }
             if let Some(deadline) = deadline {
-                self.at(HEADER_BYTES).cast::<u64>().write(deadline.to_word().0);
+                self.at(shape.expiry_at()).cast::<u64>().write_unaligned(deadline.to_word().0);
             }
             match body {
                 Body::Inline(bytes) => {
                     ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(shape.inline_at()), bytes.len())
                 }
-                Body::Int(int) => self.fixed::<i64>().write(int),
+                Body::Int(int) => self.fixed::<i64>().write_unaligned(int),
                 Body::Blob(blob) => self.fixed::<Blob>().write(blob),
                 Body::List(list) => self.fixed::<List>().write(list),
                 Body::Set(set) => self.fixed::<Set>().write(set),
@@ -674,6 +753,7 @@ mod tests {
     #[test]
     fn size_classes_are_those_of_jemalloc() {
         let expect = [
+            (12, 16),
             (16, 16),
             (17, 32),
             (48, 48),
@@ -696,19 +776,27 @@ mod tests {
         }
     }
 
+    /// Keys with and without a long word.
+    fn keys() -> impl Iterator<Item = Vec<u8>> {
+        [0, 7, 16, 65_535, 65_536, 70_001].into_iter().map(|len| (0..len).map(|at| (at % 251) as u8).collect())
+    }
+
     #[test]
     fn every_kind_of_string_keeps_key_and_content() {
-        let key = b"some key";
         let long = vec![b'x'; INLINE_BYTES_MAX + 1];
-        for value in [&b""[..], b"0", b"-17", b"+1", b"007", b"hello", &long[..INLINE_BYTES_MAX], &long] {
-            for deadline in [None, near(1 << 47), Some(Deadline::Far(i64::MAX))] {
-                let entry = Entry::build(key, Body::string(value), false, deadline);
-                assert_eq!((entry.key(), entry.kind(), text(&entry)), (&key[..], Kind::String, value.to_vec()));
-                assert_eq!(entry.expires_at(), deadline.map(Deadline::ms));
-                let copy = entry.copy_as(b"k2");
-                assert_eq!((copy.key(), text(&copy), copy.deadline()), (&b"k2"[..], value.to_vec(), deadline));
-                let moved = entry.rekey(b"");
-                assert_eq!((moved.key(), text(&moved), moved.deadline()), (&b""[..], value.to_vec(), deadline));
+        for key in keys() {
+            for value in [&b""[..], b"0", b"-17", b"+1", b"007", b"hello", &long[..INLINE_BYTES_MAX], &long] {
+                for deadline in [None, near(1 << 47), Some(Deadline::Far(i64::MAX))] {
+                    let entry = Entry::build(&key, Body::string(value), false, deadline);
+                    assert_eq!((entry.key(), entry.kind(), text(&entry)), (&key[..], Kind::String, value.to_vec()));
+                    assert_eq!(entry.expires_at(), deadline.map(Deadline::ms));
+                    let copy = entry.copy_as(b"k2");
+                    assert_eq!((copy.key(), text(&copy), copy.deadline()), (&b"k2"[..], value.to_vec(), deadline));
+                    let back = copy.rekey(&key);
+                    assert_eq!((back.key(), text(&back), back.deadline()), (&key[..], value.to_vec(), deadline));
+                    let moved = entry.rekey(b"");
+                    assert_eq!((moved.key(), text(&moved), moved.deadline()), (&b""[..], value.to_vec(), deadline));
+                }
             }
         }
     }
@@ -726,6 +814,13 @@ mod tests {
             assert_eq!((entry.kind(), entry.freeze().kind(), entry.string_encoding()), (kind, kind, None));
             entry.set_deadline(near(5));
             entry.set_deadline(None);
+            let long = vec![b'k'; 65_536];
+            let mut entry = entry.rekey(&long);
+            for deadline in [near(6), None] {
+                entry.set_deadline(deadline);
+                assert_eq!(entry.value_mut_kind(), kind);
+                assert_eq!((entry.key(), entry.deadline()), (&long[..], deadline));
+            }
             let mut entry = entry.rekey(b"a rather longer key than before");
             assert_eq!(entry.value_mut_kind(), kind);
             assert_eq!(entry.rewrite(Body::Int(3), false, None).unwrap().kind(), kind);
@@ -752,26 +847,71 @@ mod tests {
         let long = vec![b'y'; 5000];
         let values = [&b"abc"[..], b"12", &long[..300], &long, b"", &long[..1000], b"-9"];
         let deadlines = [None, near(77), Some(Deadline::Far(1 << 50)), None];
-        let mut entry = Entry::new(b"the key", Value::string(b"first"));
-        entry.set_epoch(7);
-        entry.set_access(9);
-        for from in values {
-            for to in values {
+        for key in keys() {
+            let mut entry = Entry::new(&key, Value::string(b"first"));
+            entry.set_epoch(u16::MAX);
+            entry.set_access(9);
+            for (from, to) in values.iter().flat_map(|from| values.iter().map(move |to| (from, to))) {
                 for deadline in deadlines {
                     entry.rewrite(Body::string(from), false, deadline);
                     for next in deadlines {
                         entry.set_deadline(next);
-                        assert_eq!(
-                            (entry.key(), text(&entry), entry.deadline()),
-                            (&b"the key"[..], from.to_vec(), next)
-                        );
+                        assert_eq!((entry.key(), text(&entry), entry.deadline()), (&key[..], from.to_vec(), next));
                     }
                     entry.rewrite(Body::string(to), false, deadline);
-                    assert_eq!((entry.key(), text(&entry), entry.deadline()), (&b"the key"[..], to.to_vec(), deadline));
+                    assert_eq!((entry.key(), text(&entry), entry.deadline()), (&key[..], to.to_vec(), deadline));
                 }
             }
+            assert_eq!((entry.epoch(), entry.access()), (u16::MAX, 9));
         }
-        assert_eq!((entry.epoch(), entry.access()), (7, 9));
+    }
+
+    #[test]
+    fn a_long_key_stays_while_its_string_grows() {
+        for key in keys() {
+            let mut entry = Entry::build(&key, Body::bytes(b"ab"), false, near(3));
+            for len in [2, 3, 90, INLINE_BYTES_MAX] {
+                entry.grow_inline(len);
+                assert_eq!((entry.key(), entry.deadline(), text(&entry).len()), (&key[..], near(3), len));
+            }
+            assert!(!entry.overwrite_int(5));
+            entry.rewrite(Body::Int(4), false, near(3));
+            assert!(entry.overwrite_int(i64::MIN));
+            assert_eq!((entry.key(), text(&entry)), (&key[..], i64::MIN.to_string().into_bytes()));
+        }
+    }
+
+    #[test]
+    fn entries_take_no_more_than_promised() {
+        let key = b"0123456789abcdef";
+        let bytes = |value: &[u8], deadline| Entry::build(key, Body::string(value), false, deadline).allocated_bytes();
+        assert_eq!(bytes(&[b'v'; 16], None), 48);
+        assert_eq!(bytes(&[b'v'; 100], None), 128);
+        assert_eq!(bytes(&[b'v'; 16], near(1)), 64);
+        assert_eq!(bytes(b"-9223372036854775808", None), 48);
+        assert_eq!(bytes(b"12", near(1)), 48);
+        assert_eq!(Entry::new(b"twelve bytes", Value::Int(1)).allocated_bytes(), 32);
+        assert_eq!(Entry::new(&[b'k'; 65_535], Value::string(b"v")).allocated_bytes(), size_class(65_548));
+        assert_eq!(Entry::new(&[b'k'; 65_536], Value::string(b"v")).allocated_bytes(), size_class(65_553));
+    }
+
+    #[test]
+    fn handles_take_what_they_took_with_sixteen_bytes_of_header() {
+        let key = b"0123456789abcdef";
+        for make in [
+            || Value::List(List::new()),
+            || Value::Set(Set::new()),
+            || Value::Hash(Hash::new()),
+            || Value::ZSet(ZSet::new()),
+        ] {
+            let mut entry = Entry::new(key, make());
+            assert_eq!(entry.allocated_bytes(), 48);
+            entry.set_deadline(near(1));
+            assert_eq!(entry.allocated_bytes(), 64);
+        }
+        let blob = Blob::new(vec![b'v'; 5000]);
+        let outside = blob.allocated_bytes();
+        assert_eq!(Entry::new(key, Value::Blob(blob)).allocated_bytes(), 48 + outside);
     }
 
     #[test]

@@ -7,17 +7,20 @@ pub struct Transaction {
     pub calls: Vec<OwnedWords>,
     /// A call was refused while queueing: EXEC answers EXECABORT.
     pub broken: bool,
-    /// Bytes of the queued calls.
+    /// Bytes that the queued calls take.
     pub bytes: usize,
 }
 
 /// Queued calls beyond this many bytes break the transaction: Redis' limit on a client's query buffer.
 pub const QUEUED_BYTES_MAX: usize = 1 << 30;
 
+/// What a queued call takes besides its words: its place in the list, and what two allocations cost.
+const CALL_BYTES: usize = size_of::<OwnedWords>() + 32;
+
 impl Transaction {
     pub fn queue(&mut self, words: &[&[u8]]) -> bool {
         let words = OwnedWords::new(words);
-        self.bytes += words.size();
+        self.bytes += words.size() + CALL_BYTES;
         if self.bytes > QUEUED_BYTES_MAX {
             self.broken = true;
             self.calls = Vec::new();

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hashbrown::HashTable;
+
 /// Set when one of the keys watched with it has changed. Set and read under the lock of the changed key's shard, so
 /// EXEC, which holds the shards of all its watched keys, cannot miss a change.
 #[derive(Debug, Default)]
@@ -33,4 +35,23 @@ pub struct Watched {
 pub struct Watches {
     pub flag: Option<Arc<WatchFlag>>,
     pub keys: Vec<Watched>,
+    /// Places in `keys` by database and key: a client may watch as many as it likes.
+    index: HashTable<u32>,
+}
+
+impl Watches {
+    pub fn knows(&self, db: u32, hash: u64, key: &[u8]) -> bool {
+        let same = |&at: &u32| {
+            let known = &self.keys[at as usize];
+            known.db == db && *known.key == *key
+        };
+        self.index.find(hash, same).is_some()
+    }
+
+    /// Adds a key that it does not know.
+    pub fn add(&mut self, watched: Watched) {
+        let keys = &self.keys;
+        self.index.insert_unique(watched.hash, keys.len() as u32, |&at| keys[at as usize].hash);
+        self.keys.push(watched);
+    }
 }

@@ -140,9 +140,31 @@ pub fn run_alone(
     input: &mut [u8],
     out: &mut Vec<u8>,
 ) -> (usize, Option<Stop>) {
+    run_first(turn, session, limits, input, out, 1)
+}
+
+/// Runs the first calls of `input` in a turn that had to be waited for.
+pub fn run_inside(
+    turn: &mut Turn<'_>,
+    session: &mut Session,
+    limits: &DecodeLimits,
+    input: &mut [u8],
+    out: &mut Vec<u8>,
+) -> (usize, Option<Stop>) {
+    run_first(turn, session, limits, input, out, BATCH)
+}
+
+fn run_first(
+    turn: &mut Turn<'_>,
+    session: &mut Session,
+    limits: &DecodeLimits,
+    input: &mut [u8],
+    out: &mut Vec<u8>,
+    calls_max: usize,
+) -> (usize, Option<Stop>) {
     let mut scratch = Scratch::default();
     decode(&mut Decoder::default(), input, limits, &mut scratch);
-    scratch.calls.truncate(1);
+    scratch.calls.truncate(calls_max);
     let (used, stop) = run_batch(turn, session, input, out, &mut scratch);
     scratch.restore(input, used);
     (used, stop)

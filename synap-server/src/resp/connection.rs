@@ -54,8 +54,9 @@ pub struct Connection {
     input: Vec<u8>,
     /// The input may begin with whole calls: they are run before more is read.
     has_calls: bool,
-    /// Computed and not yet written.
+    /// Computed and not yet written, but for its first `sent` bytes.
     output: Vec<u8>,
+    sent: usize,
     /// The client has sent all that it will send.
     eof: bool,
     /// The engine has forgotten the session.
@@ -92,6 +93,7 @@ impl Connection {
             input: Vec::new(),
             has_calls: false,
             output: Vec::new(),
+            sent: 0,
             eof: false,
             departed: false,
         }
@@ -112,7 +114,9 @@ impl Connection {
                 Wait::Settle | Wait::Stop(Stop::Starved | Stop::OutputFull) => self.flush().await?,
                 Wait::Stop(Stop::GateClosed) => {
                     self.flush().await?;
-                    self.engine.entered().await;
+                    if !self.run_inside().await? {
+                        return self.close().await;
+                    }
                 }
                 Wait::Stop(Stop::Invalid) | Wait::Close => return self.close().await,
                 Wait::Stop(Stop::Outcome(outcome)) => {
@@ -133,6 +137,9 @@ impl Connection {
                 // Nothing more is read from a client that does not read. It can be ended, though.
                 if self.session.client.poll_killed(cx.waker()) {
                     return Poll::Ready(Ok(Wait::Close));
+                }
+                if !self.is_settled() {
+                    return Poll::Ready(Ok(Wait::Settle));
                 }
                 ready!(self.poll_flush(cx))?;
             }
@@ -207,9 +214,10 @@ impl Connection {
         self.engine.state().log.is_settled(self.session.seen)
     }
 
-    fn take_mail(&mut self) {
+    /// True when the reply to the call that waits was among it.
+    fn take_mail(&mut self) -> bool {
         let mut writer = RespWriter::new(&mut self.output, self.session.resp3);
-        Client::take_mail(&mut self.session, &mut writer);
+        Client::take_mail(&mut self.session, &mut writer)
     }
 
     /// Forgets the first `count` bytes of the input.
@@ -265,28 +273,32 @@ impl Connection {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut done = 0;
+        let before = self.sent;
         let result = loop {
-            if done == self.output.len() {
+            if self.sent == self.output.len() {
                 break Poll::Ready(Ok(()));
             }
-            match Pin::new(&mut self.stream).poll_write(cx, &self.output[done..]) {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.output[self.sent..]) {
                 Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => done += count,
+                Poll::Ready(Ok(count)) => self.sent += count,
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                 Poll::Pending => break Poll::Pending,
             }
         };
-        if done == self.output.len() {
+        let done = self.sent - before;
+        if self.sent == self.output.len() {
             self.output = Vec::new();
-        } else {
-            self.output.drain(..done);
+            self.sent = 0;
+        } else if self.sent > self.output.len() / 2 {
+            // Not each time: a large reply would be moved once for every piece of it that the socket takes.
+            self.output.drain(..self.sent);
+            self.sent = 0;
         }
         if done > 0 {
             self.touch();
         }
         self.session.client.total_out.fetch_add(done as u64, Ordering::Relaxed);
-        self.session.client.output_bytes.store(self.output.len(), Ordering::Relaxed);
+        self.session.client.output_bytes.store(self.output.len() - self.sent, Ordering::Relaxed);
         result
     }
 
@@ -295,7 +307,12 @@ impl Connection {
     /// Sends what was computed, once the log has settled what it saw. Gives up when the client is killed, which it
     /// may be because it does not read.
     async fn flush(&mut self) -> io::Result<()> {
-        self.settled().await;
+        if !self.is_settled() {
+            tokio::select! {
+                () = self.settled() => {}
+                () = killed(self.session.client.clone()) => return Ok(()),
+            }
+        }
         poll_fn(|cx| {
             if !self.output.is_empty() && self.session.client.poll_killed(cx.waker()) {
                 return Poll::Ready(Ok(()));
@@ -330,7 +347,7 @@ impl Connection {
             Outcome::NeedAlone => return self.run_alone().await,
             Outcome::Paused => return self.wait_for_pause().await,
             Outcome::Blocked(waiter) => return self.wait_blocked(&waiter).await,
-            Outcome::Sleep(time) => tokio::time::sleep(time).await,
+            Outcome::Sleep(time) => return Ok(self.sleep(time).await),
             Outcome::Quit => return Ok(false),
             Outcome::Shutdown(options) => {
                 self.engine.state().host().shutdown(options);
@@ -338,6 +355,28 @@ impl Connection {
             }
         }
         Ok(true)
+    }
+
+    /// DEBUG SLEEP: what was answered leaves behind it. False when the client was ended meanwhile.
+    async fn sleep(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(time) => true,
+            () = killed(self.session.client.clone()) => false,
+        }
+    }
+
+    /// Runs the first calls of the input when the gate lets this task in, before the next who closes it: whoever only
+    /// waits until it is open finds it closed again, as long as others come to close it.
+    async fn run_inside(&mut self) -> io::Result<bool> {
+        let limits = batch::limits(&self.engine, &self.session);
+        let Connection { engine, session, input, output, .. } = self;
+        let (used, stop) = engine.inside(|turn| batch::run_inside(turn, session, &limits, input, output)).await;
+        self.consume(used);
+        self.has_calls = !self.input.is_empty();
+        match stop {
+            Some(Stop::Outcome(outcome)) => self.after(outcome).await,
+            _ => Ok(true),
+        }
     }
 
     /// Runs the first call of the input with the gate closed.
@@ -361,13 +400,15 @@ impl Connection {
     /// CLIENT PAUSE: waits until the first call of the input may be tried again.
     async fn wait_for_pause(&mut self) -> io::Result<bool> {
         self.flush().await?;
+        // Not the next change: the pause that is on now may be another one, which does not hold the call.
+        let paused_at = self.session.paused_at;
         loop {
             let state = self.engine.state();
             let now_ms = state.clock.now_ms();
             let Some(until_ms) = state.pause.until(now_ms) else { return Ok(true) };
             let rest = Duration::from_millis(until_ms.abs_diff(now_ms));
             let wake = tokio::select! {
-                () = state.pause.changed() => return Ok(true),
+                () = state.pause.changed_since(paused_at) => return Ok(true),
                 () = tokio::time::sleep(rest) => return Ok(true),
                 wake = self.session.client.woken() => wake,
             };
@@ -382,6 +423,8 @@ impl Connection {
     /// Waits with a blocked call until it is served, its time is over, or the client is gone.
     async fn wait_blocked(&mut self, waiter: &Arc<Waiter>) -> io::Result<bool> {
         self.flush().await?;
+        // The reply may come with other mail, just after we have seen that nobody has ended the wait.
+        let mut answered = false;
         let end = loop {
             if !waiter.is_waiting() {
                 break WaitEnd::Served;
@@ -405,7 +448,7 @@ impl Connection {
             match wake {
                 Some(Wake::Killed) => break WaitEnd::Gone,
                 Some(Wake::Mail) if waiter.is_waiting() => {
-                    self.take_mail();
+                    answered |= self.take_mail();
                     self.flush().await?;
                 }
                 Some(Wake::Mail) | None => {}
@@ -421,12 +464,14 @@ impl Connection {
                 waiting::timeout_reply(waiter, &mut writer);
             }
             (_, true) => {}
-            // Whoever ended it has put the reply into the inbox, or is about to.
+            // Whoever ended it has put the reply into the inbox, or is about to; other mail is not it.
             (_, false) => {
-                if self.session.client.woken().await == Wake::Killed {
-                    return Ok(false);
+                while !answered {
+                    if self.session.client.woken().await == Wake::Killed {
+                        return Ok(false);
+                    }
+                    answered = self.take_mail();
                 }
-                self.take_mail();
             }
         }
         if self.session.replies == ReplyMode::Skip {
@@ -447,6 +492,11 @@ impl Connection {
         }
         Poll::Pending
     }
+}
+
+/// Ready when `client` was ended, whatever mail it has.
+async fn killed(client: Arc<Client>) {
+    poll_fn(|cx| if client.poll_killed(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 /// Longest sleep that a timer takes; whoever waits longer looks again in between.
