@@ -148,11 +148,6 @@ impl<'t> ReadCx<'t> {
         entry.is_some_and(|entry| !self.is_visible(entry))
     }
 
-    /// A call that waited is being served.
-    pub(super) fn is_serving(&self) -> bool {
-        self.only.is_some()
-    }
-
     pub(super) fn shard_of(&self, key: &Key<'_>) -> &Shard {
         self.held.get(shard_of(key.hash))
     }

@@ -21,10 +21,6 @@ impl WriteCx<'_> {
             return;
         }
         for noted in &keys.keys {
-            // A waiting call that is served names keys that it is not served from: their shards may not be held.
-            if self.is_serving() && !self.held().holds(shard_of(noted.hash)) {
-                continue;
-            }
             let key = Key { bytes: words[noted.index as usize], hash: noted.hash };
             // A waiter that is served looks at one of its keys, and the shards of the others need not be held.
             if self.may_serve_from(&key) || self.held().holds(shard_of(key.hash)) {

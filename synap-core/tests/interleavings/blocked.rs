@@ -11,6 +11,9 @@ use synap_core::testing::Text;
 
 use crate::world::*;
 
+/// Elements that a test pushes at the least.
+const ENOUGH: u64 = 300;
+
 /// Elements by number: each must come out exactly once.
 #[derive(Default)]
 struct Ledger {
@@ -21,6 +24,11 @@ struct Ledger {
 impl Ledger {
     fn fresh(&self) -> u64 {
         self.pushed.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Until the time is over and, however busy the machine is, enough was tried.
+    fn goes_on(&self, stop: &Stop) -> bool {
+        !stop.is_set() || self.pushed.load(Ordering::Relaxed) < ENOUGH
     }
 
     /// Notes the numbers in a reply, wherever they stand in it.
@@ -36,7 +44,6 @@ impl Ledger {
         assert_eq!(once.len(), popped.len(), "an element came out twice");
         let lost: Vec<u64> = (0..self.pushed.load(Ordering::Relaxed)).filter(|id| !once.contains(id)).collect();
         assert!(lost.is_empty(), "lost {} of {}: {lost:?}", lost.len(), self.pushed.load(Ordering::Relaxed));
-        assert!(!popped.is_empty(), "nothing was tried");
     }
 }
 
@@ -56,11 +63,11 @@ fn rings_of_blmove_beside_mset_in_opposite_order_lose_and_double_nothing() {
     thread::scope(|scope| {
         let mut threads = Vec::new();
         for (from, to) in [(a, b), (b, c), (c, a), (a, b), (b, c), (c, a)] {
-            let (world, stop, movers) = (&world, &stop, &movers);
+            let (world, stop, movers, ledger) = (&world, &stop, &movers, &ledger);
             threads.push(scope.spawn(move || {
                 let mut user = world.user();
                 movers.lock().unwrap().push(user.id());
-                while !stop.is_set() {
+                while ledger.goes_on(&stop) {
                     user.call(&format!("BLMOVE {from} {to} LEFT RIGHT 0"));
                 }
             }));
@@ -69,7 +76,7 @@ fn rings_of_blmove_beside_mset_in_opposite_order_lose_and_double_nothing() {
             let (world, stop, ledger) = (&world, &stop, &ledger);
             scope.spawn(move || {
                 let mut user = world.user();
-                while !stop.is_set() {
+                while ledger.goes_on(&stop) {
                     let reply = if key == b {
                         user.call(&format!("RPOP {key}"))
                     } else {
@@ -82,7 +89,7 @@ fn rings_of_blmove_beside_mset_in_opposite_order_lose_and_double_nothing() {
         scope.spawn(|| {
             let mut user = world.user();
             let mut random = world.random(1);
-            while !stop.is_set() {
+            while ledger.goes_on(&stop) {
                 let (key, one, two) = (random.pick(&keys).clone(), ledger.fresh(), ledger.fresh());
                 if random.below(2) == 0 {
                     user.call(&format!("LPUSH {key} id{one} id{two}"));
@@ -96,14 +103,14 @@ fn rings_of_blmove_beside_mset_in_opposite_order_lose_and_double_nothing() {
         });
         scope.spawn(|| {
             let mut user = world.user();
-            while !stop.is_set() {
+            while ledger.goes_on(&stop) {
                 user.ok(&mset);
             }
         });
         // Those who wait for ever are told to go.
         let mut main = world.user();
         while !threads.iter().all(|thread| thread.is_finished()) {
-            if stop.is_set() {
+            if !ledger.goes_on(&stop) {
                 for id in movers.lock().unwrap().iter() {
                     main.call(&format!("CLIENT UNBLOCK {id}"));
                 }
@@ -153,7 +160,7 @@ fn blpop_on_keys_of_two_shards_pushed_at_once_serves_once() {
             let (world, stop, ledger) = (&world, &stop, &ledger);
             scope.spawn(move || {
                 let mut user = world.user();
-                while !stop.is_set() {
+                while ledger.goes_on(&stop) {
                     user.call(&format!("RPUSH {key} id{}", ledger.fresh()));
                     thread::yield_now();
                 }
@@ -163,7 +170,7 @@ fn blpop_on_keys_of_two_shards_pushed_at_once_serves_once() {
             let (world, stop, ledger, keys) = (&world, &stop, &ledger, &keys);
             scope.spawn(move || {
                 let mut user = world.user();
-                while !stop.is_set() {
+                while ledger.goes_on(&stop) {
                     let reply = user.call(&format!("BLPOP {} {} 0.02", keys[order[0]], keys[order[1]]));
                     assert!(reply.matches("id").count() <= 1, "served twice: {reply}");
                     ledger.note(&reply);
@@ -212,7 +219,7 @@ fn a_wait_that_ended_otherwise_never_swallows_an_element() {
             scope.spawn(|| {
                 let mut user = world.user();
                 ids.lock().unwrap().push(user.id());
-                while !stop.is_set() {
+                while ledger.goes_on(&stop) {
                     // About as long as it takes to be pushed to: the race is the point.
                     let reply = user.call("BLPOP q 0.001");
                     let end = usize::from(reply == "nil") + 2 * usize::from(reply.starts_with("-UNBLOCKED"));
@@ -228,7 +235,7 @@ fn a_wait_that_ended_otherwise_never_swallows_an_element() {
         }
         // A connection that goes while it is blocked.
         scope.spawn(|| {
-            while !stop.is_set() {
+            while ledger.goes_on(&stop) {
                 let mut user = world.user();
                 let mut text = Text::new(true);
                 let words: [&[u8]; 3] = [b"BLPOP", b"q", b"0"];
@@ -250,7 +257,7 @@ fn a_wait_that_ended_otherwise_never_swallows_an_element() {
         scope.spawn(|| {
             let mut user = world.user();
             let mut random = world.random(1);
-            while !stop.is_set() {
+            while ledger.goes_on(&stop) {
                 let id = { ids.lock().unwrap().get(random.below(3)).copied().unwrap_or(0) };
                 match random.below(6) {
                     0 => user.call(&format!("CLIENT KILL ID {id}")),
@@ -263,11 +270,9 @@ fn a_wait_that_ended_otherwise_never_swallows_an_element() {
         scope.spawn(|| {
             let mut user = world.user();
             let mut random = world.random(2);
-            while !stop.is_set() {
+            while ledger.goes_on(&stop) {
                 user.call(&format!("RPUSH q id{}", ledger.fresh()));
-                for _ in 0..random.below(200) {
-                    thread::yield_now();
-                }
+                (0..random.below(5000)).for_each(|_| std::hint::spin_loop());
             }
         });
     });
@@ -291,7 +296,7 @@ fn a_push_and_an_unblock_at_the_same_moment_end_a_wait_once() {
     let waits = || client.blocked.lock().as_ref().is_some_and(|waiter| waiter.is_waiting());
     thread::scope(|scope| {
         scope.spawn(|| {
-            while !stop.is_set() {
+            while ledger.goes_on(&stop) {
                 let reply = user.call("BLPOP q 0");
                 doubled.fetch_add(u64::from(reply.lines().count() != 1), Ordering::Relaxed);
                 ends[usize::from(reply == "nil")].fetch_add(1, Ordering::Relaxed);
@@ -301,7 +306,7 @@ fn a_push_and_an_unblock_at_the_same_moment_end_a_wait_once() {
         });
         scope.spawn(|| {
             let mut user = world.user();
-            while !stop.is_set() {
+            while ledger.goes_on(&stop) {
                 if waits() {
                     user.call(&format!("RPUSH q id{}", ledger.fresh()));
                 }

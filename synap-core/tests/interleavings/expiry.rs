@@ -182,7 +182,7 @@ fn the_engines_thread_sleeps_until_the_earliest_deadline_and_wakes_for_an_earlie
     let session = engine.session(synap_core::session::Door::Embedded, "test".into(), "test".into());
     let mut user = User { engine: engine.clone(), session };
     user.ok("SET a 1 EX 1000");
-    user.ok("SET b 1 PX 250");
+    user.ok("SET b 1 PX 1500");
     thread::sleep(Duration::from_millis(50));
     let before = looks.load(Ordering::Relaxed);
     thread::sleep(Duration::from_millis(100));
