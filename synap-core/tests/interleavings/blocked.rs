@@ -67,7 +67,7 @@ fn rings_of_blmove_beside_mset_in_opposite_order_lose_and_double_nothing() {
             threads.push(scope.spawn(move || {
                 let mut user = world.user();
                 movers.lock().unwrap().push(user.id());
-                while ledger.goes_on(&stop) {
+                while ledger.goes_on(stop) {
                     user.call(&format!("BLMOVE {from} {to} LEFT RIGHT 0"));
                 }
             }));
@@ -76,7 +76,7 @@ fn rings_of_blmove_beside_mset_in_opposite_order_lose_and_double_nothing() {
             let (world, stop, ledger) = (&world, &stop, &ledger);
             scope.spawn(move || {
                 let mut user = world.user();
-                while ledger.goes_on(&stop) {
+                while ledger.goes_on(stop) {
                     let reply = if key == b {
                         user.call(&format!("RPOP {key}"))
                     } else {
@@ -160,7 +160,7 @@ fn blpop_on_keys_of_two_shards_pushed_at_once_serves_once() {
             let (world, stop, ledger) = (&world, &stop, &ledger);
             scope.spawn(move || {
                 let mut user = world.user();
-                while ledger.goes_on(&stop) {
+                while ledger.goes_on(stop) {
                     user.call(&format!("RPUSH {key} id{}", ledger.fresh()));
                     thread::yield_now();
                 }
@@ -170,7 +170,7 @@ fn blpop_on_keys_of_two_shards_pushed_at_once_serves_once() {
             let (world, stop, ledger, keys) = (&world, &stop, &ledger, &keys);
             scope.spawn(move || {
                 let mut user = world.user();
-                while ledger.goes_on(&stop) {
+                while ledger.goes_on(stop) {
                     let reply = user.call(&format!("BLPOP {} {} 0.02", keys[order[0]], keys[order[1]]));
                     assert!(reply.matches("id").count() <= 1, "served twice: {reply}");
                     ledger.note(&reply);
