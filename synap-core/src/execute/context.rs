@@ -190,6 +190,18 @@ struct Aside {
     wakers: Vec<Waker>,
 }
 
+impl Drop for WriteCx<'_> {
+    /// A handler that panics between a change and its record leaves data that replicas and the next start would not
+    /// have. Only what the log tells is still right: the process ends before the locks are given back and somebody sees
+    /// the other state.
+    #[inline]
+    fn drop(&mut self) {
+        if (self.changed || self.changed_mask != 0) && std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 impl<'t> Deref for WriteCx<'t> {
     type Target = ReadCx<'t>;
     #[inline]

@@ -49,13 +49,14 @@ impl WriteCx<'_> {
             // Nothing changes during a pause: what is due is hidden.
             && self.state().pause.until(now_ms).is_none()
         {
-            self.expire_if_due(key);
+            self.expire_if_due(key, usize::MAX);
         }
     }
 
-    /// The look itself, when something in the key's table is due.
+    /// The look itself, when something in the key's table is due. Of the fields of a hash `field_budget` go: all, when
+    /// a call is to see the hash; some, when only the time has come.
     #[cold]
-    pub(super) fn expire_if_due(&mut self, key: &Key<'_>) {
+    fn expire_if_due(&mut self, key: &Key<'_>, field_budget: usize) {
         let now_ms = self.now_ms();
         let db = self.db();
         let Some(entry) = self.shard_of(key).db(db).and_then(|db| db.get(key.hash, key.bytes)) else { return };
@@ -74,7 +75,7 @@ impl WriteCx<'_> {
         };
         if has_due_fields {
             let names = match self.change_existing::<Hash>(key) {
-                Ok(Some(mut hash)) => hash.take_due(now_ms, usize::MAX),
+                Ok(Some(mut hash)) => hash.take_due(now_ms, field_budget),
                 _ => Vec::new(),
             };
             if names.is_empty() {
@@ -110,10 +111,10 @@ impl WriteCx<'_> {
             }
             more |= data.next_deadline().is_some_and(|deadline_ms| deadline_ms <= now_ms);
             for due in keys {
-                self.expire_if_due(&Key { bytes: &due.key, hash: due.hash });
+                self.expire_if_due(&Key { bytes: &due.key, hash: due.hash }, BUDGET);
             }
             for (hash, key) in with_fields {
-                self.expire_if_due(&Key { bytes: &key, hash });
+                self.expire_if_due(&Key { bytes: &key, hash }, BUDGET);
             }
         }
         more

@@ -128,7 +128,9 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         match flow {
             Ok(Flow::Block { in_transaction, .. }) => waiting::write_null(in_transaction, reply),
             Ok(Flow::Done) => {}
-            Ok(other) => after = other,
+            // Of several wishes the last that ends the connection counts.
+            Ok(other) if !matches!(after, Flow::Quit | Flow::Shutdown(_)) => after = other,
+            Ok(_) => {}
             Err(error) => {
                 debug_assert!(!cx.is_changed(), "{} failed after it had changed something", row.name);
                 reply.rollback(mark);
