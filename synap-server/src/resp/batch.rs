@@ -11,7 +11,7 @@ use synap_core::{Engine, Reply};
 use synap_protocols::resp::{DecodeLimits, Decoded, Decoder, ProtocolError, RespWriter, Span};
 
 /// Calls of one turn: enough for fetches to overlap, few enough that nobody waits long for the gate.
-const BATCH: usize = 32;
+const BATCH: usize = 64;
 
 /// Replies beyond this many bytes are sent before more calls are looked at.
 const OUTPUT_BYTES_PAUSE: usize = 256 << 10;
@@ -271,12 +271,20 @@ fn prefetch(
 ) {
     let state = turn.state;
     hashes.clear();
+    let mut last: Option<(&[u8], &'static Command)> = None;
     for call in calls.iter_mut() {
         let bytes = &input[call.start..call.end];
         let words: SmallVec<[&[u8]; 2]> =
             spans[call.spans.0 as usize..call.spans.1 as usize].iter().take(2).map(|span| span.of(bytes)).collect();
         // A wrong name is answered when its turn comes.
-        let Ok(row) = state.table.find(&words) else { continue };
+        let row = match last {
+            Some((name, row)) if words.first().is_some_and(|word| *word == name) => row,
+            _ => match state.table.find(&words) {
+                Ok(row) => row,
+                Err(_) => continue,
+            },
+        };
+        last = row.first_key.then(|| (words[0], row));
         call.row = Some(row);
         if row.first_key
             && let Some(key) = words.get(1)

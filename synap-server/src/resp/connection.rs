@@ -27,8 +27,11 @@ const READ_BYTES: usize = 64 << 10;
 /// The same in the middle of a long call.
 const READ_BYTES_LONG: usize = 1 << 20;
 
-/// A buffer that grew beyond this is given back when it is empty.
+/// A buffer that grew beyond this is not kept.
 const KEPT_BYTES: usize = 64 << 10;
+
+/// Buffers that a thread keeps for replies.
+const SPARE_MAX: usize = 64;
 
 /// What a blocked or paused client may send ahead.
 const AHEAD_BYTES_MAX: usize = 1 << 20;
@@ -42,7 +45,18 @@ thread_local! {
 struct Buffers {
     input: Vec<u8>,
     output: Vec<u8>,
+    /// More of them, empty: replies wait in one until they leave.
+    spare: Vec<Vec<u8>>,
     scratch: Scratch,
+}
+
+impl Buffers {
+    fn give_back(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= KEPT_BYTES && self.spare.len() < SPARE_MAX {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
 }
 
 pub struct Connection {
@@ -134,14 +148,14 @@ impl Connection {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Wait>> {
         loop {
             if !self.output.is_empty() {
-                // Nothing more is read from a client that does not read. It can be ended, though.
-                if self.session.client.poll_killed(cx.waker()) {
-                    return Poll::Ready(Ok(Wait::Close));
-                }
                 if !self.is_settled() {
                     return Poll::Ready(Ok(Wait::Settle));
                 }
-                ready!(self.poll_flush(cx))?;
+                if self.poll_flush(cx)?.is_pending() {
+                    // Nothing more is read from a client that does not read. It can be ended, though.
+                    let is_killed = self.session.client.poll_killed(cx.waker());
+                    return if is_killed { Poll::Ready(Ok(Wait::Close)) } else { Poll::Pending };
+                }
             }
             match self.session.client.poll_wake(cx.waker()) {
                 Some(Wake::Killed) => return Poll::Ready(Ok(Wait::Close)),
@@ -159,7 +173,13 @@ impl Connection {
             }
             let stop = BUFFERS.with_borrow_mut(|buffers| self.poll_calls(cx, buffers));
             match ready!(stop)? {
-                Stop::Starved if self.is_settled() => {}
+                Stop::Starved if self.output.is_empty() => {}
+                Stop::Starved if self.is_settled() => {
+                    // The replies leave when the other connections that are ready have had their turn: a client that
+                    // holds several of them is woken once for all, and not for each.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Stop::Starved => return Poll::Ready(Ok(Wait::Settle)),
                 stop => return Poll::Ready(Ok(Wait::Stop(stop))),
             }
@@ -168,7 +188,7 @@ impl Connection {
 
     /// Runs the calls that are there, or those that one read completes.
     fn poll_calls(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<Stop>> {
-        let Buffers { input, output, scratch } = buffers;
+        let Buffers { input, output, scratch, spare } = buffers;
         // What another connection left here when it failed is nobody's.
         output.clear();
         let stop = if self.input.is_empty() {
@@ -194,13 +214,13 @@ impl Connection {
         self.touch();
         client.query_bytes.store(self.input.len(), Ordering::Relaxed);
         if !output.is_empty() {
-            if self.is_settled() {
-                self.write_now(output)?;
+            if self.output.is_empty() {
+                self.output = std::mem::replace(output, spare.pop().unwrap_or_default());
             } else {
                 self.output.append(output);
+                output.shrink_to(KEPT_BYTES);
             }
-            output.clear();
-            output.shrink_to(KEPT_BYTES);
+            client.output_bytes.store(self.output.len() - self.sent, Ordering::Relaxed);
         }
         Poll::Ready(Ok(stop))
     }
@@ -258,20 +278,6 @@ impl Connection {
         result.map_ok(|_| ())
     }
 
-    /// Writes what the socket takes at once; the rest stays in `output`.
-    fn write_now(&mut self, bytes: &[u8]) -> io::Result<()> {
-        debug_assert!(self.output.is_empty());
-        let count = match self.stream.try_write(bytes) {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(error),
-        };
-        self.session.client.total_out.fetch_add(count as u64, Ordering::Relaxed);
-        self.output.extend_from_slice(&bytes[count..]);
-        self.session.client.output_bytes.store(self.output.len(), Ordering::Relaxed);
-        Ok(())
-    }
-
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.sent;
         let result = loop {
@@ -287,8 +293,9 @@ impl Connection {
         };
         let done = self.sent - before;
         if self.sent == self.output.len() {
-            self.output = Vec::new();
             self.sent = 0;
+            let output = std::mem::take(&mut self.output);
+            BUFFERS.with_borrow_mut(|buffers| buffers.give_back(output));
         } else if self.sent > self.output.len() / 2 {
             // Not each time: a large reply would be moved once for every piece of it that the socket takes.
             self.output.drain(..self.sent);
