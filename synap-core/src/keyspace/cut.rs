@@ -176,9 +176,11 @@ mod tests {
         prop::collection::vec(step, 0..400)
     }
 
+    /// A key, its value and its deadline.
+    type Item = (Vec<u8>, (Vec<u8>, Option<i64>));
     type Content = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
 
-    fn content_of(entry: &Entry) -> (Vec<u8>, (Vec<u8>, Option<i64>)) {
+    fn content_of(entry: &Entry) -> Item {
         let value = entry.as_string().expect("all values here are strings").to_vec();
         (entry.key().to_vec(), (value, entry.expires_at()))
     }
@@ -191,7 +193,7 @@ mod tests {
         old: Arc<OldValues>,
         /// Where the walker is; none when it is through.
         cursor: Option<u64>,
-        seen: Vec<(Vec<u8>, (Vec<u8>, Option<i64>))>,
+        seen: Vec<Item>,
     }
 
     impl World {
