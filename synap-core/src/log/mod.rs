@@ -9,7 +9,9 @@
 //! - `ring`: the newest bytes, in memory.
 //! - [`mod@unit`]: several calls that must not be torn apart.
 //! - [`stream`]: [`Log`], which puts them together: append, settle, read, wait.
+//! - [`disk`]: the files: segments, manifest, the sink that writes them, recovery.
 
+pub mod disk;
 pub mod reader;
 mod ring;
 pub mod stream;
@@ -19,7 +21,7 @@ pub mod wire;
 use std::fmt;
 
 pub use reader::Reader;
-pub use stream::{Log, OutOfRange, Position};
+pub use stream::{Failing, Log, OutOfRange, Position};
 pub use unit::Unit;
 
 /// The name of a history: an offset means something only together with it. Redis calls it the replication id.

@@ -7,13 +7,17 @@
 //! ```
 //!
 //! **Settled** is the offset up to which a reply may leave: without a sink that is the end; with one, what the sink
-//! says (written, or fsynced, as configured). **Released** is what the sink will never ask for again; until then the
-//! ring keeps it, growing beyond its capacity when the disk is slow or full ([`Log::unreleased_bytes`] is what
-//! back-pressure looks at). What is released stays as long as it fits, for replicas that were away.
+//! says (written, or fsynced, as configured). **Released** is what the sink will never ask for again, because it is
+//! fsynced; until then the ring keeps it, growing beyond its capacity when the disk is slow or full
+//! ([`Log::unreleased_bytes`] is what back-pressure looks at). What is released stays as long as it fits, for replicas
+//! that were away.
+//!
+//! **Failing** is a sink that cannot go on for now: nothing is settled until it can. Whoever would wait for ever asks
+//! with [`Log::settled_or_failing`].
 //!
 //! One mutex guards it all: it is held for a copy of bytes, never for I/O, and no waker is called under it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -29,6 +33,10 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// The most that one [`Log::read_from`] copies: appenders wait meanwhile, for a few microseconds.
 pub const READ_BYTES_MAX: usize = 128 * 1024;
 
+/// How far apart the ends of units are that are kept in mind: a reader that wants whole units gets at most this much
+/// more than one unit beyond what it asks for.
+const CUT_BYTES: u64 = 64 * 1024;
+
 /// What an engine that has just begun to write sets aside.
 const FIRST_BYTES: usize = 16 * 1024;
 
@@ -38,6 +46,9 @@ pub struct Log {
     /// Copies of what `state` knows, for looks without the lock. Stored with the lock held.
     end: AtomicU64,
     settled: AtomicU64,
+    released: AtomicU64,
+    /// The sink cannot go on for now.
+    failing: AtomicBool,
     /// An append has passed a point that somebody waits for: [`Log::notify`] has something to do.
     due: AtomicBool,
     state: Mutex<State>,
@@ -52,7 +63,10 @@ struct State {
     settled: u64,
     /// With a sink: it may still ask for bytes from here on.
     needed_from: Option<u64>,
+    /// With a sink: ends of units after `needed_from`, about [`CUT_BYTES`] apart.
+    cuts: VecDeque<Position>,
     waiting_for_settled: Waiters,
+    waiting_for_released: Waiters,
     waiting_for_end: Waiters,
 }
 
@@ -83,6 +97,8 @@ impl Log {
             history,
             end: AtomicU64::new(offset),
             settled: AtomicU64::new(offset),
+            released: AtomicU64::new(offset),
+            failing: AtomicBool::new(false),
             due: AtomicBool::new(false),
             state: Mutex::new(State {
                 ring: Ring::new(offset),
@@ -91,7 +107,9 @@ impl Log {
                 db: None,
                 settled: offset,
                 needed_from: None,
+                cuts: VecDeque::new(),
                 waiting_for_settled: Waiters::default(),
+                waiting_for_released: Waiters::default(),
                 waiting_for_end: Waiters::default(),
             }),
         }
@@ -141,7 +159,8 @@ impl Log {
         })
     }
 
-    /// Appends a piece of a master's stream untouched, whatever it holds. `db` is what it leaves selected.
+    /// Appends a piece of a master's stream untouched, whatever it holds. `db` is what it leaves selected. With a sink
+    /// it must be whole units: the files are cut between appends.
     pub fn append_stream(&self, bytes: &[u8], db: Option<u32>) -> u64 {
         self.append_with(bytes.len(), None, db, |ring| ring.put(bytes))
     }
@@ -168,11 +187,18 @@ impl Log {
         debug_assert_eq!(end - before, bytes as u64, "the length was foretold");
         state.db = leaves_db;
         self.end.store(end, Ordering::Release);
-        if state.needed_from.is_none() {
-            state.settled = end;
-            self.settled.store(end, Ordering::Release);
+        match state.needed_from {
+            Some(from) => state.note_cut(from),
+            None => {
+                state.settled = end;
+                self.settled.store(end, Ordering::Release);
+                self.released.store(end, Ordering::Release);
+            }
         }
-        if state.waiting_for_end.lowest() <= end || state.waiting_for_settled.lowest() <= state.settled {
+        if state.waiting_for_end.lowest() <= end
+            || state.waiting_for_settled.lowest() <= state.settled
+            || state.waiting_for_released.lowest() <= self.released.load(Ordering::Relaxed)
+        {
             self.due.store(true, Ordering::Release);
         }
         end
@@ -193,11 +219,12 @@ impl Log {
         let mut state = self.state.lock();
         self.due.store(false, Ordering::Release);
         let end = state.ring.end();
-        let settled = state.settled;
+        let (settled, released) = (state.settled, self.released());
         let for_end = state.waiting_for_end.take_reached(end);
         let for_settled = state.waiting_for_settled.take_reached(settled);
+        let for_released = state.waiting_for_released.take_reached(released);
         drop(state);
-        for_end.into_values().chain(for_settled.into_values()).for_each(Waker::wake);
+        for_end.into_values().chain(for_settled.into_values()).chain(for_released.into_values()).for_each(Waker::wake);
     }
 
     /// All bytes ever appended in this history.
@@ -244,6 +271,39 @@ impl Log {
         Reached { log: self, point: Point::Settled, offset, ticket: None }
     }
 
+    /// As [`Log::settled_at`], but gives up while the sink is failing: what is behind `offset` is applied, and not safe.
+    pub fn settled_or_failing(&self, offset: u64) -> SettledOrFailing<'_> {
+        SettledOrFailing(self.settled_at(offset))
+    }
+
+    /// Fsynced up to here: what a power cut cannot take back.
+    #[inline]
+    pub fn released(&self) -> u64 {
+        self.released.load(Ordering::Acquire)
+    }
+
+    /// Waits until [`Log::released`] has come this far. Dropping the future at any point is safe.
+    pub fn released_at(&self, offset: u64) -> Reached<'_> {
+        Reached { log: self, point: Point::Released, offset, ticket: None }
+    }
+
+    /// The disk does not take the log: writes are to be refused.
+    #[inline]
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
+    }
+
+    /// The sink says whether it can go on. After `true` comes [`Log::wake_unsettled`], without a lock.
+    pub fn set_failing(&self, failing: bool) {
+        self.failing.store(failing, Ordering::Release);
+    }
+
+    /// Wakes all who wait for something to be settled: those who do not wait while the sink is failing go on.
+    pub fn wake_unsettled(&self) {
+        let waiting = std::mem::take(&mut self.state.lock().waiting_for_settled.by_offset);
+        waiting.into_values().for_each(Waker::wake);
+    }
+
     /// Waits until there is something to read after `offset`; yields the end. Dropping it at any point is safe.
     pub fn grown_past(&self, offset: u64) -> Reached<'_> {
         Reached { log: self, point: Point::End, offset: offset + 1, ticket: None }
@@ -263,10 +323,38 @@ impl Log {
             return Err(OutOfRange { oldest, end });
         }
         let to = end.min(offset + READ_BYTES_MAX as u64);
-        let (first, second) = state.ring.slices(offset, to);
-        out.extend_from_slice(first);
-        out.extend_from_slice(second);
+        state.copy(offset, to, out);
         Ok(to)
+    }
+
+    /// Appends whole units to `out`, from `offset` on: for the sink, which has not released them. At most `bytes_max`,
+    /// or a little more than one unit when that is larger. Returns where they end.
+    pub fn read_units(&self, offset: u64, bytes_max: u64, out: &mut Vec<u8>) -> Result<Position, OutOfRange> {
+        // Here too room is made before the lock is taken.
+        let about = self.end().saturating_sub(offset).min(bytes_max).min(READ_BYTES_MAX as u64);
+        out.reserve(about as usize);
+        let mut state = self.state.lock();
+        let (oldest, end) = (state.ring.start(), state.ring.end());
+        if offset < oldest || offset > end {
+            return Err(OutOfRange { oldest, end });
+        }
+        let to = state.units_end(offset, bytes_max);
+        let mut at = offset;
+        loop {
+            let next = to.offset.min(at + READ_BYTES_MAX as u64);
+            state.copy(at, next, out);
+            at = next;
+            if at == to.offset {
+                return Ok(to);
+            }
+            // Appenders go between; the sink's bytes stay.
+            drop(state);
+            out.reserve((to.offset - at).min(READ_BYTES_MAX as u64) as usize);
+            state = self.state.lock();
+            if at < state.ring.start() {
+                return Err(OutOfRange { oldest: state.ring.start(), end: state.ring.end() });
+            }
+        }
     }
 
     /// From now on, `settled` moves only with [`Log::settle`]. The sink has everything before `from`, and may ask for
@@ -278,6 +366,7 @@ impl Log {
             return Err(OutOfRange { oldest, end });
         }
         state.needed_from = Some(from);
+        self.released.store(from, Ordering::Release);
         Ok(())
     }
 
@@ -285,8 +374,10 @@ impl Log {
     pub fn detach_sink(&self) {
         let mut state = self.state.lock();
         state.needed_from = None;
+        state.cuts.clear();
         state.settled = state.ring.end();
         self.settled.store(state.settled, Ordering::Release);
+        self.released.store(state.settled, Ordering::Release);
         state.shrink();
         drop(state);
         self.wake_due();
@@ -307,20 +398,31 @@ impl Log {
         reached.into_values().for_each(Waker::wake);
     }
 
-    /// The sink will not ask for anything before `offset` again: it is safe on disk.
+    /// The sink will not ask for anything before `offset` again: it is safe on disk. Wakes those who wait for that.
+    /// Said again without news, it gives back memory that was not needed since.
     pub fn release(&self, offset: u64) {
         let mut state = self.state.lock();
         assert!(offset <= state.ring.end(), "nobody can have written what was not appended");
-        if let Some(needed_from) = &mut state.needed_from {
-            *needed_from = offset.max(*needed_from);
-        }
+        let Some(needed_from) = state.needed_from else { return };
         state.shrink();
+        if needed_from < offset {
+            state.needed_from = Some(offset);
+            self.released.store(offset, Ordering::Release);
+            while state.cuts.front().is_some_and(|cut| cut.offset <= offset) {
+                state.cuts.pop_front();
+            }
+        }
+        let reached = state.waiting_for_released.take_reached(offset);
+        drop(state);
+        reached.into_values().for_each(Waker::wake);
     }
 
     /// Bytes that the sink has not released: what a slow disk costs in memory.
+    #[inline]
     pub fn unreleased_bytes(&self) -> u64 {
-        let state = self.state.lock();
-        state.needed_from.map_or(0, |from| state.ring.end() - from)
+        // In this order, because both only move up.
+        let released = self.released();
+        self.end() - released
     }
 }
 
@@ -341,11 +443,37 @@ impl State {
         self.ring.resize(wanted.max(FIRST_BYTES.min(self.capacity)).next_power_of_two());
     }
 
-    /// Gives memory back that was only needed while the disk was behind.
+    /// Remembers the end, if the last one that is remembered is far enough behind.
+    #[inline]
+    fn note_cut(&mut self, needed_from: u64) {
+        let end = self.ring.end();
+        if end - self.cuts.back().map_or(needed_from, |cut| cut.offset.max(needed_from)) >= CUT_BYTES {
+            self.cuts.push_back(Position { offset: end, db: self.db });
+        }
+    }
+
+    /// Where whole units end that begin at `offset` and take about `bytes_max`.
+    fn units_end(&self, offset: u64, bytes_max: u64) -> Position {
+        let end = Position { offset: self.ring.end(), db: self.db };
+        if end.offset - offset <= bytes_max {
+            return end;
+        }
+        let behind = self.cuts.partition_point(|cut| cut.offset <= offset + bytes_max);
+        let fits = behind.checked_sub(1).map(|last| self.cuts[last]).filter(|cut| cut.offset > offset);
+        fits.or_else(|| self.cuts.get(behind).copied()).unwrap_or(end)
+    }
+
+    fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
+        let (first, second) = self.ring.slices(from, to);
+        out.extend_from_slice(first);
+        out.extend_from_slice(second);
+    }
+
+    /// Gives back half of the memory that was only needed while the disk was behind. Only half, and only when a quarter
+    /// has been enough since the last release: otherwise the ring would grow and shrink, and be copied, each second.
     fn shrink(&mut self) {
-        // Half, so that a disk that keeps falling behind a little does not make us move back and forth.
-        if self.ring.size() > self.capacity && self.needed_bytes() <= self.capacity / 2 {
-            self.ring.resize(self.capacity);
+        if self.ring.size() > self.capacity && self.needed_bytes() <= self.ring.size() / 4 {
+            self.ring.resize((self.ring.size() / 2).max(self.capacity));
         }
     }
 
@@ -384,10 +512,11 @@ impl Waiters {
 #[derive(Clone, Copy)]
 enum Point {
     Settled,
+    Released,
     End,
 }
 
-/// The future of [`Log::settled_at`] and [`Log::grown_past`].
+/// The future of [`Log::settled_at`], [`Log::released_at`] and [`Log::grown_past`].
 #[must_use = "futures do nothing unless awaited"]
 pub struct Reached<'a> {
     log: &'a Log,
@@ -401,6 +530,7 @@ impl State {
     fn waiters(&mut self, point: Point) -> &mut Waiters {
         match point {
             Point::Settled => &mut self.waiting_for_settled,
+            Point::Released => &mut self.waiting_for_released,
             Point::End => &mut self.waiting_for_end,
         }
     }
@@ -413,6 +543,7 @@ impl Future for Reached<'_> {
         let (log, offset, point) = (self.log, self.offset, self.point);
         let reached = || match point {
             Point::Settled => log.settled(),
+            Point::Released => log.released(),
             Point::End => log.end(),
         };
         let now = reached();
@@ -446,6 +577,26 @@ impl Drop for Reached<'_> {
             let old = self.log.state.lock().waiters(self.point).by_offset.remove(&key);
             drop(old); // without the lock
         }
+    }
+}
+
+/// What [`Log::settled_or_failing`] answers when it will not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failing;
+
+/// The future of [`Log::settled_or_failing`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct SettledOrFailing<'a>(Reached<'a>);
+
+impl Future for SettledOrFailing<'_> {
+    type Output = Result<u64, Failing>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<u64, Failing>> {
+        if let Poll::Ready(settled) = Pin::new(&mut self.0).poll(cx) {
+            return Poll::Ready(Ok(settled));
+        }
+        // Looked at after the waker is in its place: whoever sets the flag later takes the wakers.
+        if self.0.log.is_failing() { Poll::Ready(Err(Failing)) } else { Poll::Pending }
     }
 }
 

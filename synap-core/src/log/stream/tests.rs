@@ -163,8 +163,75 @@ mod steps {
         assert_eq!(log.unreleased_bytes(), log.end() - from);
         assert_eq!(Reader::new(&read_all(&log, from), from).count(), 101);
         log.release(log.end());
-        assert_eq!((log.memory_bytes(), log.unreleased_bytes()), (64, 0));
+        assert_eq!((log.memory_bytes(), log.unreleased_bytes()), (4096, 0), "it may be needed again at once");
+        (0..6).for_each(|_| log.release(log.end()));
+        assert_eq!(log.memory_bytes(), 64, "it was not");
         assert_eq!(log.attach_sink(from), Err(OutOfRange { oldest: log.end() - 64, end: log.end() }));
+    }
+
+    #[test]
+    fn whole_units_are_read_in_pieces_of_about_the_asked_size() {
+        let log = Log::new(1024, history());
+        log.attach_sink(0).unwrap();
+        let mut ends = Vec::new();
+        for number in 0..200_u32 {
+            // Now and then one that is larger than what is asked for.
+            let len = if number % 50 == 49 { 400_000 } else { 3000 + number as usize * 100 };
+            ends.push(log.append_words(number % 3, &["SET", "k", &"x".repeat(len)]));
+        }
+        let (mut at, mut pieces) = (0, 0);
+        while at < log.end() {
+            let mut out = Vec::new();
+            let to = log.read_units(at, 200_000, &mut out).unwrap();
+            assert_eq!(out.len() as u64, to.offset - at);
+            let end = ends.binary_search(&to.offset).expect("the end of a unit");
+            assert_eq!(to.db, Some(end as u32 % 3));
+            assert!(out.len() < 200_000 + 2 * 65_536 || out.len() > 400_000);
+            assert!(Reader::new(&out, at).all(|call| call.is_ok()));
+            (at, pieces) = (to.offset, pieces + 1);
+        }
+        assert!((15..40).contains(&pieces), "{pieces}");
+        log.release(log.end());
+        assert!(log.state.lock().cuts.is_empty());
+    }
+
+    #[test]
+    fn one_may_wait_for_the_release() {
+        let log = Log::new(1024, history());
+        let first = log.append_words(0, &["PING"]);
+        assert_eq!(log.released(), first, "without a sink nothing is to be waited for");
+        log.attach_sink(first).unwrap();
+        let second = log.append_words(0, &["PING"]);
+        let bell = Arc::new(Bell::default());
+        let mut wait = log.released_at(second);
+        assert!(bell.poll(&mut wait).is_pending());
+        log.settle(second);
+        assert_eq!((bell.rang(), log.released()), (0, first));
+        log.release(second);
+        assert_eq!(bell.rang(), 1);
+        assert_eq!(bell.poll(&mut wait), Poll::Ready(second));
+    }
+
+    #[test]
+    fn a_failing_sink_sends_away_those_who_do_not_wait_for_ever() {
+        let log = Log::new(1024, history());
+        log.attach_sink(0).unwrap();
+        let end = log.append_words(0, &["PING"]);
+        let (patient, other) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+        let mut waits = log.settled_at(end);
+        let mut gives_up = log.settled_or_failing(end);
+        let waker = Waker::from(Arc::clone(&other));
+        let mut cx = Context::from_waker(&waker);
+        assert!(patient.poll(&mut waits).is_pending());
+        assert!(Pin::new(&mut gives_up).poll(&mut cx).is_pending());
+        log.set_failing(true);
+        log.wake_unsettled();
+        assert_eq!((patient.rang(), other.rang()), (1, 1));
+        assert!(patient.poll(&mut waits).is_pending());
+        assert_eq!(Pin::new(&mut gives_up).poll(&mut cx), Poll::Ready(Err(Failing)));
+        log.settle(end);
+        assert_eq!(patient.rang(), 2);
+        assert_eq!(Pin::new(&mut log.settled_or_failing(end)).poll(&mut cx), Poll::Ready(Ok(end)));
     }
 
     #[test]

@@ -1,0 +1,192 @@
+//! The folder of a server's data: locked, with the manifest that is in force.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Error;
+use super::io::{Disk, Lock, read_full_at, write_all_at};
+use super::manifest::{self, Manifest, Snapshot};
+use super::segment;
+
+/// How many snapshots are kept, so that there is one left when the newest cannot be read.
+pub const SNAPSHOTS_KEPT: usize = 2;
+
+/// A locked folder and its manifest.
+pub struct Folder {
+    disk: Arc<dyn Disk>,
+    state: Mutex<InForce>,
+    /// The lock on disk, held as long as this lives.
+    _lock: Lock,
+}
+
+struct InForce {
+    manifest: Manifest,
+    /// Processes see this manifest, but a power cut may bring back the one before it.
+    unsure: bool,
+}
+
+/// What became of a change of the manifest that failed.
+#[derive(Debug)]
+pub enum Failed {
+    /// The old one is in force.
+    Unchanged(Error),
+    /// The new one is in force, unless the power fails before [`Folder::confirm`] succeeds.
+    Unsure(Error),
+}
+
+impl Failed {
+    pub fn into_error(self) -> Error {
+        match self {
+            Failed::Unchanged(error) | Failed::Unsure(error) => error,
+        }
+    }
+}
+
+impl Folder {
+    /// Locks the folder and reads its manifest; makes one in a folder that has no files of ours.
+    pub fn open(disk: Arc<dyn Disk>) -> Result<Folder, Error> {
+        let lock = disk.lock().map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Error::Locked,
+            _ => Error::io("locking", super::io::LOCK, error),
+        })?;
+        let found = read_manifest(&*disk)?;
+        let fresh = found.is_none();
+        let manifest = found.unwrap_or_default();
+        let folder = Folder { disk, state: Mutex::new(InForce { manifest, unsure: false }), _lock: lock };
+        if fresh {
+            // Never empty because data could not be read: files of the log without a manifest have lost it.
+            if let Some(name) = folder.strays()?.first() {
+                return Err(Error::NoManifest { file: name.clone() });
+            }
+            folder.change(|_| ()).map_err(Failed::into_error)?;
+        }
+        Ok(folder)
+    }
+
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// The manifest that is in force.
+    pub fn manifest(&self) -> Manifest {
+        self.state.lock().manifest.clone()
+    }
+
+    /// Files that look like ours and that the manifest does not name. They are never read.
+    pub fn strays(&self) -> Result<Vec<String>, Error> {
+        let names = self.disk.list().map_err(|error| Error::io("listing", ".", error))?;
+        let state = self.state.lock();
+        let named: Vec<&str> = state.manifest.names().collect();
+        let ours = |name: &String| segment::is_name(name) || name.starts_with("snapshot-");
+        Ok(names.into_iter().filter(|name| ours(name) && !named.contains(&name.as_str())).collect())
+    }
+
+    /// Replaces the manifest with a changed copy. When this returns, the change survives a power cut.
+    pub fn change<R>(&self, change: impl FnOnce(&mut Manifest) -> R) -> Result<R, Failed> {
+        let mut state = self.state.lock();
+        let mut manifest = state.manifest.clone();
+        let result = change(&mut manifest);
+        if let Err(what) = manifest.check() {
+            panic!("a manifest that nobody could read: {what}");
+        }
+        self.put_in_force(&mut state, manifest)?;
+        Ok(result)
+    }
+
+    /// Makes sure that a power cut does not bring back an older manifest.
+    pub fn confirm(&self) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        if !state.unsure {
+            return Ok(());
+        }
+        // Written again: a second fsync of the same folder may succeed without having done what the first could not.
+        let manifest = state.manifest.clone();
+        self.put_in_force(&mut state, manifest).map_err(Failed::into_error)
+    }
+
+    fn put_in_force(&self, state: &mut InForce, manifest: Manifest) -> Result<(), Failed> {
+        write_new(&*self.disk, &manifest).map_err(Failed::Unchanged)?;
+        let error = |doing| move |error| Error::io(doing, manifest::NAME, error);
+        self.disk.rename(manifest::NEW_NAME, manifest::NAME).map_err(error("renaming")).map_err(Failed::Unchanged)?;
+        state.manifest = manifest;
+        state.unsure = true;
+        self.disk.sync_folder().map_err(error("fsync of the folder of")).map_err(Failed::Unsure)?;
+        state.unsure = false;
+        Ok(())
+    }
+
+    /// Adds a snapshot that is whole and fsynced, and forgets those that are not kept any more; their files go.
+    ///
+    /// The log must be fsynced up to the snapshot's offset: [`super::Writer::add_snapshot`] sees to it.
+    pub(super) fn add_snapshot(&self, snapshot: Snapshot) -> Result<Vec<String>, Error> {
+        let forgotten = self.change(|manifest| {
+            manifest.snapshots.retain(|kept| kept.name != snapshot.name);
+            manifest.snapshots.push(snapshot);
+            manifest.snapshots.sort_by_key(|snapshot| snapshot.offset);
+            let surplus = manifest.snapshots.len().saturating_sub(SNAPSHOTS_KEPT);
+            manifest.snapshots.drain(..surplus).map(|snapshot| snapshot.name).collect::<Vec<_>>()
+        });
+        let forgotten = forgotten.map_err(Failed::into_error)?;
+        self.remove_all(&forgotten);
+        Ok(forgotten)
+    }
+
+    /// Removes the segments that nobody needs: all of them lies below `below` (where a replica may still continue) and
+    /// below the oldest kept snapshot. Without a snapshot everything is needed. Returns the names of what went.
+    pub fn trim(&self, below: u64) -> Result<Vec<String>, Error> {
+        let unneeded = |manifest: &Manifest| {
+            let below = below.min(manifest.snapshots.first().map_or(0, |oldest| oldest.offset));
+            manifest.segments.iter().take_while(|segment| segment.end.is_some_and(|end| end <= below)).count()
+        };
+        if unneeded(&self.state.lock().manifest) == 0 {
+            return Ok(Vec::new());
+        }
+        let gone = self.change(|manifest| {
+            let count = unneeded(manifest);
+            manifest.segments.drain(..count).map(|segment| segment.name).collect::<Vec<_>>()
+        });
+        let gone = gone.map_err(Failed::into_error)?;
+        self.remove_all(&gone);
+        Ok(gone)
+    }
+
+    /// Removes files that the manifest does not name any more, as far as it goes: what stays is a stray.
+    pub(super) fn remove_all(&self, names: &[String]) {
+        for name in names {
+            let _ = self.disk.remove(name);
+        }
+    }
+}
+
+/// The manifest of a folder, if it has one.
+pub fn read_manifest(disk: &dyn Disk) -> Result<Option<Manifest>, Error> {
+    let error = |error| Error::io("reading", manifest::NAME, error);
+    let file = match disk.open(manifest::NAME) {
+        Ok(file) => file,
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(other) => return Err(error(other)),
+    };
+    let len = file.len().map_err(error)?;
+    if len > manifest::BYTES_MAX {
+        return Err(Error::corrupt(manifest::NAME, 0, None, "this is too large for a manifest"));
+    }
+    let mut bytes = vec![0; len as usize];
+    let filled = read_full_at(&*file, 0, &mut bytes).map_err(error)?;
+    bytes.truncate(filled);
+    let manifest = Manifest::decode(&bytes);
+    manifest.map(Some).map_err(|(at, what)| Error::corrupt(manifest::NAME, at, None, what))
+}
+
+/// Writes a manifest to its temporary name, fsynced.
+fn write_new(disk: &dyn Disk, manifest: &Manifest) -> Result<(), Error> {
+    let error = |doing| move |error| Error::io(doing, manifest::NEW_NAME, error);
+    match disk.remove(manifest::NEW_NAME) {
+        Err(other) if other.kind() != io::ErrorKind::NotFound => return Err(error("removing")(other)),
+        _ => {}
+    }
+    let file = disk.create(manifest::NEW_NAME).map_err(error("creating"))?;
+    write_all_at(&*file, 0, manifest.encode().as_bytes()).map_err(error("writing"))?;
+    file.sync().map_err(error("fsync of"))
+}
