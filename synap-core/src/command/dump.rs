@@ -147,8 +147,7 @@ impl WriteCommand for Restore<'_> {
                 cx.log_instead(&[b"DEL", self.key.bytes]);
             }
         } else {
-            let entry = Entry::new(self.key.bytes, value);
-            cx.put(&self.key, deadline_ms.map_or(entry, |deadline_ms| entry.until(deadline_ms)));
+            cx.put(&self.key, Entry::new(self.key.bytes, value).until(deadline_ms));
             self.log(cx, deadline_ms);
         }
         reply.ok();

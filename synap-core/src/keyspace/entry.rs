@@ -262,9 +262,9 @@ impl Entry {
         Entry::build(key, Body::string(bytes), false, None)
     }
 
-    /// The entry with a deadline in Unix milliseconds, for an entry that no table holds yet.
-    pub fn until(mut self, deadline_ms: i64) -> Entry {
-        self.set_deadline(Some(Deadline::Far(deadline_ms)));
+    /// The entry with another deadline in Unix milliseconds, or none; for one that no table holds yet.
+    pub fn until(mut self, deadline_ms: Option<i64>) -> Entry {
+        self.set_deadline(deadline_ms.map(Deadline::Far));
         self
     }
 

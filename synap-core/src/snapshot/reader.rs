@@ -192,7 +192,7 @@ impl<R: Read> Reader<R> {
         if !is_ours {
             return self.skip(kind);
         }
-        let mut entry = if kind == kind::STRING {
+        let entry = if kind == kind::STRING {
             self.input.string(&mut self.scratch.string)?;
             Entry::of_string(&self.key, &self.scratch.string)
         } else {
@@ -205,10 +205,7 @@ impl<R: Read> Reader<R> {
             }
             Entry::new(&self.key, value)
         };
-        if let Some(deadline_ms) = deadline_ms {
-            entry = entry.until(deadline_ms);
-        }
-        Ok(Item::Key(Key { db: self.db, entry, usage }))
+        Ok(Item::Key(Key { db: self.db, entry: entry.until(deadline_ms), usage }))
     }
 
     /// Gives a hash the deadlines that follow it in auxiliary fields of ours.
