@@ -1,8 +1,8 @@
 //! Snapshots and payloads of real servers here, and ours there.
 //!
 //! Every `redis-server` and `valkey-server` on the PATH is filled with all types in all encodings and saves; we read the
-//! file, and hold every key against what the server says. Then we write what we read, and the servers start with that:
-//! they must compute the same digest. Without a server on the PATH the test says so and passes.
+//! file, and hold every key against what the server says. Then we write what we read, and the servers start with that.
+//! Without a server on the PATH the test says so and passes.
 
 mod servers;
 
@@ -187,6 +187,16 @@ fn compare_with_server(connection: &mut Connection, items: &[Item]) {
     assert_eq!(keys.len(), count, "keys");
 }
 
+/// What the server computes of each key.
+fn digests(connection: &mut Connection, items: &[Item]) -> Vec<String> {
+    let mut digest = |Key { db, entry, .. }: &Key| {
+        good(connection, &[b"SELECT", db.to_string().as_bytes()]);
+        let digest = good(connection, &[b"DEBUG", b"DIGEST-VALUE", entry.key()]);
+        format!("{db} {} {digest:?}", entry.key().escape_ascii())
+    };
+    items.iter().filter_map(|item| if let Item::Key(key) = item { Some(digest(key)) } else { None }).collect()
+}
+
 /// Writes what was read.
 fn write(path: &Path, items: &[Item], options: WriteOptions) {
     let mut writer = Writer::new(File::create(path).expect("a file"), options).expect("a file");
@@ -217,8 +227,8 @@ fn files_and_payloads_go_both_ways() {
         let mut connection = Connection::open(server.port);
         fill_all(&mut connection);
         good(&mut connection, &[b"SAVE"]);
-        let digest = good(&mut connection, &[b"DEBUG", b"DIGEST"]);
         let items = items(&folder.0.join("dump.rdb"));
+        let digests = digests(&mut connection, &items);
         compare_with_server(&mut connection, &items);
         assert!(items.iter().any(|item| matches!(item, Item::Function(_))));
         for other in PROGRAMS {
@@ -228,7 +238,13 @@ fn files_and_payloads_go_both_ways() {
                 write(&folder.0.join("dump.rdb"), &items, options);
                 let Some(server) = start(other, &folder.0) else { continue };
                 let mut connection = Connection::open(server.port);
-                assert_eq!(good(&mut connection, &[b"DEBUG", b"DIGEST"]), digest, "{program} to {other}");
+                // They differ in how doubles go into a digest.
+                if other == program {
+                    let again = self::digests(&mut connection, &items);
+                    let different = digests.iter().zip(&again).find(|(before, after)| before != after);
+                    assert_eq!(different, None, "{program} to {other}");
+                }
+                compare_with_server(&mut connection, &items);
                 let libraries = good(&mut connection, &[b"FUNCTION", b"LIST"]);
                 assert_eq!(libraries.as_items().expect("libraries").len(), 1);
             }
