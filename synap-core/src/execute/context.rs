@@ -656,6 +656,16 @@ impl<'w> WalkCx<'w> {
         }
         None
     }
+
+    /// Shows every database of every shard, each shard held once.
+    pub fn each_db(&self, mut look: impl FnMut(u32, &Db)) {
+        for index in 0..SHARD_COUNT {
+            self.with_shard(index, |cx| {
+                let shard = cx.held.get(index);
+                (0..shard.db_count()).filter_map(|db| Some((db, shard.db(db)?))).for_each(|(db, data)| look(db, data));
+            });
+        }
+    }
 }
 
 /// What a handler sees that acts on the connection or the server.
