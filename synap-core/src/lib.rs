@@ -9,6 +9,7 @@
 //! | [`execute`] | the life of a call |
 //! | [`session`], [`access`], [`settings`] | who calls, what they may, how it is set |
 //! | [`log`] | the stream of changes |
+//! | [`snapshot`] | RDB: values and whole files as bytes |
 //! | [`keyspace`] | tables, entries, timers |
 //! | [`types`] | pure structures |
 //! | [`grammar`], [`reply`], [`error`] | words in, answers out |
@@ -26,6 +27,7 @@ pub mod log;
 pub mod reply;
 pub mod session;
 pub mod settings;
+pub mod snapshot;
 pub mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -352,7 +352,7 @@ pub fn call_as(engine: &Engine, session: &mut Session, words: &[&[u8]]) -> Strin
     text.out
 }
 
-/// Splits a line into words; double quotes hold blanks, `\"`, `\\` and `\xNN` together.
+/// Splits a line into words; double quotes hold blanks, `\"`, `\\`, `\n`, `\r`, `\t` and `\xNN` together.
 pub fn split(line: &str) -> Vec<Vec<u8>> {
     let mut words = Vec::new();
     let mut rest = line.trim().as_bytes();
@@ -369,6 +369,14 @@ pub fn split(line: &str) -> Vec<Vec<u8>> {
                     [b'\\', b'x', a, b, tail @ ..] => {
                         let hex = std::str::from_utf8(&[*a, *b]).map(|h| u8::from_str_radix(h, 16));
                         word.push(hex.expect("hex digits").expect("hex digits"));
+                        rest = tail;
+                    }
+                    [b'\\', letter @ (b'n' | b'r' | b't'), tail @ ..] => {
+                        word.push(match letter {
+                            b'n' => b'\n',
+                            b'r' => b'\r',
+                            _ => b'\t',
+                        });
                         rest = tail;
                     }
                     [b'\\', byte, tail @ ..] | [byte, tail @ ..] => {
@@ -515,7 +523,8 @@ pub fn dump(engine: &Engine) -> String {
     lines.join("\n")
 }
 
-fn content(value: ValueRef<'_>) -> String {
+/// What a value holds, as text; what has no order is sorted.
+pub fn content(value: ValueRef<'_>) -> String {
     let mut out = String::new();
     let sorted = |mut items: Vec<String>| {
         items.sort();

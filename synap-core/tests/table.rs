@@ -210,6 +210,7 @@ const REDIS: &[Facts] = &[
     ("DBSIZE", "1.0.0", 1, (0, 0, 0), "fast readonly", "fast keyspace read", ""),
     ("DEL", "1.0.0", -2, (1, -1, 1), "write", "keyspace slow write", "RM delete"),
     ("DISCARD", "2.0.0", 1, (0, 0, 0), "allow_busy fast loading noscript stale", "fast transaction", ""),
+    ("DUMP", "2.6.0", 2, (1, 1, 1), "readonly", "keyspace read slow", "RO access"),
     ("ECHO", "1.0.0", 2, (0, 0, 0), "fast loading stale", "connection fast", ""),
     ("EXEC", "1.2.0", 1, (0, 0, 0), "loading noscript skip_slowlog stale", "slow transaction", ""),
     ("EXISTS", "1.0.0", -2, (1, -1, 1), "fast readonly", "fast keyspace read", "RO"),
@@ -246,6 +247,7 @@ const REDIS: &[Facts] = &[
     ("QUIT", "1.0.0", -1, (0, 0, 0), "allow_busy fast loading no_auth noscript stale", "connection fast", ""),
     ("RENAME", "1.0.0", 3, (1, 2, 1), "write", "keyspace slow write", "RW access delete, OW update"),
     ("RESET", "6.2.0", 1, (0, 0, 0), "allow_busy fast loading no_auth noscript stale", "connection fast", ""),
+    ("RESTORE", "2.6.0", -4, (1, 1, 1), "denyoom write", "dangerous keyspace slow write", "OW update"),
     ("RPOP", "1.0.0", -2, (1, 1, 1), "fast write", "fast list write", "RW access delete"),
     ("RPUSH", "1.0.0", -3, (1, 1, 1), "denyoom fast write", "fast list write", "RW insert"),
     ("SADD", "1.0.0", -3, (1, 1, 1), "denyoom fast write", "fast set write", "RW insert"),
@@ -532,7 +534,7 @@ fn rights_on_keys_hold_for_every_row() {
     let everything = ["on", "nopass", "&*", "+@all"];
     let with = |key_rules: &[&str]| user(&[&everything[..], key_rules].concat());
     let (reader, writer, nobody) = (with(&["%R~*"]), with(&["%W~*"]), with(&["~other:*"]));
-    for row in data_rows().chain(rows().iter().filter(|row| row.name == "WATCH")) {
+    for row in data_rows().chain(rows().iter().filter(|row| matches!(row.name, "WATCH" | "DUMP"))) {
         let test = TestEngine::prepared(1);
         for seed in 0..CALLS / 2 {
             let words = call(row, seed);

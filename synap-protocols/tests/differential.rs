@@ -5,13 +5,12 @@
 //! its own; without one the test says so and passes. The calls are generated from our grammar, some of them spoilt, so
 //! that errors are compared too. A failure shows the seed and the calls that led there.
 
+mod servers;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command as Process, Stdio};
-use std::time::{Duration, Instant};
 
+use servers::{Connection, Server, Words, show};
 use synap_core::command::table;
 use synap_core::engine::{Engine, Options};
 use synap_core::execute::Command;
@@ -22,8 +21,6 @@ use synap_core::session::{Door, Session};
 use synap_core::testing::{SOME_DATA, numbers, run_at_once, split, vocabulary_of};
 use synap_protocols::resp::value::ValueLimits;
 use synap_protocols::resp::{RespWriter, Value};
-
-type Words = Vec<Vec<u8>>;
 
 /// Sequences against each server, and calls of each.
 const SEQUENCES: u64 = 120;
@@ -39,7 +36,7 @@ const COMPARED: &str = "GET SET SET SET INCR MSET MGET DEL EXISTS TYPE EXPIRE PE
 fn replies_and_data_are_those_of_a_real_server() {
     let mut found = false;
     for program in ["valkey-server", "redis-server"] {
-        let Some(server) = Server::start(program) else {
+        let Some(server) = Server::start(program, &std::env::temp_dir(), &[]) else {
             println!("skipped: there is no {program} on the PATH");
             continue;
         };
@@ -132,10 +129,6 @@ fn compare(server: &Server, seed: u64) -> Vec<String> {
 fn row(name: &str) -> &'static Command {
     let name = name.replace('|', " ");
     table().all().iter().find(|row| row.name == name).expect("a row")
-}
-
-fn show(words: &[Vec<u8>]) -> String {
-    words.iter().map(|word| format!("\"{}\"", word.escape_ascii())).collect::<Vec<_>>().join(" ")
 }
 
 /// True when our grammar has nothing against the call.
@@ -372,83 +365,8 @@ impl Side for Ours {
     }
 }
 
-struct Connection {
-    stream: TcpStream,
-    read: Vec<u8>,
-}
-
-impl Connection {
-    fn open(port: u16) -> Connection {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
-        stream.set_nodelay(true).expect("no delay");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-        Connection { stream, read: Vec::new() }
-    }
-}
-
 impl Side for Connection {
     fn call(&mut self, words: &[Vec<u8>]) -> Value {
-        let mut out = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words {
-            out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-            out.extend_from_slice(word);
-            out.extend_from_slice(b"\r\n");
-        }
-        self.stream.write_all(&out).expect("the server reads");
-        let mut piece = [0; 65536];
-        loop {
-            if let Some((value, length)) = Value::parse(&self.read, &ValueLimits::DEFAULT).expect("a reply") {
-                self.read.drain(..length);
-                return value;
-            }
-            let count = self.stream.read(&mut piece).unwrap_or_else(|error| panic!("{}: {error}", show(words)));
-            assert!(count > 0, "the server is gone after {}", show(words));
-            self.read.extend_from_slice(&piece[..count]);
-        }
-    }
-}
-
-/// A server that ends with the test.
-struct Server {
-    process: Child,
-    port: u16,
-    /// The version of Redis that it says it is compatible with.
-    version: (u32, u32),
-}
-
-impl Server {
-    fn start(program: &str) -> Option<Server> {
-        let port = TcpListener::bind(("127.0.0.1", 0)).ok()?.local_addr().ok()?.port();
-        let folder = std::env::temp_dir();
-        let process = Process::new(program)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            // It looks 500 times a second whether a wait is over.
-            .args(["--hz", "500", "--dir"])
-            .arg(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let mut server = Server { process, port, version: (0, 0) };
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{program} does not answer");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let info = Connection::open(port).call(&split("INFO server"));
-        let info = String::from_utf8_lossy(info.as_bytes().expect("text")).into_owned();
-        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).expect("a version");
-        let mut numbers = version.split('.').map(|number| number.parse().expect("a number"));
-        server.version = (numbers.next().expect("major"), numbers.next().expect("minor"));
-        Some(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself; nothing of it is needed any more.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        Connection::call(self, words)
     }
 }

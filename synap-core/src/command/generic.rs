@@ -8,7 +8,7 @@ use crate::keyspace::entry::Entry;
 use crate::keyspace::hasher::SHARD_COUNT;
 use crate::keyspace::value::ValueRef;
 
-const KEYS: Group = Group { name: "generic", op: "key", category: Category::KEYSPACE };
+pub(super) const KEYS: Group = Group { name: "generic", op: "key", category: Category::KEYSPACE };
 
 pub const COMMANDS: &[Command] = &[
     DEL,

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod connection;
+pub mod dump;
 pub mod facts;
 pub mod generic;
 pub mod hash;

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::{client, connection, generic, hash, list, pubsub, server, set, sort, string, transaction, zset};
+use super::{client, connection, dump, generic, hash, list, pubsub, server, set, sort, string, transaction, zset};
 use crate::access::Category;
 use crate::error::{Error, Result};
 use crate::execute::row::Command;
@@ -17,6 +17,7 @@ const GROUPS: &[&[Command]] = &[
     set::COMMANDS,
     zset::COMMANDS,
     generic::COMMANDS,
+    dump::COMMANDS,
     sort::COMMANDS,
     transaction::COMMANDS,
     pubsub::COMMANDS,

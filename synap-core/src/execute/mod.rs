@@ -222,6 +222,9 @@ fn held_to_its_shape(
 
 /// How a kind of handler is run under locks. The kinds differ in what they may touch, which their contexts say.
 pub trait Mode<A> {
+    /// Before anything is locked.
+    #[inline]
+    fn prepare(_args: &mut A, _state: &State) {}
     fn run(args: A, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<Flow>;
     fn alone(args: &A) -> bool;
 }
@@ -241,6 +244,10 @@ impl<A: ReadCommand> Mode<A> for Reads {
 }
 
 impl<A: WriteCommand> Mode<A> for Writes {
+    #[inline]
+    fn prepare(args: &mut A, state: &State) {
+        args.prepare(state);
+    }
     #[inline]
     fn run(args: A, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<Flow> {
         args.run(cx, reply).map(|()| Flow::Done)
@@ -273,10 +280,11 @@ where
         Admission::Go => {}
         Admission::Elsewhere(outcome) => return outcome,
     }
-    let args = match parsed {
+    let mut args = match parsed {
         Ok(args) => args,
         Err(error) => return fail(state, call, &error, reply),
     };
+    M::prepare(&mut args, state);
     let Caller { turn, session } = caller;
     let Some(mut cx) = turn.lock(call, &keys, session.db, M::alone(&args)) else { return Outcome::NeedAlone };
     monitor::show(&mut cx, session, call);

@@ -2,7 +2,7 @@
 //! `command::table`.
 
 use super::context::{ReadCx, SessionCx, WalkCx, WriteCx};
-use super::{Call, Caller, Flow, Outcome};
+use super::{Call, Caller, Flow, Outcome, State};
 use crate::access::Category;
 use crate::error::Result;
 use crate::grammar::spec::{Access, ArgKind, ArgSpec, Repeat, Shape};
@@ -173,6 +173,8 @@ pub trait ReadCommand {
 
 /// A handler of a command that may change data.
 pub trait WriteCommand {
+    /// Does what takes long and needs nothing but the arguments, before anything is locked.
+    fn prepare(&mut self, _state: &State) {}
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()>;
     /// True when it touches keys that it did not name, or everything.
     fn alone(&self) -> bool {

@@ -257,6 +257,17 @@ impl Entry {
         with_body(value, |body| Entry::build(key, body, false, None))
     }
 
+    /// The same for a string, without a value in between.
+    pub fn of_string(key: &[u8], bytes: &[u8]) -> Entry {
+        Entry::build(key, Body::string(bytes), false, None)
+    }
+
+    /// The entry with another deadline in Unix milliseconds, or none; for one that no table holds yet.
+    pub fn until(mut self, deadline_ms: Option<i64>) -> Entry {
+        self.set_deadline(deadline_ms.map(Deadline::Far));
+        self
+    }
+
     #[inline]
     pub fn key(&self) -> &[u8] {
         let shape = self.shape();

@@ -291,6 +291,21 @@ impl Hash {
         }
     }
 
+    /// A hash of the fields and values of a listpack, which come from outside: none when a field has no value or is there
+    /// twice.
+    pub fn of_listpack(pack: Listpack, limits: &Limits) -> Option<Hash> {
+        if !pack.len().is_multiple_of(2) || !pack.are_distinct(2) {
+            return None;
+        }
+        let fits = pack.len() / 2 <= limits.hash_entries
+            && !pack.iter().any(|(_, elem)| elem.is_longer_than(limits.hash_value_bytes));
+        let mut hash = Hash(Form::Pack(pack));
+        if !fits {
+            hash.make_dict();
+        }
+        Some(hash)
+    }
+
     /// No expiry keeps the one that is there.
     fn put(&mut self, field: &[u8], value: &[u8], expiry: Option<Option<i64>>, limits: &Limits) -> SetOutcome {
         if field.len() > limits.hash_value_bytes || value.len() > limits.hash_value_bytes {

@@ -1,6 +1,6 @@
 //! A sorted set of integers in one allocation behind one pointer, each as wide as the widest needs: 2, 4 or 8 bytes.
 
-use super::blob::Blob;
+use super::blob::{BLOB_BYTES_MAX, Blob};
 use super::dict::below;
 
 /// See the module.
@@ -74,10 +74,15 @@ impl IntSet {
         self.get(below(random, self.len()))
     }
 
-    /// The bytes of a Redis intset: width, number, integers.
-    pub fn to_redis(&self) -> Vec<u8> {
+    /// The bytes of a Redis intset in three parts: width, number, integers.
+    pub fn redis_parts(&self) -> ([u8; 4], [u8; 4], &[u8]) {
         let width = self.width().max(2) as u32;
-        [&width.to_le_bytes()[..], &(self.len() as u32).to_le_bytes(), self.blob.bytes()].concat()
+        (width.to_le_bytes(), (self.len() as u32).to_le_bytes(), self.blob.bytes())
+    }
+
+    pub fn to_redis(&self) -> Vec<u8> {
+        let (width, len, integers) = self.redis_parts();
+        [&width[..], &len, integers].concat()
     }
 
     /// Reads [`IntSet::to_redis`]; none when it is malformed. Trusts nothing.
@@ -85,7 +90,8 @@ impl IntSet {
         let (&width, rest) = bytes.split_first_chunk::<4>()?;
         let (&len, integers) = rest.split_first_chunk::<4>()?;
         let (width, len) = (u32::from_le_bytes(width) as usize, u32::from_le_bytes(len) as usize);
-        if !matches!(width, 2 | 4 | 8) || len.checked_mul(width)? != integers.len() {
+        let bytes = len.checked_mul(width)?;
+        if !matches!(width, 2 | 4 | 8) || bytes != integers.len() || bytes > BLOB_BYTES_MAX {
             return None;
         }
         if !(1..len).all(|index| read(integers, width, index - 1) < read(integers, width, index)) {

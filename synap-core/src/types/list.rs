@@ -218,6 +218,39 @@ impl List {
         self.range(0..self.len())
     }
 
+    /// Appends all elements of a listpack, as whole as the limits allow.
+    pub fn append(&mut self, pack: Listpack, limits: &Limits) {
+        if pack.is_empty() {
+            return;
+        }
+        let size = ChunkSize::of(limits);
+        match &mut self.form {
+            Form::Compact(own) => {
+                let bytes = own.byte_len() + pack.byte_len() + LISTPACK_FRAME_BYTES;
+                if size.allows(own.len() + pack.len(), bytes) {
+                    own.append(&pack);
+                    return;
+                }
+                let mut spine = Spine::of(std::mem::take(own), size);
+                spine.append(pack);
+                self.form = Form::Large(Box::new(spine));
+            }
+            Form::Large(spine) => {
+                spine.size = size;
+                spine.append(pack);
+            }
+        }
+    }
+
+    /// The elements chunk by chunk, as they are encoded in a listpack, and how many each chunk has.
+    pub fn chunks(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        let (pack, spine) = match &self.form {
+            Form::Compact(pack) => (Some((pack.encoded(), pack.len())), None),
+            Form::Large(spine) => (None, Some(spine)),
+        };
+        pack.into_iter().chain(spine.into_iter().flat_map(|spine| spine.chunks()))
+    }
+
     /// The elements of a range in order; `rev()` gives them backwards. What lies beyond the end is left out.
     pub fn range(&self, range: Range<usize>) -> ListIter<'_> {
         let range = self.clamp(range);

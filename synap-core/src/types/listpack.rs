@@ -17,11 +17,21 @@
 
 use std::ops::Range;
 
-use super::blob::{Blob, NOTE_MAX};
+use foldhash::quality::RandomState;
+use hashbrown::HashSet;
+use smallvec::SmallVec;
+
+use super::blob::{BLOB_BYTES_MAX, Blob, NOTE_MAX};
 use super::{Elem, parse_int};
 
 /// A collection that could grow beyond this becomes a large form, whatever the settings say.
 pub const LISTPACK_BYTES_MAX: usize = 1 << 30;
+
+/// Header and end mark of a Redis listpack.
+pub const REDIS_FRAME_BYTES: usize = 7;
+
+/// The longest element: head, back-length and frame have room beside it.
+pub const ELEMENT_BYTES_MAX: usize = BLOB_BYTES_MAX - 64;
 
 /// Elements that a listpack can count.
 pub const LISTPACK_LEN_MAX: usize = NOTE_MAX as usize;
@@ -303,25 +313,60 @@ impl Listpack {
         self.blob.shrink_to_fit();
     }
 
+    /// The elements as they are encoded, which is Redis' way.
+    pub fn encoded(&self) -> &[u8] {
+        self.blob.bytes()
+    }
+
+    /// The same from `pos` on, which may be the end.
+    pub fn encoded_from(&self, pos: Pos) -> &[u8] {
+        self.check(pos, true);
+        &self.blob.bytes()[pos.at()..]
+    }
+
+    /// What stands before `count` elements of `bytes` in a Redis listpack; [`Listpack::REDIS_END`] stands behind them.
+    pub fn redis_header(bytes: usize, count: usize) -> [u8; 6] {
+        let [a, b, c, d] = ((bytes + REDIS_FRAME_BYTES) as u32).to_le_bytes();
+        // 65535 means: too many to say.
+        let [low, high] = (count.min(65535) as u16).to_le_bytes();
+        [a, b, c, d, low, high]
+    }
+
+    pub const REDIS_END: u8 = 0xff;
+
     /// The bytes of a Redis listpack: a header, the elements, an end mark.
     pub fn to_redis(&self) -> Vec<u8> {
-        let elements = self.blob.bytes();
-        let total = elements.len() + 7;
-        let mut bytes = Vec::with_capacity(total);
-        bytes.extend_from_slice(&(total as u32).to_le_bytes());
-        // 65535 means: too many to say.
-        bytes.extend_from_slice(&(self.len().min(65535) as u16).to_le_bytes());
-        bytes.extend_from_slice(elements);
-        bytes.push(0xff);
-        bytes
+        let elements = self.encoded();
+        [&Listpack::redis_header(elements.len(), self.len()), elements, &[Listpack::REDIS_END]].concat()
+    }
+
+    /// True when no two of every `stride`-th element are equal (2: the fields of a map).
+    pub fn are_distinct(&self, stride: usize) -> bool {
+        let bytes = self.encoded();
+        let mut at = 0;
+        // Equal elements have equal encodings.
+        let mut names: SmallVec<[&[u8]; 32]> = SmallVec::new();
+        for index in 0..self.len() {
+            let end = at + span(bytes, at);
+            if index.is_multiple_of(stride) {
+                names.push(&bytes[at..end]);
+            }
+            at = end;
+        }
+        // Few are compared with one another, which is faster than a table.
+        if names.len() <= 16 {
+            return names.iter().enumerate().all(|(index, name)| !names[..index].contains(name));
+        }
+        let mut seen = HashSet::with_capacity_and_hasher(names.len(), RandomState::default());
+        names.iter().all(|name| seen.insert(*name))
     }
 
     /// Reads [`Listpack::to_redis`] or what Redis made; none when it is malformed. Trusts nothing.
     pub fn from_redis(bytes: &[u8]) -> Option<Listpack> {
         let (&total, rest) = bytes.split_first_chunk::<4>()?;
         let (&said, rest) = rest.split_first_chunk::<2>()?;
-        let (&0xff, elements) = rest.split_last()? else { return None };
-        if u32::from_le_bytes(total) as usize != bytes.len() {
+        let (&Listpack::REDIS_END, elements) = rest.split_last()? else { return None };
+        if u32::from_le_bytes(total) as usize != bytes.len() || elements.len() > BLOB_BYTES_MAX {
             return None;
         }
         let (mut at, mut len) = (0, 0);
@@ -643,7 +688,11 @@ fn is_canonical(bytes: &[u8]) -> bool {
     let mut at = 0;
     while at < bytes.len() {
         let (elem, size) = decode(bytes, at);
-        if Encoded::of(elem).parts().concat() != bytes[at..at + size] {
+        let encoded = Encoded::of(elem);
+        let [head, data, _] = encoded.parts();
+        // The back-length was checked, and follows from the length of both.
+        let found = &bytes[at..at + size];
+        if encoded.len() != size || !found.starts_with(head) || !found[head.len()..].starts_with(data) {
             return false;
         }
         at += size;

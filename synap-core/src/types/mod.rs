@@ -81,6 +81,16 @@ impl<'a> Elem<'a> {
         matches!(self, Elem::Bytes(b""))
     }
 
+    /// True when [`Elem::bytes`] are more than `limit`.
+    pub fn is_longer_than(self, limit: usize) -> bool {
+        match self {
+            // No integer has more than 20 characters.
+            Elem::Int(_) if limit >= 20 => false,
+            Elem::Int(_) => self.len() > limit,
+            Elem::Bytes(bytes) => bytes.len() > limit,
+        }
+    }
+
     #[inline]
     pub fn is(self, other: &[u8]) -> bool {
         self.bytes(&mut itoa::Buffer::new()) == other

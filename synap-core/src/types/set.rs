@@ -206,6 +206,29 @@ impl Set {
         }
     }
 
+    /// A set of the members of a listpack, which come from outside: none when one is there twice.
+    pub fn of_listpack(pack: Listpack, limits: &Limits) -> Option<Set> {
+        if !pack.are_distinct(1) {
+            return None;
+        }
+        let fits = pack.len() <= limits.set_entries
+            && !pack.iter().any(|(_, elem)| elem.is_longer_than(limits.set_value_bytes));
+        let mut set = Set(Form::Pack(pack));
+        if !fits {
+            set.make_dict();
+        }
+        Some(set)
+    }
+
+    pub fn of_intset(ints: IntSet, limits: &Limits) -> Set {
+        let fits = ints.len() <= limits.set_intset_entries;
+        let mut set = Set(Form::Ints(ints));
+        if !fits {
+            set.make_dict();
+        }
+        set
+    }
+
     /// A member comes that is no integer.
     fn leave_ints(&mut self, limits: &Limits) {
         let Form::Ints(ints) = &self.0 else { return };

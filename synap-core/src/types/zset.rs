@@ -19,7 +19,7 @@ use std::ops::Range;
 use super::dict::Dict;
 use super::listpack::{Iter as PackIter, Listpack, Pos};
 use super::rank_tree::{RankIter, RankTree, compare};
-use super::score::{format_double, whole};
+use super::score::{format_double, parse_double, whole};
 use super::{Elem, Limits};
 
 /// A sorted set of byte strings.
@@ -291,6 +291,26 @@ impl ZSet {
         }
     }
 
+    /// A sorted set of the members and scores of a listpack, which come from outside: none when a member has no score, or
+    /// one that is no number, or is there twice.
+    pub fn of_listpack(pack: Listpack, limits: &Limits) -> Option<ZSet> {
+        if !pack.len().is_multiple_of(2) || !pack.are_distinct(2) {
+            return None;
+        }
+        let fits = pack.len() / 2 <= limits.zset_entries
+            && !pack.iter().step_by(2).any(|(_, member)| member.is_longer_than(limits.zset_value_bytes));
+        if fits && is_ours(&pack) {
+            return Some(ZSet { form: Form::Compact(pack) });
+        }
+        let mut zset = ZSet::new();
+        let mut buffer = itoa::Buffer::new();
+        let mut elems = pack.iter().map(|(_, elem)| elem);
+        while let (Some(member), Some(score)) = (elems.next(), elems.next()) {
+            zset.insert(member.bytes(&mut buffer), outside_score(score)?, limits);
+        }
+        Some(zset)
+    }
+
     fn clamp(&self, ranks: Range<usize>) -> Range<usize> {
         let end = ranks.end.min(self.len());
         ranks.start.min(end)..end
@@ -478,6 +498,38 @@ fn read_score(elem: Elem<'_>) -> f64 {
             score.expect("every score in a listpack was printed by format_double")
         }
     }
+}
+
+/// A score that somebody else wrote.
+fn outside_score(elem: Elem<'_>) -> Option<f64> {
+    match elem {
+        Elem::Int(value) => Some(value as f64),
+        Elem::Bytes(text) => parse_double(text),
+    }
+}
+
+/// Whether members and scores are in our order, and the scores as we write them.
+fn is_ours(pack: &Listpack) -> bool {
+    let mut elems = pack.iter().map(|(_, elem)| elem);
+    let mut last: Option<(f64, Elem<'_>)> = None;
+    let mut buffers = [itoa::Buffer::new(); 2];
+    let [for_last, for_member] = &mut buffers;
+    while let (Some(member), Some(elem)) = (elems.next(), elems.next()) {
+        let Some(score) = outside_score(elem) else { return false };
+        let is_same_text = match (elem, whole(score)) {
+            (Elem::Int(int), Some(whole)) => int == whole,
+            (Elem::Bytes(text), None) => *text == *format_double(score),
+            _ => false,
+        };
+        let is_ordered = last.is_none_or(|(before, last)| {
+            compare((before, last.bytes(for_last)), (score, member.bytes(for_member))) == Ordering::Less
+        });
+        if !is_same_text || !is_ordered {
+            return false;
+        }
+        last = Some((score, member));
+    }
+    true
 }
 
 /// Inserts a member that is not there, with its score as an integer or as text, as Redis does.

@@ -6,15 +6,15 @@ use smallvec::{SmallVec, smallvec};
 use triomphe::Arc;
 
 use super::needle::{Needle, remove_all};
-use crate::types::listpack::{Listpack, Pos};
+use crate::types::listpack::{Listpack, Pos, REDIS_FRAME_BYTES};
 use crate::types::{Elem, Limits};
 
 /// Chunks in a group.
 pub(super) const GROUP_LEN_MAX: usize = 64;
 /// A first chunk that grows at its front joins the next one at this part of a chunk's size.
 const FRONT_PART: usize = 8;
-/// Header and end mark of a Redis listpack, which its limit counts.
-pub(super) const LISTPACK_FRAME_BYTES: usize = 7;
+/// What the limit counts besides elements.
+pub(super) const LISTPACK_FRAME_BYTES: usize = REDIS_FRAME_BYTES;
 /// Limit of bytes when the setting is a number of elements; as in Redis.
 const COUNTED_BYTES_MAX: usize = 8 << 10;
 
@@ -194,6 +194,45 @@ impl Spine {
             }
         }
         self.groups.push_back(Group::of(vec![chunk_with(value)]));
+    }
+
+    /// Appends a whole chunk: to the last one when both fit into it, and in pieces when it is too large itself.
+    pub(super) fn append(&mut self, pack: Listpack) {
+        let size = self.size;
+        if pack.len() > 1 && !size.allows(pack.len(), pack.byte_len()) {
+            let mut buffer = itoa::Buffer::new();
+            pack.iter().for_each(|(_, elem)| self.push_back(elem.bytes(&mut buffer)));
+            return;
+        }
+        if let Some(group) = self.groups.len().checked_sub(1)
+            && let Some(chunk) = self.groups[group].node.chunks.len().checked_sub(1)
+        {
+            let last = &self.groups[group].node.chunks[chunk].node;
+            if size.allows(last.len() + pack.len(), last.byte_len() + pack.byte_len()) {
+                if (group, chunk) == (0, 0) {
+                    self.close_front();
+                }
+                self.edit(group, chunk, |last| last.append(&pack));
+                return;
+            }
+        }
+        self.len += pack.len();
+        match self.groups.back_mut() {
+            Some(group) if group.node.chunks.len() < GROUP_LEN_MAX => {
+                group.count += pack.len();
+                Arc::make_mut(&mut group.node).chunks.push(chunk(pack));
+            }
+            _ => self.groups.push_back(Group::of(vec![chunk(pack)])),
+        }
+    }
+
+    /// The chunks in order: the encoded elements of each, and how many they are.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        let chunks = self.groups.iter().flat_map(|group| &group.node.chunks);
+        chunks.enumerate().map(|(index, chunk)| match self.front {
+            Some(front) if index == 0 => (chunk.node.encoded_from(front), chunk.count),
+            _ => (chunk.node.encoded(), chunk.count),
+        })
     }
 
     pub(super) fn push_front(&mut self, value: &[u8]) {
