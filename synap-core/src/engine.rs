@@ -1,6 +1,7 @@
 //! Opens and closes an engine: its state, its threads, and the ways in.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,9 +12,11 @@ use crate::clock::{Clock, SystemClock};
 use crate::command::table;
 use crate::execute::gate::thread_slot;
 use crate::execute::state::{Due, Parts, State};
-use crate::execute::{Input, Outcome, Pass, Turn, execute, expiry, waiting};
+use crate::execute::{Input, Later, Outcome, Pass, Turn, execute, expiry, waiting};
+use crate::log::disk::{self, Disk, RealDisk};
 use crate::log::{HistoryId, Log};
-use crate::reply::Reply;
+use crate::persist::{self, Files, LoadError, LoadOptions, Loaded};
+use crate::reply::{Reply, Tape};
 use crate::session::{Client, Door, Session, WaitEnd, Waiter, Wake};
 use crate::settings::{self, Settings};
 use crate::sync::{block_on, block_on_for};
@@ -63,6 +66,7 @@ struct Shared {
     state: Arc<State>,
     closing: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    files: OnceLock<Arc<Files>>,
 }
 
 impl Engine {
@@ -87,8 +91,47 @@ impl Engine {
             threads.push(start_timer(&state, &closing));
         }
         Engine {
-            shared: Arc::new(Shared { state, closing, threads: Mutex::new(threads.into_iter().flatten().collect()) }),
+            shared: Arc::new(Shared {
+                state,
+                closing,
+                threads: Mutex::new(threads.into_iter().flatten().collect()),
+                files: OnceLock::new(),
+            }),
         }
+    }
+
+    /// An engine whose data are in a folder, which is made when it is not there.
+    pub fn open(path: impl Into<PathBuf>, options: Options, load: LoadOptions) -> Result<(Engine, Loaded), LoadError> {
+        let engine = Engine::open_memory(options);
+        let loaded = engine.load(path, load)?;
+        Ok((engine, loaded))
+    }
+
+    /// The second half of [`Engine::open`], for an engine that has been opened in memory just now and that may have
+    /// callers already: they are refused until all data are there.
+    pub fn load(&self, path: impl Into<PathBuf>, options: LoadOptions) -> Result<Loaded, LoadError> {
+        let path = path.into();
+        let shown = path.display().to_string();
+        let disk = RealDisk::open(path).map_err(|error| LoadError::Folder { path: shown, error })?;
+        self.load_from(Arc::new(disk), options)
+    }
+
+    /// [`Engine::load`] from any disk.
+    pub fn load_from(&self, disk: Arc<dyn Disk>, options: LoadOptions) -> Result<Loaded, LoadError> {
+        let (files, loaded) = persist::load::load(self, disk, options)?;
+        let _ = self.shared.files.set(files);
+        Ok(loaded)
+    }
+
+    pub(crate) fn shared_state(&self) -> &Arc<State> {
+        &self.shared.state
+    }
+
+    /// Starts a thread that [`Engine::close`] waits for.
+    pub(crate) fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(run)?;
+        self.shared.threads.lock().push(thread);
+        Ok(())
     }
 
     pub fn state(&self) -> &State {
@@ -213,13 +256,33 @@ impl Engine {
                     self.state().host().shutdown(options);
                     break;
                 }
+                Outcome::Later(later) => {
+                    Engine::wait_for(later).play(reply);
+                    break;
+                }
                 Outcome::Replied | Outcome::Quit => break,
             }
         }
-        let log = &self.state().log;
-        log.notify();
-        if !log.is_settled(session.seen) {
-            block_on(log.settled_at(session.seen));
+        self.settle_blocking(session);
+    }
+
+    /// Waits for a reply, as long as it may take.
+    fn wait_for(later: Later) -> Tape {
+        match later.timeout {
+            None => block_on(later.reply),
+            Some((ms, timed_out)) => {
+                block_on_for(later.reply, Duration::from_millis(ms)).unwrap_or_else(timed_out)
+            }
+        }
+    }
+
+    /// Waits until what the session saw may be told.
+    fn settle_blocking(&self, session: &Session) {
+        let state = self.state();
+        state.log.notify();
+        if !state.log.is_settled(session.seen) {
+            state.write_pending();
+            block_on(state.log.settled_at(session.seen));
         }
     }
 
@@ -260,29 +323,37 @@ impl Engine {
         }
     }
 
-    /// Ends the engine's threads. Sessions that still run are not waited for.
-    pub fn close(&self) {
-        self.shared.close();
+    /// Ends the engine's threads and has everything fsynced. Sessions that still run are not waited for. An error says
+    /// that the end of the log is not safe on disk.
+    pub fn close(&self) -> Result<(), disk::Error> {
+        self.shared.close()
     }
 }
 
 impl Shared {
-    fn close(&self) {
+    fn close(&self) -> Result<(), disk::Error> {
         if self.closing.swap(true, Ordering::AcqRel) {
-            return;
+            return Ok(());
         }
         self.state.timer.wake_by(i64::MIN);
         self.state.dropper.detach();
-        for thread in self.threads.lock().drain(..) {
+        if let Some(files) = self.files.get() {
+            files.saver.close();
+        }
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
             // A panic of that thread was reported when it happened.
             let _ = thread.join();
         }
+        // Last of all: nobody appends any more.
+        self.files.get().map_or(Ok(()), |files| files.writer.close())
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.close();
+        // Whoever wants to know closes it.
+        let _ = self.close();
     }
 }
 
@@ -329,6 +400,7 @@ fn start_timer(state: &Arc<State>, closing: &Arc<AtomicBool>) -> Option<JoinHand
             let enter = || Turn::new(&state, Pass::Entered(block_on(state.gate.enter(thread_slot()))));
             let next_ms = expiry::expire_all(&state, enter);
             state.log.notify();
+            state.write_pending();
             if !closing.load(Ordering::Acquire) {
                 state.timer.sleep(next_ms, state.clock.now_ms());
             }

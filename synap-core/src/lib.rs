@@ -24,6 +24,7 @@ pub mod glob;
 pub mod grammar;
 pub mod keyspace;
 pub mod log;
+pub mod persist;
 pub mod reply;
 pub mod session;
 pub mod settings;

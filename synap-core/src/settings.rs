@@ -34,6 +34,10 @@ pub enum Kind {
     /// `yes` or `no`.
     Bool,
     Text,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// Pairs of seconds and changes: see [`save_rules`].
+    SaveRules,
 }
 
 macro_rules! settings {
@@ -105,10 +109,18 @@ settings! {
     MAXMEMORY = "maxmemory", Kind::Memory, "0";
     /// What happens at the limit.
     MAXMEMORY_POLICY = "maxmemory-policy", Kind::Text, "noeviction";
-    /// When the log is written to disk.
-    APPENDONLY = "appendonly", Kind::Bool, "no";
-    /// When snapshots are made by themselves.
-    SAVE = "save", Kind::Text, "";
+    /// Whether the log is written to disk.
+    APPENDONLY = "appendonly", Kind::Bool, "yes", fixed;
+    /// When the disk has to follow: always (before each reply), everysec, no.
+    APPENDFSYNC = "appendfsync", Kind::OneOf(&["always", "everysec", "no"]), "everysec";
+    /// A snapshot is made when the log has grown by this much since the last one, in percent of its size then; 0 never.
+    AUTO_AOF_REWRITE_PERCENTAGE = "auto-aof-rewrite-percentage", COUNT, "100";
+    /// But not for less than this.
+    AUTO_AOF_REWRITE_MIN_SIZE = "auto-aof-rewrite-min-size", Kind::Memory, "64mb";
+    /// When snapshots are made by themselves: seconds and changes, in pairs.
+    SAVE = "save", Kind::SaveRules, "3600 1 300 100 60 10000";
+    /// Strings in snapshots are compressed.
+    RDBCOMPRESSION = "rdbcompression", Kind::Bool, "yes";
     /// Calls that take longer, in microseconds, are noted; negative notes none.
     SLOWLOG_LOG_SLOWER_THAN = "slowlog-log-slower-than", ANY, "10000";
     /// Noted slow calls that are kept.
@@ -183,7 +195,7 @@ impl Settings {
     /// The value as CONFIG GET shows it.
     pub fn show(&self, id: Id) -> String {
         match SETTINGS[id.0].kind {
-            Kind::Text => self.text(id),
+            Kind::Text | Kind::OneOf(_) | Kind::SaveRules => self.text(id),
             Kind::Bool => if self.int(id) != 0 { "yes" } else { "no" }.to_string(),
             Kind::Int { .. } | Kind::Memory => self.int(id).to_string(),
         }
@@ -228,11 +240,31 @@ impl Settings {
     }
 }
 
+/// When a snapshot is made: after so many seconds, if there were so many changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SaveRule {
+    pub seconds: u64,
+    pub changes: u64,
+}
+
+/// The rules of the setting `save`; none when they are off.
+pub fn save_rules(text: &str) -> Option<Vec<SaveRule>> {
+    let numbers = text.trim_matches('"').split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>().ok()?;
+    let (pairs, rest) = numbers.as_chunks::<2>();
+    let is_valid = rest.is_empty() && pairs.iter().all(|[seconds, _]| *seconds > 0);
+    is_valid.then(|| pairs.iter().map(|&[seconds, changes]| SaveRule { seconds, changes }).collect())
+}
+
 impl Kind {
     /// The number that stands for `text`; 0 for text itself.
     fn parse(self, text: &str) -> Result<i64, &'static str> {
         match self {
             Kind::Text => Ok(0),
+            Kind::OneOf(words) => {
+                let at = words.iter().position(|word| word.eq_ignore_ascii_case(text));
+                at.map(|at| at as i64).ok_or("argument(s) must be one of the following: see the documentation")
+            }
+            Kind::SaveRules => save_rules(text).map(|_| 0).ok_or("argument must be pairs of seconds and changes"),
             Kind::Bool => match text.to_ascii_lowercase().as_str() {
                 "yes" => Ok(1),
                 "no" => Ok(0),

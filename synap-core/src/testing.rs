@@ -270,6 +270,7 @@ pub fn run_at_once(engine: &Engine, session: &mut Session, words: &[&[u8]], repl
         }
         Outcome::Paused => reply.status("PAUSED"),
         Outcome::NeedAlone => panic!("a call that is alone asks to be alone"),
+        Outcome::Later(later) => block_on(later.reply).play(reply),
         Outcome::Replied | Outcome::Sleep(_) | Outcome::Quit | Outcome::Shutdown(_) => {}
     }
 }

@@ -141,7 +141,7 @@ fn walk_among(before: &[Step], during: &[Step], pace: usize, small: bool) {
     let mut copy = TestEngine::replaying(0x5eed);
     let mut goes_on = true;
     let mut step_walk = |copy: &TestEngine| {
-        goes_on = goes_on && walk.step(|| engine.enter_blocking(), |db, entry| copy.put(db, entry));
+        goes_on = goes_on && walk.step(|| engine.enter_blocking(), |db, entry, _| copy.put(db, entry));
         goes_on
     };
     for (index, step) in during.iter().enumerate() {

@@ -1,11 +1,16 @@
 //! The command line, made from the engine's table of settings: `--port 7000 --maxclients 100`, as redis-server takes it.
 
 use clap::{Arg, ArgMatches, Command};
+use synap_core::persist::LoadOptions;
 use synap_core::settings::{SETTINGS, Settings};
+
+/// A flag that is no setting: it is said for one start.
+const OLDER_SNAPSHOT: &str = "load-older-snapshot";
 
 /// The settings that the command line gave, by name, in its order.
 pub struct Config {
     pub given: Vec<(&'static str, String)>,
+    pub load: LoadOptions,
 }
 
 impl Config {
@@ -26,7 +31,7 @@ impl Config {
             Settings::check(id, value).map_err(|why| format!("--{} {value:?}: {why}", setting.name))?;
             given.push((setting.name, value.clone()));
         }
-        Ok(Config { given })
+        Ok(Config { given, load: LoadOptions { older_snapshot: matches.get_flag(OLDER_SNAPSHOT) } })
     }
 }
 
@@ -43,7 +48,8 @@ fn command() -> Command {
         }
         command = command.arg(arg);
     }
-    command
+    let help = "Takes the older snapshot, and the log from there on, when the newest snapshot cannot be read";
+    command.arg(Arg::new(OLDER_SNAPSHOT).long(OLDER_SNAPSHOT).help(help).action(clap::ArgAction::SetTrue))
 }
 
 #[cfg(test)]

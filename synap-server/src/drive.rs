@@ -17,7 +17,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use synap_core::execute::{Input, Outcome, execute, waiting};
+use synap_core::execute::{Input, Later, Outcome, execute, waiting};
+use synap_core::reply::Tape;
 use synap_core::session::{Client, Session, WaitEnd, Waiter, Wake};
 use synap_core::{Engine, Reply};
 use tokio::time::sleep;
@@ -60,15 +61,36 @@ pub async fn run(engine: &Engine, session: &mut Session, input: &Input<'_>, repl
                 engine.state().host().shutdown(options);
                 return End::Replied;
             }
+            Outcome::Later(wanted) => {
+                let tape = tokio::select! {
+                    tape = later(wanted) => tape,
+                    () = session.client.killed() => return End::Killed,
+                };
+                tape.play(reply);
+                return End::Replied;
+            }
+        }
+    }
+}
+
+/// Waits for a reply that comes from outside of the gate.
+pub async fn later(later: Later) -> Tape {
+    match later.timeout {
+        None => later.reply.await,
+        Some((ms, timed_out)) => {
+            let in_time = tokio::time::timeout(Duration::from_millis(ms), later.reply).await;
+            in_time.unwrap_or_else(|_| timed_out())
         }
     }
 }
 
 /// Waits until everything that the session's replies depend on is safe to show.
 pub async fn settled(engine: &Engine, session: &Session) {
-    let log = &engine.state().log;
+    let state = engine.state();
+    let log = &state.log;
     log.notify();
     if !log.is_settled(session.seen) {
+        state.write_pending();
         log.settled_at(session.seen).await;
     }
 }

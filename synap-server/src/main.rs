@@ -17,6 +17,7 @@ mod resp;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use synap_core::persist::LoadOptions;
 use synap_core::settings::{self, Settings};
 use synap_core::{Engine, Options};
 use tokio::net::TcpListener;
@@ -60,9 +61,6 @@ fn run(config: &config::Config) -> Result<(), String> {
     }
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
     let state = engine.state();
-    let dir = state.settings.text(settings::DIR);
-    std::fs::create_dir_all(&dir).map_err(|error| format!("the data folder {dir:?} cannot be made: {error}"))?;
-
     let (host, stopped) = host::ServerHost::new();
     state.set_host(Box::new(host));
 
@@ -98,6 +96,10 @@ fn run(config: &config::Config) -> Result<(), String> {
         };
         http.spawn_on(http::serve(engine.clone(), listener, shutdown), side.handle());
     }
+    if state.settings.int(settings::APPENDONLY) != 0 {
+        load(&engine, config.load)?;
+    }
+    println!("ready");
     side.block_on(stopped);
 
     tracing::info!("closing");
@@ -106,7 +108,31 @@ fn run(config: &config::Config) -> Result<(), String> {
     side.block_on(async { while http.join_next().await.is_some() {} });
     side.shutdown_timeout(std::time::Duration::from_secs(1));
     calls.shutdown_timeout(std::time::Duration::from_secs(1));
-    engine.close();
+    engine.close().map_err(|error| format!("the end of the log is not safe on disk: {error}"))
+}
+
+/// Brings in what the data folder has.
+fn load(engine: &Engine, options: LoadOptions) -> Result<(), String> {
+    let dir = engine.state().settings.text(settings::DIR);
+    let loaded = engine.load(&dir, options).map_err(|error| format!("{dir}: {error}"))?;
+    if let Some(error) = &loaded.unread {
+        tracing::warn!("{error}. The older snapshot is taken, with the log from its place on");
+    }
+    if let Some(tail) = &loaded.log.tail {
+        tracing::warn!(
+            "{}: {} bytes from byte {} on had not reached the disk and are cut: the log ends at offset {}",
+            tail.file,
+            tail.bytes,
+            tail.at,
+            loaded.log.end.offset
+        );
+    }
+    tracing::info!(
+        "loaded {} keys of a snapshot and {} bytes of the log in {:.3} s",
+        loaded.keys,
+        loaded.log.bytes,
+        loaded.seconds
+    );
     Ok(())
 }
 

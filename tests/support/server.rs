@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 /// What a start may take on a busy machine.
 const START_TIME: Duration = Duration::from_secs(20);
 
-/// The doors that say where they are before the server is ready.
-const DOORS: &[&str] = &["RESP", "HTTP"];
+/// What a server says before it is ready, in any order.
+const STEPS: &[&str] = &["RESP on ", "HTTP on ", "ready"];
 
 /// A server that ends with its test. A panic in one of its threads fails the test.
 pub struct Server {
@@ -35,8 +35,17 @@ impl Server {
 
     /// A server with further flags.
     pub fn with(flags: &[&str]) -> Server {
+        Server::begin(None, flags)
+    }
+
+    /// A server whose data are in a folder that stays.
+    pub fn on(data: &DataFolder, flags: &[&str]) -> Server {
+        Server::begin(Some(&data.0), flags)
+    }
+
+    fn begin(data: Option<&Path>, flags: &[&str]) -> Server {
         for _ in 0..20 {
-            if let Some(server) = Server::try_start(flags) {
+            if let Some(server) = Server::try_start(data, flags) {
                 return server;
             }
         }
@@ -44,7 +53,7 @@ impl Server {
     }
 
     /// None when it ended at once: somebody took a port between our look and its bind.
-    fn try_start(flags: &[&str]) -> Option<Server> {
+    fn try_start(data: Option<&Path>, flags: &[&str]) -> Option<Server> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("synap-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(name);
@@ -54,7 +63,7 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_synap-server"))
             .args(["--port", &resp.port().to_string(), "--http-port", &http.port().to_string()])
             .arg("--dir")
-            .arg(dir.join("data"))
+            .arg(data.map_or_else(|| dir.join("data"), Path::to_path_buf))
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -71,10 +80,10 @@ impl Server {
         });
         let server = Server { child, resp, http, dir, ended: None };
         let end = Instant::now() + START_TIME;
-        let mut missing: Vec<&str> = DOORS.to_vec();
+        let mut missing: Vec<&str> = STEPS.to_vec();
         while !missing.is_empty() {
             match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) => missing.retain(|door| !line.starts_with(&format!("{door} on "))),
+                Ok(line) => missing.retain(|step| !line.starts_with(step)),
                 Err(_) => {
                     eprintln!("{}", server.last_words());
                     return None;
@@ -145,6 +154,12 @@ impl Server {
         assert_eq!(result, 0, "it runs");
     }
 
+    /// Ends it as `kill -9` does.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.ended = Some(self.child.wait().expect("it is our child"));
+    }
+
     /// How it ended, if it has.
     pub fn try_wait(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
@@ -193,6 +208,32 @@ impl Drop for Server {
         } else {
             assert!(!words.contains("panicked at"), "a thread of the server panicked:\n{words}");
         }
+    }
+}
+
+/// A data folder that outlives its servers.
+pub struct DataFolder(pub PathBuf);
+
+impl DataFolder {
+    pub fn new() -> DataFolder {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("synap-data-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        DataFolder(std::env::temp_dir().join(name))
+    }
+
+    /// Its files whose names begin so, in order.
+    pub fn files(&self, beginning: &str) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.0).expect("the folder is there").map(|entry| entry.expect("an entry").path());
+        let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut files: Vec<PathBuf> = entries.filter(|path| name(path).starts_with(beginning)).collect();
+        files.sort();
+        files
+    }
+}
+
+impl Drop for DataFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

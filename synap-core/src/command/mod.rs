@@ -8,6 +8,7 @@ pub mod generic;
 pub mod hash;
 pub mod help;
 pub mod list;
+pub mod persistence;
 pub mod pubsub;
 pub mod server;
 pub mod set;

@@ -10,7 +10,7 @@ use crate::execute::ShutdownOptions;
 use crate::execute::state::State;
 use crate::settings::{self, SETTINGS, Settings};
 
-const SERVER: Group = Group { name: "server", op: "server", category: Category::NONE };
+pub(super) const SERVER: Group = Group { name: "server", op: "server", category: Category::NONE };
 const KEYSPACE: Group = Group { name: "server", op: "server", category: Category::KEYSPACE };
 const COMMAND_GROUP: Group = Group { name: "server", op: "command", category: Category::CONNECTION };
 const CONFIG: Group = Group { name: "server", op: "config", category: Category::NONE };
@@ -276,8 +276,11 @@ fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
             line("mem_replication_backlog", &state.log.memory_bytes());
         }
         "persistence" => {
-            line("loading", &0);
-            line("aof_enabled", &state.settings.int(settings::APPENDONLY));
+            line("loading", &u8::from(state.loading.load(Ordering::Relaxed)));
+            match state.storage() {
+                Some(storage) => storage.info(out),
+                None => line("aof_enabled", &0),
+            }
         }
         "stats" => {
             let stats = &state.stats;
@@ -450,6 +453,9 @@ pub fn setting_changed(state: &State, id: settings::Id) {
         settings::REQUIREPASS => state.users.require_password(&state.settings.text(id)),
         settings::SLOWLOG_LOG_SLOWER_THAN => state.slowlog.set_threshold(state.settings.int(id)),
         _ => {}
+    }
+    if let Some(storage) = state.storage() {
+        storage.setting_changed(id);
     }
     state.host().setting_changed(id.setting().name);
 }

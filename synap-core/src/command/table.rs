@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::{client, connection, dump, generic, hash, list, pubsub, server, set, sort, string, transaction, zset};
+use super::{client, connection, dump, generic, hash, list, persistence, pubsub, server, set, sort, string, transaction, zset};
 use crate::access::Category;
 use crate::error::{Error, Result};
 use crate::execute::row::Command;
@@ -23,6 +23,7 @@ const GROUPS: &[&[Command]] = &[
     pubsub::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
+    persistence::COMMANDS,
     server::COMMANDS,
 ];
 

@@ -1,11 +1,14 @@
-//! Whether a call may run now: rights, role, memory, pause, and whether it is queued instead.
+//! Whether a call may run now: rights, disk, loading, pause, and whether it is queued instead.
+
+use std::sync::atomic::Ordering;
 
 use super::row::Flags;
+use super::state::State;
 use super::{Call, Caller, Outcome};
 use crate::error::{Code, Error, Result};
 use crate::grammar::Keys;
 use crate::reply::Reply;
-use crate::session::Session;
+use crate::session::{Door, Session};
 
 /// The answer of [`admit`].
 pub enum Admission {
@@ -20,6 +23,9 @@ pub fn admit(caller: &mut Caller<'_, '_>, call: &Call<'_>, keys: &Keys, reply: &
     if let Err(error) = check(caller.session, call, keys) {
         return Admission::Elsewhere(super::refuse(caller.turn, caller.session, Some(call.row), &error, reply));
     }
+    if let Err(error) = serves(caller, call) {
+        return Admission::Elsewhere(super::refuse(caller.turn, caller.session, Some(call.row), &error, reply));
+    }
     if caller.session.transaction.is_some() && !call.row.flags.has(Flags::IMMEDIATE) {
         return Admission::Elsewhere(queue(caller, call, reply));
     }
@@ -28,6 +34,26 @@ pub fn admit(caller: &mut Caller<'_, '_>, call: &Call<'_>, keys: &Keys, reply: &
         return Admission::Elsewhere(Outcome::Paused);
     }
     Admission::Go
+}
+
+/// Whether the server is in a state to run `call`.
+#[inline]
+fn serves(caller: &Caller<'_, '_>, call: &Call<'_>) -> Result<()> {
+    let state = caller.turn.state;
+    if state.log.is_failing() && call.row.writes() {
+        return Err(misconf(state));
+    }
+    let is_replay = caller.session.client.door == Door::Log;
+    if state.loading.load(Ordering::Relaxed) && !call.row.flags.has(Flags::LOADING) && !is_replay {
+        return Err(Error::new(Code::Loading, "Synap is loading the dataset in memory"));
+    }
+    Ok(())
+}
+
+#[cold]
+fn misconf(state: &State) -> Error {
+    let why = state.storage().and_then(|storage| storage.refusal());
+    why.unwrap_or_else(|| Error::new(Code::Misconf, "the log cannot be written"))
 }
 
 /// Whether the session's user may run `call` with these keys and channels.
@@ -84,7 +110,7 @@ fn queue(caller: &mut Caller<'_, '_>, call: &Call<'_>, reply: &mut dyn Reply) ->
     }
     if transaction.broken || transaction.queue(call.words) {
         let count = transaction.calls.len();
-        caller.session.client.queued.store(count as i64, std::sync::atomic::Ordering::Relaxed);
+        caller.session.client.queued.store(count as i64, Ordering::Relaxed);
         caller.turn.answered_unrun = true;
         reply.status("QUEUED");
     } else {

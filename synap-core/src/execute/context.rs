@@ -431,12 +431,25 @@ impl<'t> WriteCx<'t> {
     /// Logs the call that has just run, when it changed something.
     #[inline]
     pub(super) fn record(&mut self, call: &Call<'_>) {
+        if self.read.due != Due::Remove {
+            return self.forget_changes();
+        }
         if self.aside.is_some() {
             return self.record_aside_too(call);
         }
         if std::mem::take(&mut self.changed) {
             let offset = self.append_words_of(call);
             self.mark_changed_shards(offset);
+        }
+    }
+
+    /// What is replayed, or comes from a master, is in the log already.
+    #[cold]
+    pub(crate) fn forget_changes(&mut self) {
+        self.changed = false;
+        self.changed_mask = 0;
+        if let Some(aside) = &mut self.aside {
+            aside.instead = log::Unit::default();
         }
     }
 
@@ -567,9 +580,22 @@ impl<'t> WriteCx<'t> {
         self.read.held.get_mut(shard_of(key.hash)).db_mut(db)
     }
 
+    /// Puts an entry of a snapshot into its place. It is in the log already.
+    pub fn load(&mut self, db: u32, hash: u64, entry: Entry) {
+        let (deadline, fields) = (entry.expires_at(), Hash::of(entry.value()).and_then(Hash::next_due));
+        let db = self.read.held.get_mut(shard_of(hash)).db_mut(db);
+        db.insert_entry(hash, entry);
+        if let Some(deadline_ms) = fields {
+            db.file_field(deadline_ms, hash);
+        }
+        for deadline_ms in deadline.into_iter().chain(fields) {
+            self.read.state.timer.wake_by(deadline_ms);
+        }
+    }
+
     /// Unlocks, then wakes who was told and drops what was thrown away.
     #[inline]
-    pub(super) fn unlock(&mut self) {
+    pub(crate) fn unlock(&mut self) {
         debug_assert!(!self.changed && self.changed_mask == 0, "a change was not logged");
         self.read.held.release();
         if let Some(aside) = self.aside.take() {

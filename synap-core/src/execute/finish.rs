@@ -22,6 +22,7 @@ pub fn finish(
         Ok(Flow::Block { keys: count, timeout_ms, on_timeout, .. }) => {
             Outcome::Blocked(waiting::block(cx, call, keys, session, count, timeout_ms, on_timeout))
         }
+        Ok(Flow::Later(later)) => Outcome::Later(later),
         Ok(_) => Outcome::Replied,
         Err(error) => {
             debug_assert!(!cx.is_changed(), "{} failed after it had changed something: {error}", call.row.name);

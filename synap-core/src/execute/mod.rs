@@ -30,6 +30,8 @@ mod turn;
 pub mod waiting;
 pub mod walk;
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -45,8 +47,8 @@ use crate::error::{Error, Result};
 use crate::grammar::args::UNEVEN;
 use crate::grammar::spec::ShapeKind;
 use crate::grammar::{Arg, Family, How, Key, Keys, Parser, Words};
-use crate::reply::Reply;
 use crate::reply::check::Checked;
+use crate::reply::{Reply, Tape};
 use crate::session::{NullKind, Session, Waiter};
 use admit::Admission;
 use row::{Flags, Needs};
@@ -96,6 +98,21 @@ pub enum Outcome {
     Quit,
     /// Close everything down.
     Shutdown(ShutdownOptions),
+    /// Not answered yet: the reply comes outside of the gate.
+    Later(Later),
+}
+
+/// A reply that somebody has to wait for (the disk, another server), as what will be played to the caller.
+pub struct Later {
+    pub reply: Pin<Box<dyn Future<Output = Tape> + Send>>,
+    /// After so many milliseconds, the reply is this instead.
+    pub timeout: Option<(u64, Box<dyn FnOnce() -> Tape + Send>)>,
+}
+
+impl fmt::Debug for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Later")
+    }
 }
 
 /// The options of SHUTDOWN.
@@ -108,7 +125,7 @@ pub struct ShutdownOptions {
 }
 
 /// What a handler wants to happen after it.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Flow {
     Done,
     /// Nothing was there: wait on the first `keys` keys of the call. Inside a transaction nobody waits, and the answer
@@ -125,6 +142,8 @@ pub enum Flow {
     NeedAlone,
     /// As [`Outcome::Paused`].
     Paused,
+    /// As [`Outcome::Later`]. Rows that may say so have [`Flags::NO_MULTI`].
+    Later(Later),
 }
 
 /// Runs one call. `reply` receives the answer, unless the outcome says that nothing was written.
@@ -398,6 +417,7 @@ where
         Ok(Flow::Shutdown(options)) => Outcome::Shutdown(options),
         Ok(Flow::NeedAlone) => Outcome::NeedAlone,
         Ok(Flow::Paused) => Outcome::Paused,
+        Ok(Flow::Later(later)) => Outcome::Later(later),
         Err(error) => {
             reply.rollback(mark);
             fail(state, call, &error, reply)

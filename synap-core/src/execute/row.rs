@@ -149,6 +149,8 @@ flags! {
     LOOKS = 19 "";
     /// Even when it is refused, it ends the transaction that it would have run.
     ENDS_MULTI = 20 "";
+    /// Not while a replica loads a full copy beside the data that it serves.
+    NO_ASYNC_LOADING = 21 "no_async_loading";
 }
 
 impl Flags {

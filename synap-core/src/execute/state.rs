@@ -1,7 +1,8 @@
 //! Everything that calls share: one object for each engine.
 
-use std::sync::OnceLock;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -15,20 +16,20 @@ use super::timer::Timer;
 use super::walk::Walks;
 use crate::access::Users;
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::grammar::Words;
 use crate::keyspace::hasher::KeyHasher;
 use crate::keyspace::value::Value;
 use crate::log::Log;
 use crate::session::{Channels, Registry};
-use crate::settings::Settings;
+use crate::settings::{Id, Settings};
 
 /// What an engine is made of. Handlers reach it through their contexts.
 pub struct State {
     pub gate: Gate,
     pub shards: Shards,
     pub hasher: KeyHasher,
-    pub log: Log,
+    pub log: Arc<Log>,
     pub clock: Box<dyn Clock>,
     /// Cheap ticks for durations.
     pub ticks: quanta::Clock,
@@ -45,8 +46,11 @@ pub struct State {
     pub timer: Timer,
     pub dropper: Dropper,
     pub started_ms: i64,
+    /// The data are not there yet: most calls are refused.
+    pub loading: AtomicBool,
     random: AtomicU64,
     host: OnceLock<Box<dyn Host>>,
+    storage: OnceLock<Arc<dyn Storage>>,
 }
 
 /// The list of rows, which stands above this module.
@@ -68,6 +72,45 @@ pub trait Host: Send + Sync {
     fn memory_used(&self) -> Option<u64> {
         None
     }
+}
+
+/// What keeps the data beyond the process: the log's files and the snapshots. An engine in memory has none.
+pub trait Storage: Send + Sync {
+    /// Has everything written that was appended. Called outside of the gate, after a turn that may have appended
+    /// something and before its replies leave.
+    fn write_pending(&self);
+    /// Why writes are refused for now.
+    fn refusal(&self) -> Option<Error>;
+    /// Makes a snapshot. The future is ready when it is made, or says why not.
+    fn save(&self, kind: SaveKind) -> Result<Saved>;
+    /// Unix seconds of the last snapshot, or of the start.
+    fn last_save_s(&self) -> i64;
+    /// A setting has a new value.
+    fn setting_changed(&self, id: Id);
+    /// Has everything fsynced soon that was appended.
+    fn request_sync(&self);
+    /// Lines of `INFO persistence`.
+    fn info(&self, out: &mut String);
+}
+
+/// Who asks for a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaveKind {
+    /// SAVE: whoever asks waits.
+    Foreground,
+    /// BGSAVE.
+    Background,
+    /// BGSAVE SCHEDULE: behind the one that is on, if there is one.
+    Schedule,
+    /// BGREWRITEAOF: the log begins at the snapshot then.
+    Rewrite,
+}
+
+/// A snapshot that was asked for.
+pub struct Saved {
+    /// It begins when the one that is on has ended.
+    pub scheduled: bool,
+    pub done: Pin<Box<dyn Future<Output = Result<()>> + Send>>,
 }
 
 /// The host of an engine that stands alone.
@@ -182,7 +225,7 @@ impl State {
             gate: Gate::new(),
             shards: Shards::new(hasher),
             hasher,
-            log: parts.log,
+            log: Arc::new(parts.log),
             slowlog: Slowlog::new(&ticks),
             ticks,
             settings: parts.settings,
@@ -198,7 +241,9 @@ impl State {
             dropper: Dropper(Mutex::new(None)),
             started_ms,
             random: AtomicU64::new(parts.seed),
+            loading: AtomicBool::new(false),
             host: OnceLock::new(),
+            storage: OnceLock::new(),
             clock: parts.clock,
         }
     }
@@ -219,5 +264,24 @@ impl State {
     pub fn set_host(&self, host: Box<dyn Host>) {
         // The first host stays: an engine belongs to one program.
         let _ = self.host.set(host);
+    }
+
+    /// The files, if there are any.
+    #[inline]
+    pub fn storage(&self) -> Option<&Arc<dyn Storage>> {
+        self.storage.get()
+    }
+
+    /// Said once, when the data are loaded.
+    pub(crate) fn set_storage(&self, storage: Arc<dyn Storage>) {
+        let _ = self.storage.set(storage);
+    }
+
+    /// Has everything written that was appended: before replies leave, outside of the gate and with nothing locked.
+    #[inline]
+    pub fn write_pending(&self) {
+        if let Some(storage) = self.storage.get() {
+            storage.write_pending();
+        }
     }
 }

@@ -135,6 +135,7 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         match flow {
             Ok(Flow::Block { in_transaction, .. }) => waiting::write_null(in_transaction, reply),
             Ok(Flow::Done) => {}
+            Ok(Flow::Later(_)) => unreachable!("{} is not queued", row.name),
             // Of several wishes the last that ends the connection counts.
             Ok(other) if !matches!(after, Flow::Quit | Flow::Shutdown(_)) => after = other,
             Ok(_) => {}

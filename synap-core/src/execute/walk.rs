@@ -94,18 +94,18 @@ impl<'e> Walk<'e> {
         Some(Walk { state, position, key_count, old, shard: 0, at: None, dropped, dropped_at: 0, later })
     }
 
-    /// Writes some more keys with `write`, which gets each with the number that its database had at the cut. Mostly it is
-    /// called under the lock of a shard, so it must not wait. False when there are no more.
-    pub fn step(&mut self, enter: impl FnOnce() -> Turn<'e>, mut write: impl FnMut(u32, &Entry)) -> bool {
+    /// Writes some more keys with `write`, which gets each with the number that its database had at the cut, and whether
+    /// it may wait: not under the lock of a shard. False when there are no more.
+    pub fn step(&mut self, enter: impl FnOnce() -> Turn<'e>, mut write: impl FnMut(u32, &Entry, bool)) -> bool {
         if self.shard < SHARD_COUNT {
             self.look(&enter(), &mut write);
         }
         for (db, entry) in self.later.drain(..) {
-            write(db, &entry);
+            write(db, &entry, true);
         }
         for old in self.old.take() {
             match old {
-                Old::Entry { db, entry } => write(db, &entry),
+                Old::Entry { db, entry } => write(db, &entry, true),
                 Old::Db(db) => self.dropped.push_back(db),
             }
         }
@@ -115,7 +115,7 @@ impl<'e> Walk<'e> {
     }
 
     /// Takes what is old in a few buckets of one database of one shard.
-    fn look(&mut self, turn: &Turn<'e>, write: &mut impl FnMut(u32, &Entry)) {
+    fn look(&mut self, turn: &Turn<'e>, write: &mut impl FnMut(u32, &Entry, bool)) {
         let mut cx = turn.shard_context(self.shard);
         let shard = cx.held_mut().get_mut(self.shard);
         match self.at.or_else(|| Some((shard.next_walked()?, 0))) {
@@ -129,7 +129,7 @@ impl<'e> Walk<'e> {
                         cursor = db.take_old(cursor, |entry| {
                             taken += 1;
                             if is_small(entry) {
-                                write(number, entry);
+                                write(number, entry, false);
                             } else {
                                 self.later.push((number, entry.copy_as(entry.key())));
                             }
@@ -153,11 +153,11 @@ impl<'e> Walk<'e> {
     }
 
     /// A portion of the databases that were dropped: nobody else has them.
-    fn write_dropped(&mut self, write: &mut impl FnMut(u32, &Entry)) {
+    fn write_dropped(&mut self, write: &mut impl FnMut(u32, &Entry, bool)) {
         let Some(db) = self.dropped.front() else { return };
         let number = db.walked_as().unwrap_or_default();
         for _ in 0..STEP_BUCKETS_MAX {
-            self.dropped_at = db.take_old(self.dropped_at, |entry| write(number, entry));
+            self.dropped_at = db.take_old(self.dropped_at, |entry| write(number, entry, true));
             if self.dropped_at == 0 {
                 self.dropped.pop_front();
                 return;

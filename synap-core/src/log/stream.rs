@@ -47,6 +47,8 @@ pub struct Log {
     end: AtomicU64,
     settled: AtomicU64,
     released: AtomicU64,
+    /// Appends so far.
+    changes: AtomicU64,
     /// The sink cannot go on for now.
     failing: AtomicBool,
     /// An append has passed a point that somebody waits for: [`Log::notify`] has something to do.
@@ -98,6 +100,7 @@ impl Log {
             end: AtomicU64::new(offset),
             settled: AtomicU64::new(offset),
             released: AtomicU64::new(offset),
+            changes: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             due: AtomicBool::new(false),
             state: Mutex::new(State {
@@ -112,6 +115,18 @@ impl Log {
                 waiting_for_released: Waiters::default(),
                 waiting_for_end: Waiters::default(),
             }),
+        }
+    }
+
+    /// Has the next byte at `offset`, in an empty stream: after a recovery.
+    pub fn begin_at(&self, position: Position) {
+        let mut state = self.state.lock();
+        assert_eq!((state.ring.start(), state.ring.end()), (0, 0), "something was appended already");
+        state.ring = Ring::new(position.offset);
+        state.db = None;
+        state.settled = position.offset;
+        for known in [&self.end, &self.settled, &self.released] {
+            known.store(position.offset, Ordering::Release);
         }
     }
 
@@ -186,6 +201,8 @@ impl Log {
         let end = state.ring.end();
         debug_assert_eq!(end - before, bytes as u64, "the length was foretold");
         state.db = leaves_db;
+        // Only ever stored with the lock held.
+        self.changes.store(self.changes.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.end.store(end, Ordering::Release);
         match state.needed_from {
             Some(from) => state.note_cut(from),
@@ -225,6 +242,11 @@ impl Log {
         let for_released = state.waiting_for_released.take_reached(released);
         drop(state);
         for_end.into_values().chain(for_settled.into_values()).chain(for_released.into_values()).for_each(Waker::wake);
+    }
+
+    /// Calls and transactions appended since the start.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// All bytes ever appended in this history.

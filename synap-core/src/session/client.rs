@@ -16,6 +16,8 @@ pub enum Door {
     Resp,
     Http,
     Embedded,
+    /// The log, replayed at a start.
+    Log,
 }
 
 /// One client, as the registry and other sessions see it.

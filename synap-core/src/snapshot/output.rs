@@ -35,6 +35,10 @@ impl<W: Write> Output<W> {
         Output { sink, buffer, sum: 0, written: 0, compress, compressor: None, whole, packed }
     }
 
+    pub fn sink(&mut self) -> &mut W {
+        &mut self.sink
+    }
+
     /// Bytes so far.
     pub fn len(&self) -> u64 {
         self.written + self.buffer.len() as u64

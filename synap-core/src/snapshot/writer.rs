@@ -47,6 +47,11 @@ impl<W: Write> Writer<W> {
         Ok(Writer { out, flavour: options.flavour, db: None })
     }
 
+    /// What it writes to; not all has come there yet.
+    pub fn sink(&mut self) -> &mut W {
+        self.out.sink()
+    }
+
     /// Bytes so far.
     pub fn len(&self) -> u64 {
         self.out.len()

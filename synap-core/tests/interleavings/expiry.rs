@@ -202,7 +202,7 @@ fn the_engines_thread_sleeps_until_the_earliest_deadline_and_wakes_for_an_earlie
     thread::sleep(Duration::from_millis(50));
     assert_eq!(looks.load(Ordering::Relaxed), before, "it does not sleep any more");
     drop(user);
-    engine.close();
+    engine.close().unwrap();
     synap_core::testing::check_twin(&engine);
 }
 

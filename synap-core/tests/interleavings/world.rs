@@ -92,7 +92,7 @@ impl World {
     #[track_caller]
     pub fn check_twin(&self) {
         // What goes by itself stays from here on.
-        self.engine.close();
+        self.engine.close().unwrap();
         testing::check_twin(&self.engine);
     }
 }

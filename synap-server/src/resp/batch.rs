@@ -234,7 +234,7 @@ fn run_batch(
             _ => used = call.end,
         }
         if session.replies != ReplyMode::On || before.1 != ReplyMode::On {
-            unanswer(session, before, matches!(outcome, Outcome::Blocked(_)), out);
+            unanswer(session, before, matches!(outcome, Outcome::Blocked(_) | Outcome::Later(_)), out);
         }
         if !matches!(outcome, Outcome::Replied) {
             return (used, Some(Stop::Outcome(outcome)));

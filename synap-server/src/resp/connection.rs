@@ -13,13 +13,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use synap_core::Engine;
-use synap_core::execute::{Outcome, waiting};
+use synap_core::execute::{Later, Outcome, waiting};
 use synap_core::session::{Client, ReplyMode, Session, WaitEnd, Waiter, Wake};
 use synap_protocols::resp::{Decoder, RespWriter};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::batch::{self, Scratch, Stop};
+use crate::drive;
 
 /// What one read takes at most.
 const READ_BYTES: usize = 64 << 10;
@@ -148,7 +149,7 @@ impl Connection {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Wait>> {
         loop {
             if !self.output.is_empty() {
-                if !self.is_settled() {
+                if !self.settles_now() {
                     return Poll::Ready(Ok(Wait::Settle));
                 }
                 if self.poll_flush(cx)?.is_pending() {
@@ -161,9 +162,6 @@ impl Connection {
                 Some(Wake::Killed) => return Poll::Ready(Ok(Wait::Close)),
                 Some(Wake::Mail) => {
                     self.take_mail();
-                    if !self.is_settled() {
-                        return Poll::Ready(Ok(Wait::Settle));
-                    }
                     continue;
                 }
                 None => {}
@@ -174,15 +172,14 @@ impl Connection {
             let stop = BUFFERS.with_borrow_mut(|buffers| self.poll_calls(cx, buffers));
             match ready!(stop)? {
                 Stop::Starved if self.output.is_empty() => {}
-                Stop::Starved if self.is_settled() => {
-                    if self.output.len() >= GATHER_BYTES_MIN {
+                Stop::Starved => {
+                    if self.output.len() >= GATHER_BYTES_MIN || !self.is_settled() {
                         // They leave when the other connections that are ready have had their turn: a client that holds
-                        // several of them is woken once for all, and not for each.
+                        // several of them is woken once for all, and one write brings all their calls into the log.
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
                 }
-                Stop::Starved => return Poll::Ready(Ok(Wait::Settle)),
                 stop => return Poll::Ready(Ok(Wait::Stop(stop))),
             }
         }
@@ -233,6 +230,14 @@ impl Connection {
 
     fn is_settled(&self) -> bool {
         self.engine.state().log.is_settled(self.session.seen)
+    }
+
+    /// [`Connection::is_settled`], after the log was written as far as that goes without waiting.
+    fn settles_now(&self) -> bool {
+        self.is_settled() || {
+            self.engine.state().write_pending();
+            self.is_settled()
+        }
     }
 
     /// True when the reply to the call that waits was among it.
@@ -315,7 +320,7 @@ impl Connection {
     /// Sends what was computed, once the log has settled what it saw. Gives up when the client is killed, which it
     /// may be because it does not read.
     async fn flush(&mut self) -> io::Result<()> {
-        if !self.is_settled() {
+        if !self.settles_now() {
             tokio::select! {
                 () = self.settled() => {}
                 () = self.session.client.killed() => return Ok(()),
@@ -331,7 +336,7 @@ impl Connection {
     }
 
     async fn settled(&self) {
-        if !self.is_settled() {
+        if !self.settles_now() {
             self.engine.state().log.settled_at(self.session.seen).await;
         }
     }
@@ -357,11 +362,34 @@ impl Connection {
             Outcome::Blocked(waiter) => return self.wait_blocked(&waiter).await,
             Outcome::Sleep(time) => return Ok(self.sleep(time).await),
             Outcome::Quit => return Ok(false),
+            Outcome::Later(later) => return self.wait_for(later).await,
             Outcome::Shutdown(options) => {
                 self.engine.state().host().shutdown(options);
                 return Ok(false);
             }
         }
+        Ok(true)
+    }
+
+    /// Waits for a reply that comes from outside of the gate. False when the client was ended, or has gone, meanwhile.
+    async fn wait_for(&mut self, later: Later) -> io::Result<bool> {
+        self.flush().await?;
+        let client = self.session.client.clone();
+        let tape = tokio::select! {
+            tape = drive::later(later) => tape,
+            () = client.killed() => return Ok(false),
+            closed = poll_fn(|cx| self.poll_closed(cx)) => {
+                closed?;
+                return Ok(false);
+            }
+        };
+        if self.session.replies == ReplyMode::On {
+            tape.play(&mut RespWriter::new(&mut self.output, self.session.resp3));
+        }
+        if self.session.replies == ReplyMode::Skip {
+            self.session.replies = ReplyMode::On;
+        }
+        self.flush().await?;
         Ok(true)
     }
 

@@ -1,0 +1,296 @@
+//! What a server finds in its data folder when it starts, and what it does about what it finds there.
+
+#[path = "support/server.rs"]
+mod server;
+#[path = "support/wire.rs"]
+mod wire;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use server::{DataFolder, Server, eventually};
+use wire::Wire;
+
+/// A key of every type, small and large, with and without deadlines, in two databases.
+fn fill(client: &mut Wire) {
+    for words in [
+        "SET text hello",
+        "SET number 42",
+        "SET long 1 PX 100000000",
+        "RPUSH list a b c",
+        "HSET hash f 1 g 2",
+        "HEXPIRE hash 100000 FIELDS 1 g",
+        "SADD set a b 3",
+        "SADD ints 1 2 3",
+        "ZADD zset 1.5 a -inf b 2 c",
+        "SELECT 3",
+        "SET elsewhere yes",
+        "SELECT 0",
+    ] {
+        let answer = client.call(words).to_string();
+        assert!(!answer.starts_with('-'), "{words}: {answer}");
+    }
+    for number in 0..2000 {
+        client.expect(&format!("SADD large {number}-abcdefgh"), ":1");
+        client.expect(&format!("RPUSH queue {number}-abcdefgh"), &format!(":{}", number + 1));
+    }
+}
+
+/// Everything that [`fill`] has made is there, and nothing else.
+fn check(client: &mut Wire) {
+    for (words, expected) in [
+        ("DBSIZE", ":11"),
+        ("GET text", "\"hello\""),
+        ("GET number", "\"42\""),
+        ("OBJECT ENCODING number", "\"int\""),
+        ("LRANGE list 0 -1", "[\"a\" \"b\" \"c\"]"),
+        ("HGET hash f", "\"1\""),
+        ("HTTL hash FIELDS 1 f", "[:-1]"),
+        ("OBJECT ENCODING ints", "\"intset\""),
+        ("ZRANGE zset 0 -1 WITHSCORES", "[\"b\" \"-inf\" \"a\" \"1.5\" \"c\" \"2\"]"),
+        ("LRANGE queue 1999 1999", "[\"1999-abcdefgh\"]"),
+        ("TTL text", ":-1"),
+    ] {
+        client.expect(words, expected);
+    }
+    assert_eq!(client.call("SMEMBERS large").items().len(), 2000);
+    assert_eq!(client.call("SMEMBERS set").items().len(), 3);
+    let left_s = client.call("TTL long").int();
+    assert!((90_000..=100_000).contains(&left_s), "{left_s}");
+    let left_s = client.call("HTTL hash FIELDS 1 g").items()[0].int();
+    assert!((90_000..=100_000).contains(&left_s), "{left_s}");
+    client.expect("SELECT 3", "+OK");
+    client.expect("GET elsewhere", "\"yes\"");
+    client.expect("SELECT 0", "+OK");
+}
+
+/// How a server ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Kill,
+    Terminate,
+    Shutdown,
+}
+
+fn end(server: Server, how: End) {
+    match how {
+        End::Kill => server.kill(),
+        End::Terminate => {
+            server.terminate();
+            assert!(server.wait());
+        }
+        End::Shutdown => {
+            Wire::connect(server.resp).say("SHUTDOWN NOSAVE");
+            assert!(server.wait());
+        }
+    }
+}
+
+#[test]
+fn all_data_come_back_from_the_log() {
+    for how in [End::Kill, End::Terminate, End::Shutdown] {
+        for policy in ["always", "everysec", "no"] {
+            let data = DataFolder::new();
+            let server = Server::on(&data, &["--appendfsync", policy]);
+            fill(&mut Wire::connect(server.resp));
+            end(server, how);
+            let server = Server::on(&data, &[]);
+            check(&mut Wire::connect(server.resp));
+        }
+    }
+}
+
+#[test]
+fn all_data_come_back_from_a_snapshot_and_the_log_behind_it() {
+    for words in ["SAVE", "BGSAVE", "BGREWRITEAOF", "BGSAVE SCHEDULE"] {
+        let data = DataFolder::new();
+        let server = Server::on(&data, &["--save", ""]);
+        let mut client = Wire::connect(server.resp);
+        fill(&mut client);
+        client.expect("SET text other", "+OK");
+        client.expect("LPOP list", "\"a\"");
+        let before = client.call("LASTSAVE").int();
+        assert!(!client.call(words).to_string().starts_with('-'), "{words}");
+        eventually("a snapshot", || data.files("snapshot-").iter().any(|path| path.extension().is_some_and(|e| e == "rdb")));
+        eventually("its end", || {
+            let info = client.call("INFO persistence").text();
+            info.contains("rdb_bgsave_in_progress:0") && info.contains("aof_rewrite_in_progress:0")
+        });
+        assert!(client.call("LASTSAVE").int() >= before);
+        client.expect("SET text hello", "+OK");
+        client.expect("LPUSH list a", ":3");
+        end(server, End::Kill);
+        let server = Server::on(&data, &[]);
+        check(&mut Wire::connect(server.resp));
+        assert!(server.last_words().contains("keys of a snapshot"), "{}", server.last_words());
+    }
+}
+
+#[test]
+fn the_log_is_trimmed_behind_the_older_snapshot() {
+    let data = DataFolder::new();
+    let mut total = 0;
+    for start in 0..4 {
+        let server = Server::on(&data, &["--save", ""]);
+        let mut client = Wire::connect(server.resp);
+        client.expect(&format!("SET key{start} 1"), "+OK");
+        client.expect("SAVE", "+OK");
+        total = client.call("DBSIZE").int();
+        end(server, End::Terminate);
+    }
+    assert_eq!(total, 4);
+    // Every start begins a segment; those below the older of two snapshots have gone.
+    assert_eq!(data.files("snapshot-").len(), 2, "{:?}", data.files(""));
+    assert!(data.files("log-").len() <= 3, "{:?}", data.files(""));
+}
+
+#[test]
+fn time_goes_on_while_the_server_is_down() {
+    let data = DataFolder::new();
+    let server = Server::on(&data, &["--save", ""]);
+    let mut client = Wire::connect(server.resp);
+    client.expect("SET brief 1 PX 300", "+OK");
+    client.expect("SET kept 1 PX 300", "+OK");
+    client.expect("SAVE", "+OK");
+    client.expect("PERSIST kept", ":1");
+    client.expect("SET stays 1", "+OK");
+    end(server, End::Kill);
+    std::thread::sleep(Duration::from_millis(400));
+    let server = Server::on(&data, &[]);
+    let mut client = Wire::connect(server.resp);
+    client.expect("EXISTS brief", ":0");
+    client.expect("EXISTS stays", ":1");
+    // Due in the snapshot, and persisted behind it.
+    client.expect("TTL kept", ":-1");
+}
+
+#[test]
+fn a_folder_has_one_server() {
+    let data = DataFolder::new();
+    let server = Server::on(&data, &[]);
+    let said = Server::refuses(&["--dir", &data.0.to_string_lossy()]);
+    assert!(said.contains("another process uses this folder"), "{said}");
+    Wire::connect(server.resp).expect("PING", "+PONG");
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).expect("the file is there");
+    bytes[at] ^= 4;
+    fs::write(path, bytes).expect("it can be written");
+}
+
+#[test]
+fn a_flipped_bit_in_the_log_stops_the_start() {
+    let data = DataFolder::new();
+    let server = Server::on(&data, &[]);
+    fill(&mut Wire::connect(server.resp));
+    end(server, End::Terminate);
+    let log = data.files("log-").pop().expect("a segment");
+    flip(&log, 5000);
+    let said = Server::refuses(&["--dir", &data.0.to_string_lossy()]);
+    let name = log.file_name().expect("a name").to_string_lossy();
+    assert!(said.contains(&*name) && said.contains("offset") && said.contains("synap-server check"), "{said}");
+    // What cannot be read is left as it is.
+    flip(&log, 5000);
+    check(&mut Wire::connect(Server::on(&data, &[]).resp));
+}
+
+#[test]
+fn a_tail_that_did_not_reach_the_disk_is_cut() {
+    let data = DataFolder::new();
+    let server = Server::on(&data, &["--appendfsync", "no"]);
+    let mut client = Wire::connect(server.resp);
+    fill(&mut client);
+    let end_of_fill = client.call("INFO persistence").text();
+    client.expect("SET last 1", "+OK");
+    end(server, End::Kill);
+    let log = data.files("log-").pop().expect("a segment");
+    let bytes = fs::read(&log).expect("the segment");
+    let last = bytes.windows(4).rposition(|window| window == b"last").expect("the last call");
+    fs::write(&log, &bytes[..last]).expect("it can be written");
+    let server = Server::on(&data, &[]);
+    let mut client = Wire::connect(server.resp);
+    check(&mut client);
+    client.expect("EXISTS last", ":0");
+    assert!(server.last_words().contains("had not reached the disk"), "{} {end_of_fill}", server.last_words());
+    // What was cut does not come back.
+    client.expect("SET next 1", "+OK");
+    end(server, End::Kill);
+    let server = Server::on(&data, &[]);
+    let mut client = Wire::connect(server.resp);
+    client.expect("EXISTS last next", ":1");
+}
+
+#[test]
+fn a_bad_snapshot_is_told_and_the_older_one_taken_on_demand() {
+    let data = DataFolder::new();
+    let server = Server::on(&data, &["--save", ""]);
+    let mut client = Wire::connect(server.resp);
+    client.expect("SET first 1", "+OK");
+    client.expect("SAVE", "+OK");
+    fill(&mut client);
+    client.expect("DEL first", ":1");
+    client.expect("SAVE", "+OK");
+    end(server, End::Terminate);
+    let newest = data.files("snapshot-").pop().expect("a snapshot");
+    flip(&newest, 200);
+    let dir = data.0.to_string_lossy().into_owned();
+    let said = Server::refuses(&["--dir", &dir]);
+    assert!(said.contains("--load-older-snapshot") && said.contains("snapshot-"), "{said}");
+    let server = Server::on(&data, &["--load-older-snapshot"]);
+    check(&mut Wire::connect(server.resp));
+}
+
+#[test]
+fn a_folder_that_lost_its_manifest_is_not_begun_anew() {
+    let data = DataFolder::new();
+    let server = Server::on(&data, &[]);
+    Wire::connect(server.resp).expect("SET a 1", "+OK");
+    end(server, End::Terminate);
+    fs::remove_file(data.0.join("manifest")).expect("it is there");
+    let said = Server::refuses(&["--dir", &data.0.to_string_lossy()]);
+    assert!(said.contains("manifest"), "{said}");
+}
+
+#[test]
+fn a_write_can_be_waited_for() {
+    let data = DataFolder::new();
+    let server = Server::on(&data, &["--appendfsync", "everysec"]);
+    let mut client = Wire::connect(server.resp);
+    client.expect("SET a 1", "+OK");
+    client.expect("WAITAOF 1 0 0", "[:1 :0]");
+    client.expect("SET a 2", "+OK");
+    client.expect("WAITAOF 1 1 50", "[:1 :0]");
+    client.expect("WAITAOF 2 0 0", "-ERR value is not an integer or out of range");
+    client.expect("WAITAOF 0 0 -1", "-ERR timeout is negative");
+    client.expect("CONFIG SET appendfsync always", "+OK");
+    client.expect("SET a 3", "+OK");
+    eventually("all is fsynced", || client.call("INFO persistence").text().contains("aof_unsynced_bytes:0\r"));
+    client.expect("CONFIG SET appendfsync sometimes", "-ERR CONFIG SET failed…");
+    client.expect("CONFIG SET save nonsense", "-ERR CONFIG SET failed…");
+}
+
+/// A `redis-server` loads what we write, if there is one.
+#[test]
+fn redis_loads_our_snapshot() {
+    let Ok(found) = Command::new("redis-server").arg("--version").output() else {
+        println!("skipped: there is no redis-server");
+        return;
+    };
+    assert!(found.status.success());
+    let data = DataFolder::new();
+    let server = Server::on(&data, &["--save", ""]);
+    let mut client = Wire::connect(server.resp);
+    fill(&mut client);
+    client.expect("SAVE", "+OK");
+    let snapshot = data.files("snapshot-").pop().expect("a snapshot");
+    let checked = Command::new("redis-check-rdb").arg(&snapshot).output();
+    let Ok(checked) = checked else {
+        println!("skipped: there is no redis-check-rdb");
+        return;
+    };
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success() && said.contains("12 keys read"), "{said}");
+}
