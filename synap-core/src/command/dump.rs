@@ -200,13 +200,13 @@ pub const RESTORE: Command = Command {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{START_MS, TestEngine};
+    use crate::testing::{DUMPED_HASH, DUMPED_LIST, START_MS, TestEngine, split};
 
-    /// The bytes that DUMP answers, as a word for [`TestEngine::call`].
-    fn dump(test: &mut TestEngine, key: &str) -> String {
-        test.call(&format!("DUMP {key}"))
+    fn dump(test: &mut TestEngine, key: &str) -> Vec<u8> {
+        split(&test.call(&format!("DUMP {key}"))).remove(0)
     }
 
+    /// Bytes as a word for [`TestEngine::call`].
     fn quoted(bytes: &[u8]) -> String {
         format!("\"{}\"", bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>())
     }
@@ -215,8 +215,7 @@ mod tests {
     fn a_value_comes_back_with_its_deadline() {
         let mut test = TestEngine::prepared(1);
         for key in ["text", "number", "list", "set", "ints", "hash", "zset"] {
-            let payload = crate::testing::split(&dump(&mut test, key)).remove(0);
-            let payload = quoted(&payload);
+            let payload = quoted(&dump(&mut test, key));
             let encoding = test.call(&format!("OBJECT ENCODING {key}"));
             test.check(&format!(
                 "
@@ -239,10 +238,23 @@ mod tests {
         }
     }
 
+    /// They stand among the words of generated calls.
+    #[test]
+    fn the_payloads_of_generated_calls_are_what_dump_answers() {
+        let mut test = TestEngine::new(1);
+        for (calls, payload) in [
+            (&["RPUSH k a 1"][..], DUMPED_LIST),
+            (&["DEL k", "HSET k a 1 b 2", "HPEXPIREAT k 1700000010000 FIELDS 1 a"], DUMPED_HASH),
+        ] {
+            calls.iter().for_each(|call| drop(test.call(call)));
+            assert_eq!(dump(&mut test, "k"), payload);
+        }
+    }
+
     #[test]
     fn deadlines_of_fields_come_back_and_are_kept() {
         let mut test = TestEngine::prepared(1);
-        let payload = quoted(&crate::testing::split(&dump(&mut test, "hash")).remove(0));
+        let payload = quoted(&dump(&mut test, "hash"));
         test.check(&format!(
             "
             RESTORE copy 0 {payload} => OK
@@ -284,7 +296,7 @@ mod tests {
     #[test]
     fn who_waits_for_a_list_is_served_from_a_restored_one() {
         let mut test = TestEngine::prepared(1);
-        let payload = quoted(&crate::testing::split(&dump(&mut test, "list")).remove(0));
+        let payload = quoted(&dump(&mut test, "list"));
         test.check(&format!(
             "
             MULTI => OK
