@@ -10,6 +10,7 @@
 //! | log, tell, unlock | [`finish`] |
 //! | MULTI … EXEC, WATCH | [`transaction`] |
 //! | blocked calls | [`waiting`] |
+//! | snapshots | [`walk`] |
 
 pub mod admit;
 pub mod context;
@@ -27,6 +28,7 @@ pub mod timer;
 pub mod transaction;
 mod turn;
 pub mod waiting;
+pub mod walk;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
