@@ -28,6 +28,14 @@ use crate::sync::block_on;
 /// Where the stopped clock stands: 2023-11-14 22:13:20 UTC.
 pub const START_MS: i64 = 1_700_000_000_000;
 
+/// What DUMP answers about a list of `a` and `1`.
+pub const DUMPED_LIST: &[u8] =
+    b"\x12\x01\x02\x0c\x0c\x00\x00\x00\x02\x00\x81a\x02\x01\x01\xff\x0a\x00\x94\x96+#\xac\x17\xaa\x85";
+
+/// And about a hash of `a` and `b`, of which the first goes ten seconds after [`START_MS`].
+pub const DUMPED_HASH: &[u8] =
+    b"\x04\x02\x01a\xc0\x01\x01b\xc0\x02\xfa\x15synap-field-deadlines\x0a\x01a\x10\x8f\xe5\xcf\x8b\x01\x00\x00\x0a\x00$HL\xbe\x0e\xefhZ";
+
 /// What generated calls talk about: the keys of [`SOME_DATA`], two that are not there, and what those hold.
 pub const VOCABULARY: Vocabulary = Vocabulary {
     keys: &[
@@ -61,6 +69,8 @@ pub const VOCABULARY: Vocabulary = Vocabulary {
         b"+inf",
         b"string",
         b"x->y",
+        DUMPED_LIST,
+        DUMPED_HASH,
     ],
     ints: &[0, 1, 2, 3, -1, -2, 5, 10, 100, 1_700_000_010, START_MS + 10_000],
     floats: &["0", "1", "2", "-1", "0.5", "1.5", "3"],

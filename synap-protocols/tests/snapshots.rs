@@ -318,3 +318,75 @@ fn deadlines_of_fields_do_not_hinder_others() {
         }
     }
 }
+
+/// The flavour in which a server has deadlines of fields, if it has them at all.
+fn own_flavour(connection: &mut Connection) -> Option<Flavour> {
+    if connection.call(&split("HPEXPIREAT none 1 FIELDS 1 f")).is_error() {
+        return None;
+    }
+    let info = good(connection, &[b"INFO", b"server"]);
+    let info = String::from_utf8_lossy(info.as_bytes().expect("text")).into_owned();
+    Some(if info.contains("valkey_version") { Flavour::Valkey9 } else { Flavour::Redis8 })
+}
+
+/// Fields, values and deadlines as [`content`] says them.
+fn said_with_deadlines(connection: &mut Connection, key: &[u8]) -> String {
+    let hash = good(connection, &[b"HGETALL", key]);
+    let items = hash.as_items().expect("items");
+    let mut fields = Vec::new();
+    for pair in items.chunks(2) {
+        let [name, value] = [0, 1].map(|at| pair[at].as_bytes().expect("bytes"));
+        let reply = good(connection, &[b"HPEXPIRETIME", key, b"FIELDS", b"1", name]);
+        let at = match reply.as_items().expect("times") {
+            [Value::Int(at_ms @ 0..)] => format!("@{at_ms}"),
+            _ => String::new(),
+        };
+        fields.push(format!("\"{}\"=\"{}\"{at}", name.escape_ascii(), value.escape_ascii()));
+    }
+    fields.sort();
+    format!("hash {}", fields.join(" "))
+}
+
+#[test]
+fn deadlines_of_fields_go_both_ways_where_there_are_any() {
+    for program in PROGRAMS {
+        let folder = Folder::new(&format!("{program}-fields"));
+        let Some(server) = start(program, &folder.0) else { continue };
+        let mut connection = Connection::open(server.port);
+        let Some(flavour) = own_flavour(&mut connection) else {
+            println!("skipped: {program} has no deadlines of fields");
+            continue;
+        };
+        println!("compared with {program} as {flavour:?}");
+        for count in [1_i64, 7, 100, 1000] {
+            let key = format!("hash{count}").into_bytes();
+            for index in 0..count {
+                let field = format!("field {index}").into_bytes();
+                good(&mut connection, &[b"HSET", &key, &field, format!("{}", index * 77).as_bytes()]);
+                if index % 3 != 1 {
+                    let at_ms = (4_000_000_000_000 + index * index * 99).to_string();
+                    good(&mut connection, &[b"HPEXPIREAT", &key, at_ms.as_bytes(), b"FIELDS", b"1", &field]);
+                }
+            }
+        }
+        good(&mut connection, &[b"SAVE"]);
+        let items = items(&folder.0.join("dump.rdb"));
+        let keys: Vec<&Key> =
+            items.iter().filter_map(|i| if let Item::Key(key) = i { Some(key) } else { None }).collect();
+        assert_eq!(keys.len(), 4);
+        let folder = Folder::new(&format!("{program}-fields-back"));
+        write(&folder.0.join("dump.rdb"), &items, WriteOptions { flavour, compress: true });
+        let second = start(program, &folder.0).expect("the same program");
+        let mut other = Connection::open(second.port);
+        for Key { entry, .. } in keys {
+            let (name, ours) = (entry.key(), content(entry.value()));
+            assert_eq!(ours, said_with_deadlines(&mut connection, name));
+            assert_eq!(ours, said_with_deadlines(&mut other, name));
+            let payload = good(&mut connection, &[b"DUMP", name]);
+            let value = restore(payload.as_bytes().expect("a payload"), &Limits::default()).expect("their payload");
+            assert_eq!(content(value.view()), ours);
+            good(&mut other, &[b"RESTORE", b"restored", b"0", &dump(entry.value(), flavour), b"REPLACE"]);
+            assert_eq!(ours, said_with_deadlines(&mut other, b"restored"));
+        }
+    }
+}

@@ -142,7 +142,7 @@ impl WriteCommand for Restore<'_> {
         }
         let deadline_ms = self.deadline(cx.now_ms())?;
         let value = self.serialized_value.take(cx.limits())?;
-        if deadline_ms.is_some_and(|deadline_ms| deadline_ms <= cx.now_ms()) {
+        if deadline_ms.is_some_and(|deadline_ms| cx.is_over(deadline_ms)) {
             if cx.remove(&self.key) {
                 cx.log_instead(&[b"DEL", self.key.bytes]);
             }
@@ -200,13 +200,14 @@ pub const RESTORE: Command = Command {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{START_MS, TestEngine};
+    use crate::log::Position;
+    use crate::testing::{DUMPED_HASH, DUMPED_LIST, START_MS, TestEngine, split};
 
-    /// The bytes that DUMP answers, as a word for [`TestEngine::call`].
-    fn dump(test: &mut TestEngine, key: &str) -> String {
-        test.call(&format!("DUMP {key}"))
+    fn dump(test: &mut TestEngine, key: &str) -> Vec<u8> {
+        split(&test.call(&format!("DUMP {key}"))).remove(0)
     }
 
+    /// Bytes as a word for [`TestEngine::call`].
     fn quoted(bytes: &[u8]) -> String {
         format!("\"{}\"", bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>())
     }
@@ -215,8 +216,7 @@ mod tests {
     fn a_value_comes_back_with_its_deadline() {
         let mut test = TestEngine::prepared(1);
         for key in ["text", "number", "list", "set", "ints", "hash", "zset"] {
-            let payload = crate::testing::split(&dump(&mut test, key)).remove(0);
-            let payload = quoted(&payload);
+            let payload = quoted(&dump(&mut test, key));
             let encoding = test.call(&format!("OBJECT ENCODING {key}"));
             test.check(&format!(
                 "
@@ -239,10 +239,23 @@ mod tests {
         }
     }
 
+    /// They stand among the words of generated calls.
+    #[test]
+    fn the_payloads_of_generated_calls_are_what_dump_answers() {
+        let mut test = TestEngine::new(1);
+        for (calls, payload) in [
+            (&["RPUSH k a 1"][..], DUMPED_LIST),
+            (&["DEL k", "HSET k a 1 b 2", "HPEXPIREAT k 1700000010000 FIELDS 1 a"], DUMPED_HASH),
+        ] {
+            calls.iter().for_each(|call| drop(test.call(call)));
+            assert_eq!(dump(&mut test, "k"), payload);
+        }
+    }
+
     #[test]
     fn deadlines_of_fields_come_back_and_are_kept() {
         let mut test = TestEngine::prepared(1);
-        let payload = quoted(&crate::testing::split(&dump(&mut test, "hash")).remove(0));
+        let payload = quoted(&dump(&mut test, "hash"));
         test.check(&format!(
             "
             RESTORE copy 0 {payload} => OK
@@ -284,7 +297,7 @@ mod tests {
     #[test]
     fn who_waits_for_a_list_is_served_from_a_restored_one() {
         let mut test = TestEngine::prepared(1);
-        let payload = quoted(&crate::testing::split(&dump(&mut test, "list")).remove(0));
+        let payload = quoted(&dump(&mut test, "list"));
         test.check(&format!(
             "
             MULTI => OK
@@ -295,5 +308,31 @@ mod tests {
         ));
         let replies = test.call("EXEC");
         assert!(replies.ends_with("OK, \"a\"]"), "{replies}");
+    }
+
+    /// Time removes nothing while a log is replayed: what was over in the meantime may have been kept since.
+    #[test]
+    fn a_replay_keeps_what_the_log_does_not_remove() {
+        let mut test = TestEngine::new(1);
+        test.check(&format!(
+            "
+            RESTORE list 5000 {} => OK
+            RESTORE hash 0 {} => OK
+            SET text v PX 5000 => OK
+            RPUSH other v => 1
+            EXPIRE other 5 => 1
+            HEXPIRE hash 5 FIELDS 1 b => [1]
+            PERSIST list => 1
+            PERSIST text => 1
+            PERSIST other => 1
+            HSET hash b 3 => 0
+            ",
+            quoted(DUMPED_LIST),
+            quoted(DUMPED_HASH),
+        ));
+        let mut later = TestEngine::replaying(2);
+        later.clock.advance(1_000_000);
+        later.replay(&test.engine, Position { offset: test.engine.state().log.oldest(), db: None });
+        assert_eq!(later.dump(), test.dump());
     }
 }

@@ -150,7 +150,7 @@ fn expire(cx: &mut WriteCx<'_>, key: &Key<'_>, at_ms: i64, options: &ExpireOptio
     if !options.are_met(old_ms, at_ms) {
         return reply.int(0);
     }
-    if at_ms <= cx.now_ms() {
+    if cx.is_over(at_ms) {
         cx.remove(key);
         cx.log_instead(&[b"DEL", key.bytes]);
     } else {

@@ -201,13 +201,12 @@ fn expire_fields(
     fields: Many<'_, Word<'_>>,
     reply: &mut dyn Reply,
 ) -> Result<()> {
-    let now_ms = cx.now_ms();
+    let past = cx.is_over(at_ms);
     let Some(mut hash) = cx.change_existing::<Hash>(key)? else {
         reply.array(fields.len());
         (0..fields.len()).for_each(|_| reply.int(-2));
         return Ok(());
     };
-    let past = at_ms <= now_ms;
     let mut changed: Vec<&[u8]> = Vec::new();
     reply.array(fields.len());
     for field in fields.iter() {

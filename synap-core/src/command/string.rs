@@ -145,7 +145,7 @@ impl WriteCommand for Set<'_> {
             }
         }
         match expiry {
-            Expiry::At(at_ms) if at_ms <= cx.now_ms() => {
+            Expiry::At(at_ms) if cx.is_over(at_ms) => {
                 // Gone as soon as it is there.
                 if cx.remove(&key) {
                     cx.log_instead(&[b"DEL", key.bytes]);

@@ -62,6 +62,12 @@ impl<'t> ReadCx<'t> {
         if self.due != Due::Show && entry.is_due(self.now_ms) { None } else { Some(entry) }
     }
 
+    /// True when a deadline that the call is about to set is over already, and the key goes at once. Never where nothing
+    /// is removed by time: the log says by itself what became of the key.
+    pub fn is_over(&self, deadline_ms: i64) -> bool {
+        self.due == Due::Remove && deadline_ms <= self.now_ms
+    }
+
     pub fn exists(&self, key: &Key<'_>) -> bool {
         self.get(key).is_some()
     }

@@ -16,6 +16,9 @@ use crate::types::set::Set;
 use crate::types::zset::{Outcome, ZSet};
 use crate::types::{Elem, Limits};
 
+/// Members of a large sorted set that are gathered before they are inserted.
+const PIECE_BYTES: usize = 256 << 10;
+
 /// Strings on their way into a collection.
 #[derive(Default)]
 pub(super) struct Scratch {
@@ -201,18 +204,24 @@ impl<R: Read> Decoder<'_, R> {
     }
 
     fn zset(&mut self, kind: u8) -> Result<ZSet> {
-        let mut zset = ZSet::new();
+        let (mut zset, mut piece) = (ZSet::new(), Piece::default());
         for _ in 0..self.input.length()? {
             self.element()?;
             let score = if kind == kind::ZSET_2 { f64::from_le_bytes(self.input.array()?) } else { self.old_score()? };
             if score.is_nan() {
                 return self.input.malformed("a score that is no number");
             }
-            if zset.insert(&self.scratch.string, score, self.limits) != Outcome::Added {
-                return self.input.malformed("a member is there twice");
+            piece.push(&self.scratch.string, score);
+            if piece.members.len() > PIECE_BYTES {
+                self.insert(&mut zset, &mut piece)?;
             }
         }
+        self.insert(&mut zset, &mut piece)?;
         Ok(zset)
+    }
+
+    fn insert(&self, zset: &mut ZSet, piece: &mut Piece) -> Result<()> {
+        if piece.insert_into(zset, self.limits) { Ok(()) } else { self.input.malformed("a member is there twice") }
     }
 
     /// A score as text, with its length in one byte.
@@ -297,5 +306,31 @@ impl<R: Read> Decoder<'_, R> {
             }
         }
         Ok(hash)
+    }
+}
+
+/// Some members of a sorted set. Redis writes the highest first, but a set is filled fastest from the lowest on.
+#[derive(Default)]
+struct Piece {
+    members: Vec<u8>,
+    /// Scores, and where the members end.
+    scores: Vec<(f64, usize)>,
+}
+
+impl Piece {
+    fn push(&mut self, member: &[u8], score: f64) {
+        self.members.extend_from_slice(member);
+        self.scores.push((score, self.members.len()));
+    }
+
+    /// Empties itself; false when a member was there.
+    fn insert_into(&mut self, zset: &mut ZSet, limits: &Limits) -> bool {
+        let is_new = self.scores.iter().enumerate().rev().all(|(index, (score, end))| {
+            let start = index.checked_sub(1).map_or(0, |before| self.scores[before].1);
+            zset.insert(&self.members[start..*end], *score, limits) == Outcome::Added
+        });
+        self.members.clear();
+        self.scores.clear();
+        is_new
     }
 }

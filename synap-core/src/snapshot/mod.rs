@@ -47,8 +47,8 @@ pub struct Position {
     pub history: String,
     /// All of the log before this offset is in the snapshot, and nothing after it.
     pub offset: u64,
-    /// The database that the stream has selected there.
-    pub db: u32,
+    /// The database that the stream has selected there; none when a SELECT comes next.
+    pub db: Option<u32>,
 }
 
 impl Position {
@@ -60,7 +60,7 @@ impl Position {
         match name {
             format::AUX_HISTORY => text.map(|text| self.history = text.into()).is_some(),
             format::AUX_OFFSET => text.and_then(|text| text.parse().ok()).map(|offset| self.offset = offset).is_some(),
-            format::AUX_DB => text.and_then(|text| text.parse().ok()).map(|db| self.db = db).is_some(),
+            format::AUX_DB => text.and_then(|text| text.parse().ok()).map(|db| self.db = Some(db)).is_some(),
             _ => false,
         }
     }

@@ -44,6 +44,10 @@ impl<W: Write> Output<W> {
         self.written + self.buffer.len() as u64
     }
 
+    pub fn sink_mut(&mut self) -> &mut W {
+        &mut self.sink
+    }
+
     pub fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.buffer.len() + bytes.len() > BUFFER_BYTES {
             self.flush()?;

@@ -71,7 +71,9 @@ impl<W: Write> Writer<W> {
         // A replica of ours or of Redis goes by their names, our recovery by ours: see `Position::hear`.
         let names = [[&b"repl-stream-db"[..], b"repl-id", b"repl-offset"], [AUX_DB, AUX_HISTORY, AUX_OFFSET]];
         for [db, history, offset] in names {
-            self.aux(db, digits.format(position.db).as_bytes())?;
+            if let Some(number) = position.db {
+                self.aux(db, digits.format(number).as_bytes())?;
+            }
             self.aux(history, position.history.as_bytes())?;
             self.aux(offset, digits.format(position.offset).as_bytes())?;
         }
@@ -119,6 +121,11 @@ impl<W: Write> Writer<W> {
             self.out.put(&[opcode::FREQUENCY, frequency])?;
         }
         encode::value(&mut self.out, Some(key), value, self.flavour)
+    }
+
+    /// What is written to. A piece at the end is still kept back, so a sink in memory can be emptied at any time.
+    pub fn sink_mut(&mut self) -> &mut W {
+        self.out.sink_mut()
     }
 
     /// Ends the file and gives back what it was written to.

@@ -683,16 +683,24 @@ fn checked_end(bytes: &[u8], at: usize) -> Option<usize> {
     (bytes.get(at + inner..end)? == &back[..usize::from(back_len)]).then_some(end)
 }
 
-/// Whether every element is encoded as this module would: `find` depends on it.
+/// Whether every element, all of them well-formed, is encoded as this module would: `find` depends on it.
 fn is_canonical(bytes: &[u8]) -> bool {
     let mut at = 0;
     while at < bytes.len() {
+        let head = bytes[at];
         let (elem, size) = decode(bytes, at);
-        let encoded = Encoded::of(elem);
-        let [head, data, _] = encoded.parts();
-        // The back-length was checked, and follows from the length of both.
-        let found = &bytes[at..at + size];
-        if encoded.len() != size || !found.starts_with(head) || !found[head.len()..].starts_with(data) {
+        let is_shortest = match (head, elem) {
+            (0..=0x7f, _) => true,
+            (0x80..=0xbf, Elem::Bytes(data)) => parse_int(data).is_none(),
+            (0xe0..=0xef, Elem::Bytes(data)) => data.len() >= 64,
+            (_, Elem::Bytes(data)) => data.len() >= 4096,
+            (0xc0..=0xdf, Elem::Int(value)) => !(0..=127).contains(&value),
+            (0xf1, Elem::Int(value)) => !(-4096..=4095).contains(&value),
+            (0xf2, Elem::Int(value)) => !(-0x8000..=0x7fff).contains(&value),
+            (0xf3, Elem::Int(value)) => !(-0x80_0000..=0x7f_ffff).contains(&value),
+            (_, Elem::Int(value)) => !(-0x8000_0000..=0x7fff_ffff).contains(&value),
+        };
+        if !is_shortest {
             return false;
         }
         at += size;

@@ -508,23 +508,30 @@ fn outside_score(elem: Elem<'_>) -> Option<f64> {
     }
 }
 
-/// Whether members and scores are in our order, and the scores as we write them.
+/// The same if [`read_score`] reads it, and finds an integer where we would keep one.
+fn score_as_ours(elem: Elem<'_>) -> Option<f64> {
+    match elem {
+        Elem::Int(value) => (whole(value as f64) == Some(value)).then_some(value as f64),
+        Elem::Bytes(text) => {
+            let score: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+            let is_told = score.is_finite() || matches!(text, b"inf" | b"-inf");
+            (is_told && whole(score).is_none()).then_some(score)
+        }
+    }
+}
+
+/// Whether members and scores are in our order, and the scores as we read them: others may print doubles otherwise.
 fn is_ours(pack: &Listpack) -> bool {
     let mut elems = pack.iter().map(|(_, elem)| elem);
     let mut last: Option<(f64, Elem<'_>)> = None;
     let mut buffers = [itoa::Buffer::new(); 2];
     let [for_last, for_member] = &mut buffers;
     while let (Some(member), Some(elem)) = (elems.next(), elems.next()) {
-        let Some(score) = outside_score(elem) else { return false };
-        let is_same_text = match (elem, whole(score)) {
-            (Elem::Int(int), Some(whole)) => int == whole,
-            (Elem::Bytes(text), None) => *text == *format_double(score),
-            _ => false,
-        };
+        let Some(score) = score_as_ours(elem) else { return false };
         let is_ordered = last.is_none_or(|(before, last)| {
             compare((before, last.bytes(for_last)), (score, member.bytes(for_member))) == Ordering::Less
         });
-        if !is_same_text || !is_ordered {
+        if !is_ordered {
             return false;
         }
         last = Some((score, member));
