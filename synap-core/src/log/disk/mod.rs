@@ -133,5 +133,5 @@ impl std::error::Error for Error {
     }
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! What the files promise, on a disk that fails: crashes at every operation, faults at every operation, power cuts
 //! that keep any subset of what was not fsynced, flipped bits. Seeds are printed by proptest, or part of the message.
 
+#![cfg(not(shuttle))]
+
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
