@@ -558,6 +558,24 @@ fn repair_cuts_at_the_first_flaw() {
     }
 }
 
+/// What a snapshot holds is not needed from the log: damage there does not stop a start, wherever it is.
+#[test]
+fn a_flaw_before_the_snapshot_does_no_harm() {
+    let disk = SimDisk::new(3);
+    let mut world = World::open(&disk, Truth::default(), 0, Policy::Always).unwrap();
+    world.writer.options.segment_bytes = 1 << 20;
+    world.run(&[Step::Calls(3, 100), Step::Tick(1), Step::Calls(3, 100), Step::Tick(1)]);
+    let bytes_before = world.writer.facts().segment_bytes as usize;
+    world.run(&[Step::Snapshot, Step::Calls(3, 100), Step::Tick(1), Step::Calls(3, 100), Step::Tick(1)]);
+    let name = world.writer.folder().manifest().segments[0].name.clone();
+    for byte in segment::HEADER_BYTES..bytes_before {
+        let found = read(&disk.with_flipped_bit(&name, byte * 8 + byte % 8)).unwrap();
+        assert_eq!(found.recovered.end.offset, world.log.end());
+        assert!(found.start.offset > 0 && found.bytes == world.truth.bytes[found.start.offset as usize..]);
+    }
+    assert!(matches!(read(&disk.with_flipped_bit(&name, bytes_before * 8)), Err(Error::Corrupt { .. })));
+}
+
 #[test]
 fn a_log_without_its_manifest_is_not_an_empty_one() {
     let (disk, _) = finished(true);
