@@ -69,7 +69,7 @@ impl Folder {
         &self.disk
     }
 
-    /// The manifest that is in force.
+    /// The manifest that is in force. May wait for a disk: not inside the gate.
     pub fn manifest(&self) -> Manifest {
         self.state.lock().manifest.clone()
     }

@@ -53,7 +53,8 @@ impl Header {
 
     pub fn encode(&self, salt: Salt) -> [u8; HEADER_BYTES] {
         let mut out = [0; HEADER_BYTES];
-        let flags = ZSTD * u32::from(self.zstd) | CLEAN * u32::from(self.clean);
+        let flag = |set: bool, bit: u32| if set { bit } else { 0 };
+        let flags = flag(self.zstd, ZSTD) | flag(self.clean, CLEAN);
         out[..4].copy_from_slice(&MAGIC);
         out[8..16].copy_from_slice(&self.start.to_le_bytes());
         out[16..24].copy_from_slice(&self.synced.to_le_bytes());

@@ -103,9 +103,10 @@ impl RealDisk {
     /// Opens a folder, making it when it is not there.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<RealDisk> {
         let path = path.into();
-        fs::create_dir_all(&path)?;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_folder(parent)?;
+        if !path.is_dir() {
+            fs::create_dir_all(&path)?;
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            sync_folder(parent.unwrap_or(Path::new(".")))?;
         }
         Ok(RealDisk { path })
     }

@@ -62,7 +62,7 @@ pub use folder::Folder;
 pub use io::{Disk, RealDisk};
 pub use manifest::{Manifest, Snapshot};
 pub use recover::{Piece, Recovered, check, repair, replay};
-pub use writer::{Health, Options, Policy, Writer};
+pub use writer::{Facts, Health, Options, Policy, Writer};
 
 /// What goes wrong with the files.
 #[derive(Debug)]
@@ -133,5 +133,5 @@ impl std::error::Error for Error {
     }
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(test)]
 mod tests;

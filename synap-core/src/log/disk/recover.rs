@@ -2,8 +2,8 @@
 //!
 //! **What a flaw means.** A segment that the manifest ends was fsynced up to there, so any flaw in it is corruption.
 //! The last segment may be open. A flaw in it, at an offset that a *later* frame says was fsynced when it was written,
-//! is corruption too. So is one before the offset where reading is to begin: a snapshot counts only when the log is
-//! fsynced up to it. Every other flaw is the unsynced tail: the power failed before the disk followed, nobody was
+//! is corruption too. Before the offset where reading is to begin a flaw is stepped over, if the frame is there that
+//! holds this offset; if not, that is corruption: a snapshot counts only when the log is fsynced up to it. Every other flaw is the unsynced tail: the power failed before the disk followed, nobody was
 //! promised these bytes, and they are cut. Frames that look good behind it (pages reach a disk in any order) go too.
 
 use std::fmt;
@@ -90,13 +90,14 @@ pub fn replay(
     if start.offset < first.first || start.offset > end {
         return Err(Error::Missing { offset: start.offset, first: first.first, end });
     }
-    let needed = manifest.segments.iter().filter(|segment| segment.end.is_none_or(|end| end > start.offset));
-    let mut readers = Vec::new();
-    for line in needed {
-        readers.push((line, SegmentReader::open(disk, &line.name, line.first, line.history)?));
+    let needed: Vec<&SegmentLine> =
+        manifest.segments.iter().filter(|segment| segment.end.is_none_or(|end| end > start.offset)).collect();
+    let mut progress = Progress { read: 0, total: 0 };
+    for line in &needed {
+        progress.total += file_bytes(disk, &line.name)?; // and none is missing, before anything is given out
     }
-    let mut progress = Progress { read: 0, total: readers.iter().map(|(_, reader)| reader.file_bytes()).sum() };
-    for (line, mut reader) in readers {
+    for line in needed {
+        let mut reader = SegmentReader::open(disk, &line.name, line.first, line.history)?;
         read_segment(line, &mut reader, start.offset, &mut progress, &mut recovered, each)?;
         progress.read += reader.file_bytes();
         recovered.segments += 1;
@@ -118,12 +119,18 @@ fn read_segment(
     each: &mut dyn FnMut(Piece<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     recovered.clean = false;
+    let mut searched = false;
     loop {
         if line.end == Some(reader.offset) {
             return Ok(());
         }
         let header = match reader.peek()? {
             Step::Frame(header) => header,
+            // Nobody needs what stands here. Once is enough: behind it there is no gap.
+            Step::Flaw(_) if !searched && reader.offset < start && reader.find(start)? => {
+                searched = true;
+                continue;
+            }
             Step::Flaw(what) => return at_flaw(line, reader, start, what, recovered),
         };
         if line.end.is_some_and(|end| header.end() > end) {
@@ -180,7 +187,8 @@ fn flaw_error(line: &SegmentLine, reader: &SegmentReader, what: &'static str) ->
 /// wrong, at most one thing for each segment. An unsynced tail is not wrong: the next start cuts it.
 pub fn check(disk: &dyn Disk, manifest: &Manifest, progress: &mut dyn FnMut(&Piece<'_>)) -> Vec<Error> {
     let mut wrong = Vec::new();
-    let sizes: Vec<u64> = manifest.segments.iter().map(|line| file_bytes(disk, &line.name)).collect();
+    let size = |line: &SegmentLine| file_bytes(disk, &line.name).unwrap_or(0);
+    let sizes: Vec<u64> = manifest.segments.iter().map(size).collect();
     let (mut behind, total_bytes) = (0, sizes.iter().sum());
     for (line, bytes) in manifest.segments.iter().zip(sizes) {
         let alone = Manifest { segments: vec![line.clone()], ..Manifest::default() };
@@ -197,8 +205,8 @@ pub fn check(disk: &dyn Disk, manifest: &Manifest, progress: &mut dyn FnMut(&Pie
     wrong
 }
 
-fn file_bytes(disk: &dyn Disk, name: &str) -> u64 {
-    disk.open(name).and_then(|file| file.len()).unwrap_or(0)
+fn file_bytes(disk: &dyn Disk, name: &str) -> Result<u64, Error> {
+    disk.open(name).and_then(|file| file.len()).map_err(|error| Error::io("opening", name, error))
 }
 
 /// Holds a piece against what the writer promises: whole units, and the right database. Returns the database.
@@ -253,7 +261,7 @@ pub fn repair(folder: &super::Folder, start: u64) -> Result<Option<Repaired>, Er
         return Err(Error::corrupt(&file, at, Some(offset), "the manifest does not name this segment"));
     };
     let damaged = &manifest.segments[place];
-    let good_end = good_end(disk, damaged, at);
+    let good_end = good_end(disk, damaged, at, start);
     // A log that ends before the snapshot says nothing about what came after it.
     let (kept, gone) = match good_end >= start {
         true => manifest.segments.split_at(place),
@@ -276,11 +284,15 @@ pub fn repair(folder: &super::Folder, start: u64) -> Result<Option<Repaired>, Er
 }
 
 /// The offset of what stands at a position of a segment; the segment's first when it cannot be read that far.
-fn good_end(disk: &dyn Disk, line: &SegmentLine, position: u64) -> u64 {
+fn good_end(disk: &dyn Disk, line: &SegmentLine, position: u64, start: u64) -> u64 {
     let Ok(mut reader) = SegmentReader::open(disk, &line.name, line.first, line.history) else { return line.first };
+    let mut searched = false;
     while reader.position < position {
         match reader.peek() {
             Ok(Step::Frame(header)) => reader.skip(&header),
+            Ok(Step::Flaw(_)) if !searched && reader.offset < start && reader.find(start).is_ok_and(|found| found) => {
+                searched = true;
+            }
             _ => return line.first,
         }
     }

@@ -203,20 +203,42 @@ impl SegmentReader {
         self.offset = header.end();
     }
 
+    /// Goes to the frame that holds or begins at `offset`, behind a place where the frames cannot be followed. False,
+    /// and nothing has changed, when there is none.
+    pub fn find(&mut self, offset: u64) -> Result<bool, Error> {
+        let mut found = None;
+        self.scan(|at, header| {
+            if header.start <= offset && (offset < header.end() || offset == header.start) {
+                found = Some((at, header.start));
+            }
+        })?;
+        if let Some((position, start)) = found {
+            (self.position, self.offset) = (position, start);
+        }
+        Ok(found.is_some())
+    }
+
     /// What stands from the present position on, where no frame continues the stream.
     pub fn look_behind(&mut self) -> Result<Behind, Error> {
+        let mut synced = 0;
+        let end = self.scan(|_, header| synced = synced.max(header.synced))?;
+        Ok(Behind { synced, end })
+    }
+
+    /// Calls `each` for every header from the present position on, wherever it stands. Returns where zeros begin that
+    /// go to the end of the file.
+    fn scan(&mut self, mut each: impl FnMut(u64, Header)) -> Result<u64, Error> {
         let finder = memchr::memmem::Finder::new(&frame::MAGIC);
-        let mut behind = Behind { synced: 0, end: self.position };
-        let mut at = self.position;
+        let (mut at, mut zeros_from) = (self.position, self.position);
         let file_bytes = self.window.len;
         while at < file_bytes {
             let bytes = self.window.get_up_to(at, WINDOW_BYTES as u64)?;
             if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
-                behind.end = at + last as u64 + 1;
+                zeros_from = at + last as u64 + 1;
             }
             for hit in finder.find_iter(bytes) {
                 if let Some(header) = bytes[hit..].first_chunk().and_then(|header| Header::decode(header, self.salt)) {
-                    behind.synced = behind.synced.max(header.synced);
+                    each(at + hit as u64, header);
                 }
             }
             if at + bytes.len() as u64 == file_bytes || bytes.len() < frame::HEADER_BYTES {
@@ -225,7 +247,7 @@ impl SegmentReader {
             // A header may stand across the edge.
             at += (bytes.len() - (frame::HEADER_BYTES - 1)) as u64;
         }
-        Ok(behind)
+        Ok(zeros_from)
     }
 }
 

@@ -35,6 +35,9 @@ pub enum Fault {
 #[derive(Clone)]
 pub struct SimDisk(Arc<Mutex<Sim>>);
 
+/// What others do while a file is being fsynced.
+type Meanwhile = Arc<dyn Fn() + Send + Sync>;
+
 struct Sim {
     random: u64,
     inodes: Vec<Inode>,
@@ -50,6 +53,7 @@ struct Sim {
     dead: bool,
     locked: bool,
     failed_syncs: u64,
+    meanwhile: Option<Meanwhile>,
 }
 
 #[derive(Clone, Default)]
@@ -81,6 +85,7 @@ impl SimDisk {
             dead: false,
             locked: false,
             failed_syncs: 0,
+            meanwhile: None,
         })))
     }
 
@@ -104,6 +109,11 @@ impl SimDisk {
         let mut sim = self.0.lock();
         sim.broken_from = None;
         sim.faults.clear();
+    }
+
+    /// Has something done during each fsync of a file, after the disk has taken what it takes.
+    pub fn during_syncs(&self, meanwhile: impl Fn() + Send + Sync + 'static) {
+        self.0.lock().meanwhile = Some(Arc::new(meanwhile));
     }
 
     /// The process has died: nothing works.
@@ -408,7 +418,7 @@ impl File for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.operation(
+        let result = self.disk.operation(
             |sim| {
                 sim.failed_syncs += 1;
                 let mut inode = std::mem::take(&mut sim.inodes[self.inode]);
@@ -420,7 +430,12 @@ impl File for SimFile {
                 inode.write_back(|| true);
                 Ok(())
             },
-        )
+        );
+        let meanwhile = self.disk.0.lock().meanwhile.clone();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
+        result
     }
 }
 

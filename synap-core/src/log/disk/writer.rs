@@ -59,7 +59,7 @@ impl Default for Options {
             policy: Policy::EverySecond,
             segment_bytes: 64 << 20,
             zstd_level: None,
-            unsynced_bytes_max: 32 << 20,
+            unsynced_bytes_max: 8 << 20,
             backlog_bytes_max: 256 << 20,
             seed: 0,
         }
@@ -76,6 +76,18 @@ pub enum Health {
         since_ms: i64,
         error: String,
     },
+}
+
+/// How far the files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// What stands before these offsets is in the files, and is fsynced.
+    pub written: u64,
+    pub synced: u64,
+    /// Bytes of the segment that is being written.
+    pub segment_bytes: u64,
+    /// Why the next segment could not begin, though this one takes more.
+    pub next_segment_error: Option<String>,
 }
 
 /// A frame takes about this much, or one larger unit: what a reader has in memory.
@@ -106,6 +118,7 @@ pub struct Writer {
     sync_wanted: AtomicBool,
     files: Mutex<Files>,
     health: Mutex<Health>,
+    next_segment_error: Mutex<Option<String>>,
     /// Held by the log's thread during a step.
     pace: Mutex<Pace>,
     bell: Bell,
@@ -176,6 +189,7 @@ impl Writer {
             sync_wanted: AtomicBool::new(false),
             files: Mutex::new(Files { segment, written: end, packer: Packer::new(options.zstd_level), trouble: None }),
             health: Mutex::new(Health::Ok),
+            next_segment_error: Mutex::new(None),
             pace: Mutex::new(Pace {
                 last_sync: Duration::ZERO,
                 retry_at: Duration::ZERO,
@@ -226,6 +240,16 @@ impl Writer {
 
     pub fn health(&self) -> Health {
         self.health.lock().clone()
+    }
+
+    /// For INFO and the like. Waits for no disk.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            written: self.written.load(Ordering::Acquire),
+            synced: self.synced.load(Ordering::Acquire),
+            segment_bytes: self.position.load(Ordering::Acquire),
+            next_segment_error: self.next_segment_error.lock().clone(),
+        }
     }
 
     /// So much is not fsynced that those who write should wait, before the gate, for [`Writer::caught_up`].
@@ -284,7 +308,8 @@ impl Writer {
                 Ok(settled) => self.settle(settled),
                 Err(error) => self.report(&error),
             }
-            let unsynced = self.written.load(Ordering::Acquire) - self.synced.load(Ordering::Acquire);
+            // Both move on meanwhile, and the second may overtake what was read of the first.
+            let unsynced = self.written.load(Ordering::Acquire).saturating_sub(self.synced.load(Ordering::Acquire));
             if full || unsynced >= self.options.unsynced_bytes_max {
                 self.bell.ring();
             }
@@ -336,10 +361,7 @@ impl Writer {
                 return pace.retry_at - now;
             }
             if let Err(error) = self.heal() {
-                self.report(&error);
-                pace.retry_at = now + pace.retry_delay;
-                pace.retry_delay = (pace.retry_delay * 2).min(RETRY_MAX);
-                return pace.retry_at - now;
+                return self.wait_after(&error, &mut pace, now);
             }
         }
         match self.work(&mut pace, now) {
@@ -353,12 +375,17 @@ impl Writer {
                 }
                 SYNC_EVERY.saturating_sub(now.saturating_sub(pace.last_sync)).max(Duration::from_millis(1))
             }
-            Err(error) => {
-                self.report(&error);
-                pace.retry_at = now + pace.retry_delay;
-                pace.retry_delay
-            }
+            Err(error) => self.wait_after(&error, &mut pace, now),
         }
+    }
+
+    /// How long to wait before the next try.
+    fn wait_after(&self, error: &Error, pace: &mut Pace, now: Duration) -> Duration {
+        self.report(error);
+        let wait = pace.retry_delay;
+        pace.retry_at = now + wait;
+        pace.retry_delay = (wait * 2).min(RETRY_MAX);
+        wait
     }
 
     /// What there is to do when nothing is wrong.
@@ -417,8 +444,9 @@ impl Writer {
 
     fn has_synced(&self, offset: u64) {
         self.synced.store(offset, Ordering::Release);
-        self.log.settle(offset);
+        // In this order: with `always`, whoever sees it settled sees it released.
         self.log.release(offset);
+        self.log.settle(offset);
     }
 
     /// Ends the segment and begins the next one.
@@ -440,10 +468,14 @@ impl Writer {
         drop(files);
         self.has_synced(end);
         match result {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                *self.next_segment_error.lock() = None;
+                Ok(())
+            }
             Err(Failed::Unsure(error)) => Err(error),
-            Err(Failed::Unchanged(_)) => {
+            Err(Failed::Unchanged(error)) => {
                 // The segment takes more. If the disk is full, writing will say so.
+                *self.next_segment_error.lock() = Some(error.to_string());
                 pace.next_segment_at = now + RETRY_MAX;
                 Ok(())
             }
