@@ -1,6 +1,10 @@
 //! From what a call says to a point in time: Unix milliseconds.
 
 use crate::error::{Error, Result};
+use crate::execute::state::Due;
+use crate::execute::{ReadCx, WriteCx};
+use crate::grammar::{Args, Key};
+use crate::keyspace::db::Expiry;
 
 /// In what a call counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,5 +31,91 @@ pub fn at(value: i64, unit: Unit, now_ms: i64, positive: bool, command: &str) ->
     match unit {
         Unit::Seconds | Unit::Millis => ms.checked_add(now_ms).ok_or_else(wrong),
         Unit::AtSeconds | Unit::AtMillis => Ok(ms),
+    }
+}
+
+/// What SET makes of a key's time to live.
+#[derive(Args)]
+pub enum SetExpiry {
+    /// Seconds from now.
+    #[arg(token = "EX")]
+    Ex(i64),
+    /// Milliseconds from now.
+    #[arg(token = "PX")]
+    Px(i64),
+    /// Unix time in seconds.
+    #[arg(token = "EXAT")]
+    Exat(i64),
+    /// Unix time in milliseconds.
+    #[arg(token = "PXAT")]
+    Pxat(i64),
+    /// Keeps the one that it has.
+    #[arg(token = "KEEPTTL")]
+    Keepttl,
+}
+
+impl SetExpiry {
+    /// What it comes to; left out, a string that is stored has no time to live.
+    pub fn decide(option: &Option<SetExpiry>, now_ms: i64, command: &str) -> Result<Expiry> {
+        let (value, unit) = match *option {
+            Some(SetExpiry::Ex(value)) => (value, Unit::Seconds),
+            Some(SetExpiry::Px(value)) => (value, Unit::Millis),
+            Some(SetExpiry::Exat(value)) => (value, Unit::AtSeconds),
+            Some(SetExpiry::Pxat(value)) => (value, Unit::AtMillis),
+            Some(SetExpiry::Keepttl) => return Ok(Expiry::Keep),
+            None => return Ok(Expiry::Clear),
+        };
+        at(value, unit, now_ms, true, command).map(Expiry::At)
+    }
+}
+
+/// What GETEX makes of a key's time to live.
+#[derive(Args)]
+pub enum GetExpiry {
+    /// Seconds from now.
+    #[arg(token = "EX")]
+    Ex(i64),
+    /// Milliseconds from now.
+    #[arg(token = "PX")]
+    Px(i64),
+    /// Unix time in seconds.
+    #[arg(token = "EXAT")]
+    Exat(i64),
+    /// Unix time in milliseconds.
+    #[arg(token = "PXAT")]
+    Pxat(i64),
+    /// Takes it away.
+    #[arg(token = "PERSIST")]
+    Persist,
+}
+
+impl GetExpiry {
+    /// What it comes to; left out, a time to live stays.
+    pub fn decide(option: &Option<GetExpiry>, now_ms: i64, command: &str) -> Result<Expiry> {
+        let (value, unit) = match *option {
+            Some(GetExpiry::Ex(value)) => (value, Unit::Seconds),
+            Some(GetExpiry::Px(value)) => (value, Unit::Millis),
+            Some(GetExpiry::Exat(value)) => (value, Unit::AtSeconds),
+            Some(GetExpiry::Pxat(value)) => (value, Unit::AtMillis),
+            Some(GetExpiry::Persist) => return Ok(Expiry::Clear),
+            None => return Ok(Expiry::Keep),
+        };
+        at(value, unit, now_ms, true, command).map(Expiry::At)
+    }
+}
+
+/// True when what is given this deadline goes at once. Never in a replay: what went then is told by the log.
+pub fn is_past(cx: &ReadCx<'_>, at_ms: i64) -> bool {
+    cx.state().expiry.get() == Due::Remove && at_ms <= cx.now_ms()
+}
+
+/// Gives an existing key a deadline, or removes it when that is past. Logged as what it came to.
+pub fn set(cx: &mut WriteCx<'_>, key: &Key<'_>, at_ms: i64) {
+    if is_past(cx, at_ms) {
+        cx.remove(key);
+        cx.log_instead(&[b"DEL", key.bytes]);
+    } else {
+        cx.set_expiry(key, Some(at_ms));
+        cx.log_instead(&[b"PEXPIREAT", key.bytes, itoa::Buffer::new().format(at_ms).as_bytes()]);
     }
 }

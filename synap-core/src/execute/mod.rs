@@ -268,6 +268,7 @@ where
     };
     let Caller { turn, session } = caller;
     let Some(mut cx) = turn.lock(call, &keys, session.db, M::alone(&args)) else { return Outcome::NeedAlone };
+    cx.keep_quiet_for(session);
     monitor::show(&mut cx, session, call);
     cx.meet(call.words, &keys);
     let mark = reply.mark();

@@ -4,6 +4,7 @@
 //! reading only. Time is told by the caller, and nothing here removes a key because of it.
 
 use super::EntryMut;
+use super::access::Access;
 use super::entry::{Body, Entry, with_body};
 use super::hasher::KeyHasher;
 use super::table::Table;
@@ -84,11 +85,12 @@ impl Db {
     }
 
     /// SET: one search of the table, in place when the new string falls into the size class of the old entry.
-    pub fn set_bytes(&mut self, hash: u64, key: &[u8], bytes: &[u8], expiry: Expiry) -> Stored {
+    pub fn set_bytes(&mut self, hash: u64, key: &[u8], bytes: &[u8], expiry: Expiry, access: &Access<'_>) -> Stored {
         let Some(mut old) = self.table.get_mut(hash, key) else {
-            self.create(hash, key, Body::string(bytes), expiry);
+            self.create(hash, key, Body::string(bytes), expiry, access);
             return Stored::Created;
         };
+        access.note(&old);
         let before = old.deadline();
         let deadline = decide(&mut self.timers, hash, before, expiry);
         let shed = old.store_bytes(bytes, deadline);
@@ -97,12 +99,13 @@ impl Db {
     }
 
     /// Stores a value of any kind.
-    pub fn insert(&mut self, hash: u64, key: &[u8], value: Value, expiry: Expiry) -> Stored {
+    pub fn insert(&mut self, hash: u64, key: &[u8], value: Value, expiry: Expiry, access: &Access<'_>) -> Stored {
         with_body(value, |body| {
             let Some(mut old) = self.table.get_mut(hash, key) else {
-                self.create(hash, key, body, expiry);
+                self.create(hash, key, body, expiry, access);
                 return Stored::Created;
             };
+            access.note(&old);
             let before = old.deadline();
             let deadline = decide(&mut self.timers, hash, before, expiry);
             let shed = old.entry().rewrite(body, false, deadline);
@@ -192,9 +195,11 @@ impl Db {
         std::iter::from_fn(|| self.fields.pop_due(now_ms)).take(budget).map(|item| item.hash).collect()
     }
 
-    fn create(&mut self, hash: u64, key: &[u8], body: Body<'_>, expiry: Expiry) {
+    fn create(&mut self, hash: u64, key: &[u8], body: Body<'_>, expiry: Expiry, access: &Access<'_>) {
         let deadline = decide(&mut self.timers, hash, None, expiry);
-        self.table.insert_new(hash, Entry::build(key, body, false, deadline));
+        let entry = Entry::build(key, body, false, deadline);
+        entry.set_access(access.fresh());
+        self.table.insert_new(hash, entry);
         self.recount(None, deadline);
     }
 

@@ -50,7 +50,7 @@ struct Header {
     key_len: u16,
     inline_len: u16,
     epoch: Cell<u16>,
-    /// For eviction; its meaning belongs to the policy.
+    /// For eviction: see [`super::access`].
     access: Cell<u32>,
 }
 
@@ -341,6 +341,7 @@ impl Entry {
         self.header().epoch.set(epoch);
     }
 
+    /// See [`super::access`].
     #[inline]
     pub fn access(&self) -> u32 {
         self.header().access.get()

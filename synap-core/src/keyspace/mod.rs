@@ -1,5 +1,6 @@
 //! The data: shards, their tables, entries, expiry.
 
+pub mod access;
 pub mod db;
 mod edit;
 pub mod entry;
