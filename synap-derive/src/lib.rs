@@ -163,7 +163,8 @@ fn options(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
         match &field.facts.token {
             Some(token) => {
                 starts.push(quote!(word.eq_ignore_ascii_case(#token.as_bytes())));
-                let again = (whole.once && !field.is_bool()).then(|| quote!(if #ident.is_some() { return Err(crate::Error::SYNTAX); }));
+                let again = (whole.once && !field.is_bool())
+                    .then(|| quote!(if #ident.is_some() { return Err(crate::Error::SYNTAX); }));
                 let store = if field.is_bool() && whole.once {
                     quote!(if std::mem::replace(&mut #ident, true) { return Err(crate::Error::SYNTAX); })
                 } else if field.is_bool() {

@@ -383,11 +383,11 @@ pub const BITOP: Command = Command {
 pub struct Encoding(Field);
 
 impl<'a> Arg<'a> for Encoding {
-    const KIND: ArgKind = ArgKind::Form { pattern: "^[iu][1-9][0-9]?$", examples: &["u8", "i16", "i64", "u1", "u63", "i5"] };
+    const KIND: ArgKind =
+        ArgKind::Form { pattern: "^[iu][1-9][0-9]?$", examples: &["u8", "i16", "i64", "u1", "u63", "i5"] };
     fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
-        const WRONG: Error = Error::err(
-            "Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.",
-        );
+        const WRONG: Error =
+            Error::err("Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.");
         let (signed, digits) = match parser.word()? {
             [b'i', digits @ ..] => (true, digits),
             [b'u', digits @ ..] => (false, digits),
@@ -664,3 +664,154 @@ pub const BITFIELD_RO: Command = Command {
     flags: Flags::FAST,
     ..BITMAPS.read::<BitFieldRo>()
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn single_bits() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            SETBIT key 7 1 => 0
+            GET key => "\x01"
+            OBJECT ENCODING key => "raw"
+            SETBIT key 7 1 => 1
+            SETBIT key 7 0 => 1
+            SETBIT key 17 1 => 0
+            GET key => "\x00\x00@"
+            GETBIT key 17 => 1
+            GETBIT key 1000 => 0
+            GETBIT none 0 => 0
+            SET number 1 => OK
+            GETBIT number 2 => 1
+            SETBIT key -1 1 => -ERR bit offset is not an integer or out of range
+            SETBIT key x 1 => -ERR bit offset is not an integer or out of range
+            SETBIT key 0 2 => -ERR bit is not an integer or out of range
+            SETBIT key 8388608 1 => -ERR bit offset is not an integer or out of range
+            GETBIT key 8388608 => -ERR bit offset is not an integer or out of range
+            RPUSH list a => 1
+            SETBIT list 0 1 => -WRONGTYPE Operation against a key holding the wrong kind of value
+            "#,
+        );
+    }
+
+    #[test]
+    fn a_bit_that_stays_is_no_change() {
+        let mut test = TestEngine::default();
+        test.check("SETBIT key 7 1 => 0");
+        let end = test.engine.state().log.end();
+        test.check("SETBIT key 7 1 => 1\n BITFIELD key SET u8 0 1 GET u4 0 => [1, 0]\n SETRANGE key 0 \"\" => 1");
+        assert_eq!(test.engine.state().log.end(), end);
+    }
+
+    #[test]
+    fn counts_and_searches() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            SET key foobar => OK
+            BITCOUNT key => 26
+            BITCOUNT key 0 0 => 4
+            BITCOUNT key 1 1 => 6
+            BITCOUNT key 1 1 BYTE => 6
+            BITCOUNT key 5 30 BIT => 17
+            BITCOUNT key -2 -1 => 7
+            BITCOUNT key 2 => 16
+            BITCOUNT key 6 2 => 0
+            BITCOUNT none => 0
+            BITCOUNT key 0 1 HELLO => -ERR syntax error
+            BITCOUNT key 0 1 BIT more => -ERR syntax error
+            BITCOUNT key a b => -ERR value is not an integer or out of range
+            SET key "\xff\xf0\x00" => OK
+            BITPOS key 0 => 12
+            BITPOS key 1 2 => -1
+            BITPOS key 0 0 0 => -1
+            BITPOS key 1 7 15 BIT => 7
+            BITPOS key 0 8 11 BIT => -1
+            BITPOS none 0 => 0
+            BITPOS none 1 => -1
+            BITPOS key 2 => -ERR The bit argument must be 1 or 0.
+            SET full "\xff\xff" => OK
+            BITPOS full 0 => 16
+            BITPOS full 0 0 => 16
+            BITPOS full 0 0 -1 => -1
+            BITPOS full 0 5 => -1
+            "#,
+        );
+    }
+
+    #[test]
+    fn strings_are_combined() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            SET a "\xf0\xff" => OK
+            SET b "\x3c" => OK
+            SET c "\x0f\x01" => OK
+            BITOP AND to a b => 2
+            GET to => "0\x00"
+            BITOP OR to a b => 2
+            GET to => "\xfc\xff"
+            BITOP xor to a b c => 2
+            GET to => "\xc3\xfe"
+            BITOP NOT to b => 1
+            GET to => "\xc3"
+            BITOP DIFF to a b => 2
+            GET to => "\xc0\xff"
+            BITOP DIFF1 to a b c => 2
+            GET to => "\x0f\x00"
+            BITOP ANDOR to a b c => 2
+            GET to => "0\x01"
+            BITOP ONE to a b c => 2
+            GET to => "\xc3\xfe"
+            BITOP AND to none none2 => 0
+            EXISTS to => 0
+            BITOP NOT to a b => -ERR BITOP NOT must be called with a single source key.
+            BITOP DIFF to a => -ERR BITOP DIFF must be called with at least two source keys.
+            BITOP NAND to a b => -ERR syntax error
+            RPUSH list a => 1
+            BITOP OR to a list => -WRONGTYPE Operation against a key holding the wrong kind of value
+            "#,
+        );
+    }
+
+    /// Words that Redis 7 does not know are logged as what they came to.
+    #[test]
+    fn young_operations_are_logged_as_their_result() {
+        let mut test = TestEngine::default();
+        test.check("SET a abc => OK\n SET b abd => OK\n BITOP ONE to a b => 3\n BITOP DIFF to none none => 0");
+        assert_eq!(test.logged().split_off(2), [r#"SET to "\x00\x00\x07""#, "DEL to"]);
+    }
+
+    #[test]
+    fn integers_inside_a_string() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            BITFIELD key SET u8 0 255 SET i8 8 -1 GET u16 0 => [0, 0, 65535]
+            BITFIELD key INCRBY u8 0 1 OVERFLOW SAT INCRBY u8 8 10 OVERFLOW FAIL INCRBY u8 8 1 => [0, 255, nil]
+            BITFIELD key GET i5 3 get u4 #2 => [0, 15]
+            BITFIELD key OVERFLOW SAT SET i8 #0 1000 GET i8 0 => [0, 127]
+            BITFIELD key OVERFLOW SAT SET u8 #0 -1 GET u8 0 => [127, 255]
+            BITFIELD key SET i64 0 -5 INCRBY i64 0 5 => [-281474976710656, 0]
+            BITFIELD none => []
+            BITFIELD none GET u63 100 => [0]
+            EXISTS none => 0
+            BITFIELD empty OVERFLOW FAIL INCRBY u2 0 9 => [nil]
+            STRLEN empty => 1
+            BITFIELD_RO key GET u8 0 GET i64 #0 => [0, 0]
+            BITFIELD_RO key SET u8 0 1 => -ERR BITFIELD_RO only supports the GET subcommand
+            BITFIELD key GET u64 0 => -ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.
+            BITFIELD key GET u8 -1 => -ERR bit offset is not an integer or out of range
+            BITFIELD key OVERFLOW NONE => -ERR Invalid OVERFLOW type specified
+            BITFIELD key SET u8 0 => -ERR syntax error
+            BITFIELD key SET u8 0 x => -ERR value is not an integer or out of range
+            BITFIELD key SET u8 8388600 1 SET u8 8388608 1 => -ERR bit offset is not an integer or out of range
+            RPUSH list a => 1
+            BITFIELD list GET u8 0 => -WRONGTYPE Operation against a key holding the wrong kind of value
+            "#,
+        );
+    }
+}

@@ -415,7 +415,11 @@ impl WriteCommand for IncrEx<'_> {
         reply.array(2);
         let Some((new, applied)) = outcome else {
             // Of a number that had to be there and is not, nothing can be told.
-            if refused && !exists { reply.null() } else { old.write(reply) }
+            if refused && !exists {
+                reply.null()
+            } else {
+                old.write(reply)
+            }
             sum.zero().write(reply);
             return Ok(());
         };
@@ -427,11 +431,8 @@ impl WriteCommand for IncrEx<'_> {
     }
 }
 
-const NUMBER: &[Shape] = &[
-    Shape::INT,
-    Shape { name: "", doc: "", kind: crate::grammar::spec::ShapeKind::Double },
-    Shape::TEXT,
-];
+const NUMBER: &[Shape] =
+    &[Shape::INT, Shape { name: "", doc: "", kind: crate::grammar::spec::ShapeKind::Double }, Shape::TEXT];
 
 pub const INCREX: Command = Command {
     name: "INCREX",
@@ -449,3 +450,140 @@ pub const INCREX: Command = Command {
     flags: Flags::DENYOOM.and(Flags::FAST),
     ..STRING.write::<IncrEx>()
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn numbers_are_changed() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            INCR n => 1
+            INCRBY n 9 => 10
+            DECR n => 9
+            DECRBY n 20 => -11
+            DECRBY n -9223372036854775808 => -ERR decrement would overflow
+            SET n 9223372036854775807 => OK
+            INCR n => -ERR increment or decrement would overflow
+            INCRBY n -1 => 9223372036854775806
+            SET text abc => OK
+            INCRBY text 1 => -ERR value is not an integer or out of range
+            INCRBY n 1.5 => -ERR value is not an integer or out of range
+            RPUSH list a => 1
+            DECR list => -WRONGTYPE Operation against a key holding the wrong kind of value
+            "#,
+        );
+    }
+
+    #[test]
+    fn floats_are_added_and_logged_as_sums() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            INCRBYFLOAT f 0.1 => "0.1"
+            INCRBYFLOAT f 0.2 => "0.3"
+            SET f 3 PXAT 1700000050000 => OK
+            INCRBYFLOAT f -1 => "2"
+            OBJECT ENCODING f => "embstr"
+            INCRBYFLOAT f 1e2 => "102"
+            PEXPIRETIME f => 1700000050000
+            INCRBYFLOAT f abc => -ERR value is not a valid float
+            INCRBYFLOAT f inf => -ERR increment would produce NaN or Infinity
+            SET text abc => OK
+            INCRBYFLOAT text 1 => -ERR value is not a valid float
+            "#,
+        );
+        assert_eq!(test.logged()[1], "SET f 0.3 KEEPTTL");
+    }
+
+    #[test]
+    fn increx_adds_within_bounds() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            INCREX k => [1, 1]
+            INCREX k BYINT 5 => [6, 5]
+            INCREX k BYINT 100 UBOUND 80 => [6, 0]
+            INCREX k BYINT 100 UBOUND 80 SATURATE => [80, 74]
+            INCREX k BYINT -100 LBOUND 0 SATURATE => [0, -80]
+            INCREX none BYINT 15 UBOUND 10 => [0, 0]
+            EXISTS none => 0
+            SET k 50 => OK
+            INCREX k BYINT 5 UBOUND 30 SATURATE => [30, -20]
+            INCREX k BYINT -25 UBOUND 10 => [5, -25]
+            SET k 9223372036854775800 => OK
+            INCREX k BYINT 9223372036854775800 => [9223372036854775800, 0]
+            INCREX k BYINT 9223372036854775800 SATURATE => [9223372036854775807, 7]
+            INCREX k BYINT 1 SATURATE UBOUND -9223372036854775808 => -ERR applied increment would overflow
+            SET k 1.5 => OK
+            INCREX k BYFLOAT 0.25 => [1.75, 0.25]
+            INCREX k BYFLOAT 100 UBOUND 42.5 SATURATE => [42.5, 40.75]
+            INCREX k BYFLOAT 100 UBOUND 42.5 => [42.5, 0]
+            INCREX k BYFLOAT 1 UBOUND -inf => [42.5, 0]
+            INCREX k BYFLOAT 1 UBOUND -inf SATURATE => -ERR applied increment would be Infinity
+            INCREX k => -ERR value is not an integer or out of range
+            SET k inf => OK
+            INCREX k BYFLOAT 1 => -ERR value cannot be Infinity
+            INCREX k XX NX => -ERR syntax error
+            INCREX none XX => [nil, 0]
+            INCREX k2 NX => [1, 1]
+            INCREX k2 NX => [1, 0]
+            "#,
+        );
+    }
+
+    #[test]
+    fn increx_refuses_what_contradicts_itself() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            INCREX k BYINT 1 BYINT 2 => -ERR syntax error
+            INCREX k BYINT 1 BYFLOAT 2 => -ERR syntax error
+            INCREX k EX 10 EX 20 => -ERR syntax error
+            INCREX k EX 10 PERSIST => -ERR syntax error
+            INCREX k LBOUND 0 LBOUND 1 => -ERR syntax error
+            INCREX k SATURATE SATURATE => -ERR syntax error
+            INCREX k ENX => -ERR ENX flag requires an expiration
+            INCREX k PERSIST ENX => -ERR syntax error
+            INCREX k BYINT abc => -ERR Increment is not an integer or out of range
+            INCREX k BYFLOAT abc => -ERR Increment is not a valid float
+            INCREX k BYFLOAT inf => -ERR BYFLOAT increment cannot be Infinity
+            INCREX k UBOUND 1.5 => -ERR UBOUND is not an integer or out of range
+            INCREX k BYFLOAT 1 LBOUND x => -ERR LBOUND is not a valid float
+            INCREX k LBOUND 10 UBOUND 5 => -ERR LBOUND can't be greater than UBOUND
+            INCREX k EX 0 => -ERR invalid expire time in 'increx' command
+            "#,
+        );
+    }
+
+    #[test]
+    fn increx_is_logged_as_what_it_came_to() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            INCREX k => [1, 1]
+            INCREX k EX 100 => [2, 1]
+            INCREX k EX 10 ENX => [3, 1]
+            PTTL k => 100000
+            INCREX k PERSIST => [4, 1]
+            TTL k => -1
+            INCREX k EX 10 ENX => [5, 1]
+            INCREX k UBOUND 5 EX 500 => [5, 0]
+            TTL k => 10
+            INCREX k EXAT 1 => [6, 1]
+            EXISTS k => 0
+            "#,
+        );
+        let expected = [
+            "SET k 1 KEEPTTL",
+            "SET k 2 PXAT 1700000100000",
+            "SET k 3 KEEPTTL",
+            "SET k 4",
+            "SET k 5 PXAT 1700000010000",
+            "DEL k",
+        ];
+        assert_eq!(test.logged(), expected);
+    }
+}

@@ -938,7 +938,10 @@ pub const OBJECT_FREQ: Command = Command {
     op: "key.freq",
     since: "4.0.0",
     summary: "Returns a counter of how often a key is used, when the policy of evictions goes by that.",
-    returns: Shape::optional(&Shape::int("counter", "From 0 to 255, of the logarithm; null when there is no such key.")),
+    returns: Shape::optional(&Shape::int(
+        "counter",
+        "From 0 to 255, of the logarithm; null when there is no such key.",
+    )),
     ..KEYS.read::<ObjectFreq>()
 };
 
@@ -967,3 +970,103 @@ pub const DBSIZE: Command = Command {
     flags: Flags::FAST,
     ..KEYS.walk::<DbSize>()
 };
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn deadlines_are_set_and_told_in_all_units() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            SET k v => OK
+            PEXPIRE k 1500 => 1
+            PTTL k => 1500
+            EXPIREAT k 1700000020 => 1
+            EXPIRETIME k => 1700000020
+            PEXPIRETIME k => 1700000020000
+            PEXPIRE k 1000 GT => 0
+            EXPIREAT k 1700000010 LT => 1
+            PEXPIREAT k 1700000030000 NX => 0
+            PEXPIRE k 1 XX LT => 1
+            PERSIST k => 1
+            EXPIRETIME k => -1
+            PEXPIRETIME none => -2
+            PEXPIRE k 9223372036854775807 => -ERR invalid expire time in 'pexpire' command
+            EXPIREAT k 9223372036854775807 => -ERR invalid expire time in 'expireat' command
+            PEXPIRE k 10 NX XX => -ERR NX and XX, GT or LT options at the same time are not compatible
+            PEXPIRE k -1 => 1
+            EXISTS k => 0
+            "#,
+        );
+    }
+
+    #[test]
+    fn keys_are_moved_renamed_and_listed() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            RANDOMKEY => nil
+            SET a 1 PXAT 1700000010000 => OK
+            RANDOMKEY => "a"
+            KEYS * => ["a"]
+            KEYS b* => []
+            MOVE a 1 => 1
+            MOVE a 1 => 0
+            SELECT 1 => OK
+            PEXPIRETIME a => 1700000010000
+            MOVE a 1 => -ERR source and destination objects are the same
+            MOVE a 99 => -ERR DB index is out of range
+            SET b 2 => OK
+            RENAMENX a b => 0
+            RENAMENX a c => 1
+            RENAMENX none c => -ERR no such key
+            RENAMENX c c => 0
+            TOUCH b c d => 2
+            UNLINK b c d => 2
+            OBJECT REFCOUNT b => nil
+            OBJECT FREQ b => nil
+            "#,
+        );
+    }
+
+    #[test]
+    fn idle_time_begins_with_every_use() {
+        let mut test = TestEngine::default();
+        test.check("SET k v => OK\n OBJECT IDLETIME k => 0\n RPUSH list a => 1\n SET other v => OK");
+        test.clock.advance(10_000);
+        test.check("TYPE k => string\n TTL k => -1\n EXISTS k => 1\n OBJECT ENCODING k => \"embstr\"");
+        test.check("OBJECT IDLETIME k => 10\n OBJECT IDLETIME list => 10\n GET k => \"v\"\n OBJECT IDLETIME k => 0");
+        test.check("LRANGE list 0 0 => [\"a\"]\n OBJECT IDLETIME list => 0\n RENAME other moved => OK");
+        test.check("OBJECT IDLETIME moved => 10\n COPY moved copied => 1\n OBJECT IDLETIME copied => 0");
+        test.clock.advance(5_000);
+        test.session.client.no_touch.store(true, Ordering::Relaxed);
+        test.check("GET k => \"v\"\n APPEND k w => 2\n OBJECT IDLETIME k => 5\n SET new v => OK");
+        test.check("OBJECT IDLETIME new => 0\n TOUCH k => 1\n OBJECT IDLETIME k => 0");
+    }
+
+    #[test]
+    fn frequency_is_counted_under_its_policies_only() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            SET k v => OK
+            OBJECT FREQ k => -ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.
+            CONFIG SET maxmemory-policy allkeys-lfu lfu-log-factor 0 => OK
+            OBJECT IDLETIME k => -ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.
+            SET counted v => OK
+            OBJECT FREQ counted => 5
+            GET counted => "v"
+            GET counted => "v"
+            OBJECT FREQ counted => 7
+            CONFIG SET maxmemory-policy sometimes => -ERR CONFIG SET failed (possibly related to argument 'maxmemory-policy') - argument(s) must be one of the following: volatile-lru, volatile-lfu, volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction
+            CONFIG GET maxmemory-policy => {"maxmemory-policy": "allkeys-lfu"}
+            "#,
+        );
+        test.clock.advance(3 * 60_000);
+        test.check("OBJECT FREQ counted => 4");
+    }
+}

@@ -10,9 +10,8 @@ use crate::types::Elem;
 
 const STRING: Group = Group { name: "string", op: "string", category: Category::STRING };
 
-pub const COMMANDS: &[Command] = &[
-    GET, SET, SETNX, SETEX, PSETEX, GETSET, GETDEL, GETEX, MGET, MSET, MSETNX, MSETEX, DELEX, DELIFEQ, DIGEST,
-];
+pub const COMMANDS: &[Command] =
+    &[GET, SET, SETNX, SETEX, PSETEX, GETSET, GETDEL, GETEX, MGET, MSET, MSETNX, MSETEX, DELEX, DELIFEQ, DIGEST];
 
 #[derive(Args)]
 pub struct Get<'a> {
@@ -712,3 +711,151 @@ pub const DIGEST: Command = Command {
     flags: Flags::FAST,
     ..STRING.read::<Digest>()
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn strings_are_stored_in_many_ways() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            SETNX k 1 => 1
+            SETNX k 2 => 0
+            SETEX k 10 v => OK
+            TTL k => 10
+            PSETEX k 1500 w => OK
+            PTTL k => 1500
+            SETEX k 0 v => -ERR invalid expire time in 'setex' command
+            PSETEX k -1 v => -ERR invalid expire time in 'psetex' command
+            SETEX k 9223372036854775807 v => -ERR invalid expire time in 'setex' command
+            GETSET k new => "w"
+            TTL k => -1
+            GETDEL k => "new"
+            GETDEL k => nil
+            MSETNX a 1 b 2 => 1
+            MSETNX c 3 a 4 => 0
+            MGET a b c => ["1", "2", nil]
+            MSETNX a 1 b => -ERR wrong number of arguments for 'msetnx' command
+            RPUSH list a => 1
+            GETSET list x => -WRONGTYPE Operation against a key holding the wrong kind of value
+            GETDEL list => -WRONGTYPE Operation against a key holding the wrong kind of value
+            GETEX list => -WRONGTYPE Operation against a key holding the wrong kind of value
+            "#,
+        );
+    }
+
+    #[test]
+    fn getex_changes_the_time_to_live() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            SET k v => OK
+            GETEX k => "v"
+            GETEX k EX 10 => "v"
+            TTL k => 10
+            GETEX k PERSIST => "v"
+            TTL k => -1
+            GETEX k PERSIST => "v"
+            GETEX k PXAT 1700000009000 => "v"
+            PTTL k => 9000
+            GETEX k EXAT 1 => "v"
+            EXISTS k => 0
+            GETEX k EX 0 => nil
+            SET k v => OK
+            GETEX k EX 0 => -ERR invalid expire time in 'getex' command
+            GETEX k EX 10 PX 10 => -ERR syntax error
+            GETEX k KEEPTTL => -ERR syntax error
+            "#,
+        );
+        let expected =
+            ["SET k v", "PEXPIREAT k 1700000010000", "PERSIST k", "PEXPIREAT k 1700000009000", "DEL k", "SET k v"];
+        assert_eq!(test.logged(), expected);
+    }
+
+    #[test]
+    fn conditions_on_what_is_there() {
+        let mut test = TestEngine::default();
+        // The digest of `hello`, by the reference implementation of XXH3.
+        test.check(
+            r#"
+            SET k hello => OK
+            DIGEST k => "9555e8555c62dcfd"
+            SET k v IFEQ other => nil
+            SET k v IFDEQ 9555E8555C62DCFD GET => "hello"
+            SET k w IFNE v => nil
+            SET k w IFDNE 9555e8555c62dcfd => OK
+            SET k x IFDEQ 955 => -ERR IFDEQ/IFDNE digest must be exactly 16 hexadecimal characters
+            SET none x IFDEQ 955 => nil
+            SET none x IFEQ x => nil
+            SET none x IFNE x => OK
+            DIGEST gone => nil
+            DELEX k IFEQ other => 0
+            DELEX k IFNE w => 0
+            DELEX gone IFNE w => 0
+            DELEX k IFEQ w => 1
+            DELIFEQ none y => 0
+            DELIFEQ none x => 1
+            DELIFEQ none x => 0
+            SET foo v8lf0c11xh8ymlqztfd3eeq16kfn4sspw7fqmnuuq3k3t75em5wdizgcdw7uc26nnf961u2jkfzkjytls2kwlj7626sd => OK
+            DIGEST foo => "00006c38adf31777"
+            DELEX foo IFDEQ 00006c38adf31777 => 1
+            RPUSH list a => 1
+            DELEX list IFEQ a => -ERR Key should be of string type if conditions are specified
+            DELIFEQ list a => -WRONGTYPE Operation against a key holding the wrong kind of value
+            DIGEST list => -WRONGTYPE Operation against a key holding the wrong kind of value
+            SET list x IFNE a => -WRONGTYPE Operation against a key holding the wrong kind of value
+            DELEX list FOO a => -ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE
+            DELEX list IFEQ => -ERR wrong number of arguments for 'delex' command
+            DELEX list IFEQ a b => -ERR wrong number of arguments for 'delex' command
+            DELEX list => 1
+            "#,
+        );
+        let log = test.logged();
+        assert!(
+            log.iter().all(|call| call.starts_with("SET ") || call.starts_with("DEL ") || call.starts_with("RPUSH ")),
+            "{log:?}"
+        );
+    }
+
+    #[test]
+    fn several_with_one_time_to_live() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            MSETEX 2 a 1 b 2 EX 10 => 1
+            TTL b => 10
+            MSETEX 2 c 1 a 2 NX => 0
+            MSETEX 2 c 1 a 2 XX => 0
+            EXISTS c => 0
+            MSETEX 1 a 3 KEEPTTL XX => 1
+            TTL a => 10
+            MSETEX 1 a 4 => 1
+            TTL a => -1
+            MSETEX 2 a 1 b 2 PXAT 1 => 1
+            EXISTS a b => 0
+            MSETEX x a 1 => -ERR invalid numkeys value
+            MSETEX 0 a 1 => -ERR invalid numkeys value
+            MSETEX 2 a 1 b => -ERR wrong number of key-value pairs
+            MSETEX 1 a 1 what => -ERR syntax error
+            MSETEX 1 a 1 NX XX => -ERR syntax error
+            MSETEX 1 a 1 EX 10 PX 10 => -ERR syntax error
+            MSETEX 1 a 1 EX 0 => -ERR invalid expire time in 'msetex' command
+            "#,
+        );
+        let expected = [
+            "MULTI",
+            "SET a 1 PXAT 1700000010000",
+            "SET b 2 PXAT 1700000010000",
+            "EXEC",
+            "SET a 3 KEEPTTL",
+            "SET a 4",
+            "MULTI",
+            "DEL a",
+            "DEL b",
+            "EXEC",
+        ];
+        assert_eq!(test.logged(), expected);
+    }
+}

@@ -243,9 +243,8 @@ impl LcsOf<'_> {
 impl ReadCommand for LcsOf<'_> {
     fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         const NO_STRINGS: Error = Error::err("The specified keys must contain string values");
-        let content = |key: &Key<'_>| {
-            cx.string(key).map(|content| content.unwrap_or(Elem::Bytes(b""))).map_err(|_| NO_STRINGS)
-        };
+        let content =
+            |key: &Key<'_>| cx.string(key).map(|content| content.unwrap_or(Elem::Bytes(b""))).map_err(|_| NO_STRINGS);
         let mut digits = [itoa::Buffer::new(), itoa::Buffer::new()];
         let [digits1, digits2] = &mut digits;
         let a = content(&self.key1)?.bytes(digits1);
@@ -253,9 +252,7 @@ impl ReadCommand for LcsOf<'_> {
         // Redis' limit is for a table of numbers of four bytes; ours is smaller, and as many steps of work.
         let cells = (a.len() as u64 + 1).saturating_mul(b.len() as u64 + 1);
         if cells.saturating_mul(4) > length_max(cx) {
-            return Err(Error::err(
-                "Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
-            ));
+            return Err(Error::err("Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"));
         }
         let lcs = Lcs::new(a, b);
         if self.options.idx {
@@ -332,3 +329,65 @@ pub const LCS: Command = Command {
     ),
     ..STRING.read::<LcsOf>()
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn parts_are_read_and_written() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            APPEND key Hello => 5
+            APPEND key " World" => 11
+            STRLEN key => 11
+            GETRANGE key 0 3 => "Hell"
+            GETRANGE key -4 -1 => "orld"
+            GETRANGE key 5 3 => ""
+            GETRANGE key 5 5000 => " World"
+            GETRANGE key 0 -100 => "H"
+            GETRANGE key 1 -100 => ""
+            GETRANGE key -100 -101 => ""
+            SUBSTR key 0 0 => "H"
+            GETRANGE none 0 -1 => ""
+            SETRANGE key 6 Redis => 11
+            GET key => "Hello Redis"
+            SETRANGE pad 3 x => 4
+            GET pad => "\x00\x00\x00x"
+            SETRANGE none 5 "" => 0
+            EXISTS none => 0
+            SETRANGE key -1 x => -ERR offset is out of range
+            SETRANGE key 1048576 x => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+            SETRANGE key 9223372036854775807 x => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+            SET number 12 => OK
+            APPEND number 3 => 3
+            OBJECT ENCODING number => "raw"
+            INCR number => 124
+            RPUSH list a => 1
+            APPEND list a => -WRONGTYPE Operation against a key holding the wrong kind of value
+            "#,
+        );
+    }
+
+    #[test]
+    fn the_longest_common_subsequence() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            MSET key1 ohmytext key2 mynewtext => OK
+            LCS key1 key2 => "mytext"
+            LCS key1 key2 LEN => 6
+            LCS key1 key2 IDX => {"matches": [[[4, 7], [5, 8]], [[2, 3], [0, 1]]], "len": 6}
+            LCS key1 key2 IDX MINMATCHLEN 4 WITHMATCHLEN => {"matches": [[[4, 7], [5, 8], 4]], "len": 6}
+            LCS key1 none => ""
+            LCS key1 key2 IDX LEN => -ERR If you want both the length and indexes, please just use IDX.
+            LCS key1 key2 MINMATCHLEN => -ERR syntax error
+            RPUSH list a => 1
+            LCS key1 list => -ERR The specified keys must contain string values
+            SETRANGE long 9999 x => 10000
+            LCS long long LEN => -ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len
+            "#,
+        );
+    }
+}

@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 
 use super::{
-    bitmap, client, connection, counter, generic, hash, list, pubsub, server, set, sort, string, substring, transaction,
-    zset,
+    bitmap, client, connection, counter, generic, hash, list, pubsub, server, set, sort, string, substring,
+    transaction, zset,
 };
 use crate::access::Category;
 use crate::error::{Error, Result};

@@ -234,13 +234,7 @@ impl<'t> Deref for WriteCx<'t> {
 
 impl<'t> WriteCx<'t> {
     #[inline]
-    pub(super) fn new(
-        state: &'t State,
-        held: Held<'t>,
-        db: u32,
-        now_ms: i64,
-        access: &'t Access<'t>,
-    ) -> WriteCx<'t> {
+    pub(super) fn new(state: &'t State, held: Held<'t>, db: u32, now_ms: i64, access: &'t Access<'t>) -> WriteCx<'t> {
         WriteCx {
             read: ReadCx { state, held, db, now_ms, due: state.expiry.get(), quiet: false, access, only: None },
             changed_mask: 0,
@@ -294,11 +288,7 @@ impl<'t> WriteCx<'t> {
     }
 
     /// The string at `key`, made when there is none, to edit in place. `edit` says whether it changed something.
-    pub fn change_string<R>(
-        &mut self,
-        key: &Key<'_>,
-        edit: impl FnOnce(&mut EntryMut<'_>) -> (R, bool),
-    ) -> Result<R> {
+    pub fn change_string<R>(&mut self, key: &Key<'_>, edit: impl FnOnce(&mut EntryMut<'_>) -> (R, bool)) -> Result<R> {
         let is_new = self.entry_mut(key).is_none();
         if is_new {
             self.set_value(key, Value::Bytes(Box::default()), Expiry::Clear);

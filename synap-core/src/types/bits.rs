@@ -226,7 +226,11 @@ impl Field {
     pub fn get(self, bytes: &[u8], offset: u64) -> i64 {
         let (window, shift) = self.window(bytes, offset);
         let raw = (window >> shift) as u64 & self.mask();
-        if self.signed && self.bits < 64 && raw >> (self.bits - 1) == 1 { (raw | !self.mask()) as i64 } else { raw as i64 }
+        if self.signed && self.bits < 64 && raw >> (self.bits - 1) == 1 {
+            (raw | !self.mask()) as i64
+        } else {
+            raw as i64
+        }
     }
 
     /// Writes a value that fits. The field lies within the bytes.

@@ -25,8 +25,7 @@ impl<'s> Lcs<'s> {
         for (index, byte) in a.iter().enumerate() {
             let mut carry = false;
             for (column, places) in places.of(*byte).iter().enumerate() {
-                let above =
-                    if index == 0 { u64::MAX } else { rows[(index - 1) * words_per_row + column] };
+                let above = if index == 0 { u64::MAX } else { rows[(index - 1) * words_per_row + column] };
                 let matched = above & places;
                 let (sum, first) = above.overflowing_add(matched);
                 let (sum, second) = sum.overflowing_add(carry.into());
