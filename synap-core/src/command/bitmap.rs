@@ -146,10 +146,10 @@ pub const GETBIT: Command = Command {
 #[derive(Args, Clone, Copy, PartialEq, Eq)]
 pub enum RangeUnit {
     /// Bytes, as when it is left out.
-    #[arg(token = "BYTE")]
+    #[arg(token = "BYTE", name = "bytes")]
     Byte,
     /// Bits.
-    #[arg(token = "BIT")]
+    #[arg(token = "BIT", name = "bits")]
     Bit,
 }
 
