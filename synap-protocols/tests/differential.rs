@@ -361,12 +361,12 @@ impl Ours {
         limit_strings(&engine);
         let open = || engine.session(Door::Resp, "test".into(), "test".into());
         let (mut session, watcher) = (open(), open());
-        session.resp3 = resp3;
+        session.speak(resp3);
         Ours { session, watcher, engine }
     }
 
     fn peek(&mut self, words: &[Vec<u8>]) -> Value {
-        self.watcher.db = self.session.db;
+        self.watcher.select(self.session.db);
         run(&self.engine, &mut self.watcher, words)
     }
 }

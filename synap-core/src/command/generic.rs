@@ -1041,7 +1041,9 @@ mod tests {
         test.check("LRANGE list 0 0 => [\"a\"]\n OBJECT IDLETIME list => 0\n RENAME other moved => OK");
         test.check("OBJECT IDLETIME moved => 10\n COPY moved copied => 1\n OBJECT IDLETIME copied => 0");
         test.clock.advance(5_000);
-        test.check("CLIENT NO-TOUCH ON => OK\n GET k => \"v\"\n APPEND k w => 2\n OBJECT IDLETIME k => 5\n SET new v => OK");
+        test.check(
+            "CLIENT NO-TOUCH ON => OK\n GET k => \"v\"\n APPEND k w => 2\n OBJECT IDLETIME k => 5\n SET new v => OK",
+        );
         test.check("OBJECT IDLETIME new => 0\n TOUCH k => 1\n OBJECT IDLETIME k => 0");
     }
 

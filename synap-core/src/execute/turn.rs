@@ -38,6 +38,8 @@ pub struct Turn<'e> {
     last_tick: u64,
     /// Calls of one row in a row, not yet added to the statistics.
     run: RunOfCalls,
+    /// The call was refused or queued: it is not counted as one that ran.
+    pub(super) answered_unrun: bool,
 }
 
 #[cfg(any(test, feature = "testing"))]
@@ -58,7 +60,8 @@ impl<'e> Turn<'e> {
     pub fn new(state: &'e State, pass: Pass<'e>) -> Turn<'e> {
         let run = RunOfCalls::default();
         let now_ms = state.clock.now_ms();
-        Turn { state, pass, now_ms, access: state.access_at(now_ms), last_tick: state.ticks.raw(), run }
+        let (access, last_tick) = (state.access_at(now_ms), state.ticks.raw());
+        Turn { state, pass, now_ms, access, last_tick, run, answered_unrun: false }
     }
 
     pub fn is_alone(&self) -> bool {
@@ -74,6 +77,7 @@ impl<'e> Turn<'e> {
             access: state.access_at(cx.now_ms()),
             last_tick: 0,
             run: RunOfCalls::default(),
+            answered_unrun: false,
         }
     }
 

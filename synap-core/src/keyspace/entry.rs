@@ -373,10 +373,12 @@ impl Entry {
         }
     }
 
-    /// The same value (frozen), encoding and deadline under another key: COPY.
+    /// The same value (frozen), encoding, deadline and access clock under another key.
     pub fn copy_as(&self, key: &[u8]) -> Entry {
         let raw = self.is_raw();
-        with_body(self.freeze(), |body| Entry::build(key, body, raw, self.deadline()))
+        let copy = with_body(self.freeze(), |body| Entry::build(key, body, raw, self.deadline()));
+        copy.set_access(self.access());
+        copy
     }
 
     /// The same value, encoding, deadline and clocks under another key: RENAME.

@@ -1,6 +1,7 @@
 //! The data: shards, their tables, entries, expiry.
 
 pub mod access;
+pub mod cut;
 pub mod db;
 mod edit;
 pub mod entry;
