@@ -386,10 +386,12 @@ impl Sum {
                 let behind = if increment.is_negative() { Edge::Below } else { Edge::Above };
                 let sum = old.add(*increment).map_or(behind, Edge::At);
                 let new = sum.clamp(*lowest, *highest);
-                if sum.cmp(&new) != Ordering::Equal && !saturate {
-                    return Ok(None);
-                }
-                let Edge::At(new) = new else { return Err(INFINITE) };
+                let is_within = sum.cmp(&new) == Ordering::Equal;
+                let new = match new {
+                    Edge::At(new) if is_within || saturate => new,
+                    _ if saturate => return Err(INFINITE),
+                    _ => return Ok(None),
+                };
                 let applied = new.add(old.negated()).ok_or(INFINITE)?;
                 Ok(Some((Answer::Float(new), Answer::Float(applied))))
             }
