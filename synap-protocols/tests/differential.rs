@@ -203,6 +203,8 @@ fn is_undetermined(words: &[Vec<u8>], server: &Server, ours: &mut Ours) -> bool 
     match words[0].as_slice() {
         // Conditions on the value are younger.
         b"SET" => [&b"IFEQ"[..], b"IFNE", b"IFDEQ", b"IFDNE"].iter().any(|token| has(token)),
+        // A range without an end came later.
+        b"BITCOUNT" => words.len() == 3 && server.version < (7, 2),
         // Redis looks at the keys before the options.
         b"LCS" => has(b"LEN") && has(b"IDX"),
         // So is half of the operations.
