@@ -173,7 +173,7 @@ impl WriteCommand for IncrByFloat<'_> {
         const INFINITE: Error = Error::err("increment would produce NaN or Infinity");
         let old = cx.string(&self.key)?.map_or(Ok(Parsed::Finite(LongDouble::from_int(0))), float_of)?;
         let (Parsed::Finite(old), Parsed::Finite(increment)) = (old, self.increment.0) else { return Err(INFINITE) };
-        let text = old.add(increment).ok_or(INFINITE)?.to_text();
+        let text = old.plus(increment).ok_or(INFINITE)?.to_text();
         // Text even where it is a whole number, as in Redis.
         cx.set_value(&self.key, Value::Bytes(text.as_bytes().into()), Expiry::Keep);
         cx.log_instead(&[b"SET", self.key.bytes, text.as_bytes(), b"KEEPTTL"]);
@@ -384,7 +384,7 @@ impl Sum {
                 const INFINITE: Error = Error::err("applied increment would be Infinity");
                 // A sum that is too large lies behind every bound.
                 let behind = if increment.is_negative() { Edge::Below } else { Edge::Above };
-                let sum = old.add(*increment).map_or(behind, Edge::At);
+                let sum = old.plus(*increment).map_or(behind, Edge::At);
                 let new = sum.clamp(*lowest, *highest);
                 let is_within = sum.cmp(&new) == Ordering::Equal;
                 let new = match new {
@@ -392,7 +392,7 @@ impl Sum {
                     _ if saturate => return Err(INFINITE),
                     _ => return Ok(None),
                 };
-                let applied = new.add(old.negated()).ok_or(INFINITE)?;
+                let applied = new.plus(old.negated()).ok_or(INFINITE)?;
                 Ok(Some((Answer::Float(new), Answer::Float(applied))))
             }
             _ => Err(Error::NOT_INT),

@@ -74,14 +74,17 @@ impl<'a> Access<'a> {
     /// The counter, less what the minutes since the last access have taken.
     fn decayed(&self, frequency: &Frequency<'_>, entry: &Entry) -> u8 {
         let (then, counter) = ((entry.access() >> 8) as u16, entry.access() as u8);
-        let elapsed = u32::from(self.minutes().wrapping_sub(then));
-        let periods = elapsed.checked_div(frequency.decay_minutes).unwrap_or(0);
+        // Another thread's turn may have begun a minute later.
+        let elapsed = self.minutes().wrapping_sub(then).checked_add(1).map_or(0, |more| more - 1);
+        let periods = u32::from(elapsed).checked_div(frequency.decay_minutes).unwrap_or(0);
         counter.saturating_sub(periods.min(u32::from(u8::MAX)) as u8)
     }
 
     /// Seconds since the last access; `None` when frequencies are counted.
     pub fn idle_seconds(&self, entry: &Entry) -> Option<u32> {
-        self.frequency.is_none().then(|| self.clock.wrapping_sub(entry.access()))
+        // Another thread's turn may have begun a second later.
+        let idle = self.clock.wrapping_sub(entry.access()) as i32;
+        self.frequency.is_none().then_some(idle.max(0) as u32)
     }
 
     /// The counter as it is now; `None` when times are noted.
@@ -138,6 +141,7 @@ mod tests {
         assert_eq!(at(100).idle_seconds(&entry), Some(100));
         at(70).note(&entry);
         assert_eq!((at(100).idle_seconds(&entry), at(100).frequency(&entry)), (Some(30), None));
+        assert_eq!(at(69).idle_seconds(&entry), Some(0));
     }
 
     #[test]
@@ -156,6 +160,7 @@ mod tests {
         assert_eq!(at(3, 10, 1).frequency(&entry), Some(counter - 3));
         assert_eq!(at(3, 10, 0).frequency(&entry), Some(counter));
         assert_eq!(at(1000, 10, 1).frequency(&entry), Some(0));
+        assert_eq!(at(-1, 10, 1).frequency(&entry), Some(counter));
         (0..300).for_each(|_| at(0, 0, 1).note(&entry));
         assert_eq!(at(0, 10, 1).frequency(&entry), Some(255));
         // Minutes are counted to 2^16, then from the beginning.

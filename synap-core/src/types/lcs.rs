@@ -7,6 +7,9 @@
 
 use std::ops::Range;
 
+/// The same bytes in the one string and in the other.
+pub type Stretch = (Range<usize>, Range<usize>);
+
 /// The table.
 pub struct Lcs<'s> {
     a: &'s [u8],
@@ -51,8 +54,8 @@ impl<'s> Lcs<'s> {
     }
 
     /// The stretches that both have, from the last to the first, as far to the right in `a` as there is a choice.
-    pub fn stretches(&self) -> Vec<(Range<usize>, Range<usize>)> {
-        let mut found: Vec<(Range<usize>, Range<usize>)> = Vec::new();
+    pub fn stretches(&self) -> Vec<Stretch> {
+        let mut found: Vec<Stretch> = Vec::new();
         // A stretch goes on while both strings go back together.
         let mut joined = false;
         let (mut i, mut j) = (self.a.len(), self.b.len());
@@ -123,7 +126,7 @@ mod tests {
     use super::*;
 
     /// The table of numbers, and the way back as Redis goes it.
-    fn naive(a: &[u8], b: &[u8]) -> (usize, Vec<(Range<usize>, Range<usize>)>) {
+    fn naive(a: &[u8], b: &[u8]) -> (usize, Vec<Stretch>) {
         let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
         for i in 1..=a.len() {
             for j in 1..=b.len() {
@@ -145,7 +148,7 @@ mod tests {
                 j -= 1;
             }
         }
-        let mut stretches: Vec<(Range<usize>, Range<usize>)> = Vec::new();
+        let mut stretches: Vec<Stretch> = Vec::new();
         for (i, j) in pairs {
             match stretches.last_mut() {
                 Some((a, b)) if a.start == i + 1 && b.start == j + 1 => (a.start, b.start) = (i, j),

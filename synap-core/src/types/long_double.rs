@@ -139,7 +139,7 @@ impl LongDouble {
     }
 
     /// The sum; None when it is too large.
-    pub fn add(self, other: LongDouble) -> Option<LongDouble> {
+    pub fn plus(self, other: LongDouble) -> Option<LongDouble> {
         if self.mantissa == 0 || other.mantissa == 0 {
             let zero = LongDouble { negative: self.negative && other.negative, ..LongDouble::ZERO };
             return Some([self, other].into_iter().find(|value| value.mantissa != 0).unwrap_or(zero));
@@ -200,7 +200,7 @@ impl PartialOrd for LongDouble {
 }
 
 impl Ord for LongDouble {
-    /// As numbers; both zeros are the same.
+    /// As numbers. Zeros with a sign and without are of one rank, though they are not equal.
     fn cmp(&self, other: &LongDouble) -> Ordering {
         let magnitude = |value: &LongDouble| (value.mantissa != 0, value.exponent, value.mantissa);
         match (self.is_negative(), other.is_negative()) {
@@ -359,7 +359,7 @@ mod tests {
     }
 
     fn sum(one: &str, other: &str) -> String {
-        number(one).add(number(other)).expect("a sum").to_text()
+        number(one).plus(number(other)).expect("a sum").to_text()
     }
 
     /// What a C compiler on x86 makes of them.
@@ -401,15 +401,26 @@ mod tests {
         }
         assert_eq!(LongDouble::parse(b"-inf"), Some(Parsed::Infinite));
         assert_eq!(number("0e99999999999999999999").to_text(), "0");
-        assert_eq!(number("1e4932").add(number("1e4932")), None);
+        assert_eq!(number("1e4932").plus(number("1e4932")), None);
         assert_eq!(number("1e4931").to_text().len(), 4932);
+    }
+
+    #[test]
+    fn order_is_that_of_numbers() {
+        let ordered = ["-1e10", "-2", "-1.5", "-1e-9", "0", "1e-9", "1.5", "2", "1e10"];
+        for pair in ordered.windows(2) {
+            assert!(number(pair[0]) < number(pair[1]), "{pair:?}");
+            assert!(number(pair[1]).negated() < number(pair[0]).negated(), "{pair:?}");
+        }
+        assert_eq!(number("-0").cmp(&number("0")), Ordering::Equal);
+        assert_eq!((number("-0").is_negative(), number("-2.5").to_double()), (false, -2.5));
     }
 
     proptest! {
         #[test]
         fn integers_are_exact(one in any::<i64>(), other in any::<i64>()) {
             let expected = (i128::from(one) + i128::from(other)).to_string();
-            prop_assert_eq!(LongDouble::from_int(one).add(LongDouble::from_int(other)).map(LongDouble::to_text), Some(expected));
+            prop_assert_eq!(LongDouble::from_int(one).plus(LongDouble::from_int(other)).map(LongDouble::to_text), Some(expected));
             prop_assert_eq!(number(&one.to_string()), LongDouble::from_int(one));
         }
 
