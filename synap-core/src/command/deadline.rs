@@ -119,3 +119,33 @@ pub fn set(cx: &mut WriteCx<'_>, key: &Key<'_>, at_ms: i64) {
         cx.log_instead(&[b"PEXPIREAT", key.bytes, itoa::Buffer::new().format(at_ms).as_bytes()]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::log::Position;
+    use crate::testing::TestEngine;
+
+    /// What a deadline did is told by the log; the time of the replay does nothing.
+    #[test]
+    fn a_late_replay_removes_nothing_by_itself() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            SET a 1 EX 10 => OK
+            SETEX b 10 1 => OK
+            MSETEX 2 c 1 d 1 EX 10 => 1
+            INCREX e EX 10 => [1, 1]
+            MSET f 1 g 1 => OK
+            EXPIRE f 10 => 1
+            GETEX g EX 10 => "1"
+            "#,
+        );
+        for key in ["a", "b", "c", "d", "e", "f", "g"] {
+            assert_eq!(test.call(&format!("PERSIST {key}")), "1");
+        }
+        let mut late = TestEngine::replaying(2);
+        late.clock.advance(60_000);
+        late.replay(&test.engine, Position { offset: test.engine.state().log.oldest(), db: None });
+        assert_eq!(late.dump(), test.dump());
+    }
+}
