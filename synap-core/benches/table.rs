@@ -6,10 +6,12 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use synap_core::keyspace::access::Access;
 use synap_core::keyspace::db::{Db, Expiry};
 use synap_core::keyspace::entry::Entry;
 use synap_core::keyspace::hasher::KeyHasher;
 
+const ACCESS: Access<'static> = Access::new(1_700_000_000_000, None);
 const KEYS: usize = 1_000_000;
 /// Calls that a connection's loop takes from its buffer at once.
 const BATCH: usize = 32;
@@ -27,7 +29,7 @@ fn main() {
     let began = Instant::now();
     for key in &keys {
         let one = Instant::now();
-        db.set_bytes(hasher.hash(key), key, b"sixteen letters.", Expiry::Clear);
+        db.set_bytes(hasher.hash(key), key, b"sixteen letters.", Expiry::Clear, &ACCESS);
         worst_ns = worst_ns.max(one.elapsed().as_nanos());
     }
     println!("insert                  {:6.1} ns, worst {} us", per_key(began), worst_ns / 1000);
@@ -39,11 +41,11 @@ fn main() {
         }
     });
     report("set", &order, |key| {
-        drop(black_box(db.set_bytes(hasher.hash(key), key, b"sixteen letterz!", Expiry::Clear)))
+        drop(black_box(db.set_bytes(hasher.hash(key), key, b"sixteen letterz!", Expiry::Clear, &ACCESS)))
     });
     report_batches("set, prefetched", &order, |keys| {
         for (hash, key) in fetch(&db, &hasher, keys).into_iter().zip(keys) {
-            black_box(db.set_bytes(hash, key, b"Sixteen letters!", Expiry::Clear));
+            black_box(db.set_bytes(hash, key, b"Sixteen letters!", Expiry::Clear, &ACCESS));
         }
     });
 
@@ -51,7 +53,7 @@ fn main() {
     for count in [100_000, 150_000, 200_000, 215_000, 230_000, 300_000, 1_000_000] {
         let mut db = Db::new(hasher, 0);
         for key in &keys[..count] {
-            db.set_bytes(hasher.hash(key), key, b"sixteen letters.", Expiry::Clear);
+            db.set_bytes(hasher.hash(key), key, b"sixteen letters.", Expiry::Clear, &ACCESS);
         }
         let entries: usize = db.table().iter().map(Entry::allocated_bytes).sum();
         println!("{count:9}  {:.1}", (entries + db.allocated_bytes()) as f64 / count as f64);

@@ -1,5 +1,6 @@
 //! The engine's settings: one table, named as in `redis.conf`. CONFIG GET and SET, flags and documentation read it.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicI64, AtomicPtr, Ordering};
 
 use parking_lot::{Mutex, RwLock};
@@ -33,9 +34,9 @@ pub enum Kind {
     Memory,
     /// `yes` or `no`.
     Bool,
+    /// One of several words.
+    Choice(&'static [&'static str]),
     Text,
-    /// One of these words.
-    OneOf(&'static [&'static str]),
     /// Pairs of seconds and changes: see [`save_rules`].
     SaveRules,
 }
@@ -78,6 +79,18 @@ pub fn all() -> impl Iterator<Item = Id> {
 const ANY: Kind = Kind::Int { min: i64::MIN, max: i64::MAX };
 const COUNT: Kind = Kind::Int { min: 0, max: i64::MAX };
 
+/// In Redis' order, which its refusal lists them in.
+const POLICIES: &[&str] = &[
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "noeviction",
+];
+
 settings! {
     /// TCP port of the RESP door; 0 closes it.
     PORT = "port", Kind::Int { min: 0, max: 65535 }, "6379", fixed;
@@ -108,11 +121,15 @@ settings! {
     /// The most memory for data; 0 has no limit.
     MAXMEMORY = "maxmemory", Kind::Memory, "0";
     /// What happens at the limit.
-    MAXMEMORY_POLICY = "maxmemory-policy", Kind::Text, "noeviction";
+    MAXMEMORY_POLICY = "maxmemory-policy", Kind::Choice(POLICIES), "noeviction";
+    /// How many accesses it takes to raise the counter of a key's frequency: the larger, the more.
+    LFU_LOG_FACTOR = "lfu-log-factor", Kind::Int { min: 0, max: i32::MAX as i64 }, "10";
+    /// Minutes without an access that lower the counter of a key's frequency by one; 0 never.
+    LFU_DECAY_TIME = "lfu-decay-time", Kind::Int { min: 0, max: i32::MAX as i64 }, "1";
     /// Whether the log is written to disk.
     APPENDONLY = "appendonly", Kind::Bool, "yes", fixed;
     /// When the disk has to follow: always (before each reply), everysec, no.
-    APPENDFSYNC = "appendfsync", Kind::OneOf(&["always", "everysec", "no"]), "everysec";
+    APPENDFSYNC = "appendfsync", Kind::Choice(&["always", "everysec", "no"]), "everysec";
     /// A snapshot is made when the log has grown by this much since the last one, in percent of its size then; 0 never.
     AUTO_AOF_REWRITE_PERCENTAGE = "auto-aof-rewrite-percentage", COUNT, "100";
     /// But not for less than this.
@@ -174,6 +191,12 @@ impl Settings {
         self.numbers[id.0].load(Ordering::Relaxed)
     }
 
+    /// The policy of evictions asks how often keys are used, not when.
+    #[inline]
+    pub fn counts_frequencies(&self) -> bool {
+        POLICIES.get(self.int(MAXMEMORY_POLICY) as usize).is_some_and(|policy| policy.ends_with("-lfu"))
+    }
+
     pub fn text(&self, id: Id) -> String {
         self.texts[id.0].read().clone()
     }
@@ -195,14 +218,15 @@ impl Settings {
     /// The value as CONFIG GET shows it.
     pub fn show(&self, id: Id) -> String {
         match SETTINGS[id.0].kind {
-            Kind::Text | Kind::OneOf(_) | Kind::SaveRules => self.text(id),
+            Kind::Text | Kind::SaveRules => self.text(id),
+            Kind::Choice(words) => words.get(self.int(id) as usize).copied().unwrap_or_default().to_string(),
             Kind::Bool => if self.int(id) != 0 { "yes" } else { "no" }.to_string(),
             Kind::Int { .. } | Kind::Memory => self.int(id).to_string(),
         }
     }
 
     /// Says why `value` cannot be the setting's, without setting it. The text goes behind the name.
-    pub fn check(id: Id, value: &str) -> Result<(), &'static str> {
+    pub fn check(id: Id, value: &str) -> Result<(), Cow<'static, str>> {
         SETTINGS[id.0].kind.parse(value).map(|_| ())
     }
 
@@ -257,26 +281,28 @@ pub fn save_rules(text: &str) -> Option<Vec<SaveRule>> {
 
 impl Kind {
     /// The number that stands for `text`; 0 for text itself.
-    fn parse(self, text: &str) -> Result<i64, &'static str> {
+    fn parse(self, text: &str) -> Result<i64, Cow<'static, str>> {
         match self {
             Kind::Text => Ok(0),
-            Kind::OneOf(words) => {
-                let at = words.iter().position(|word| word.eq_ignore_ascii_case(text));
-                at.map(|at| at as i64).ok_or("argument(s) must be one of the following: see the documentation")
+            Kind::SaveRules => {
+                save_rules(text).map(|_| 0).ok_or_else(|| "argument must be pairs of seconds and changes".into())
             }
-            Kind::SaveRules => save_rules(text).map(|_| 0).ok_or("argument must be pairs of seconds and changes"),
+            Kind::Choice(words) => match words.iter().position(|word| word.eq_ignore_ascii_case(text)) {
+                Some(index) => Ok(index as i64),
+                None => Err(format!("argument(s) must be one of the following: {}", words.join(", ")).into()),
+            },
             Kind::Bool => match text.to_ascii_lowercase().as_str() {
                 "yes" => Ok(1),
                 "no" => Ok(0),
-                _ => Err("argument must be 'yes' or 'no'"),
+                _ => Err("argument must be 'yes' or 'no'".into()),
             },
-            Kind::Memory => parse_memory(text).ok_or("argument must be a memory value"),
+            Kind::Memory => parse_memory(text).ok_or("argument must be a memory value".into()),
             Kind::Int { min, max } => {
                 let value = text.parse::<i64>().map_err(|_| "argument couldn't be parsed into an integer")?;
                 if (min..=max).contains(&value) {
                     Ok(value)
                 } else {
-                    Err("argument must be within the setting's bounds")
+                    Err("argument must be within the setting's bounds".into())
                 }
             }
         }

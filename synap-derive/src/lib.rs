@@ -18,6 +18,7 @@
 //! | `missing = "…"` | the sentence that answers a missing required token |
 //! | `uneven = "syntax"` | an incomplete last block is a syntax error, not one of arity |
 //!
+//! `#[args(any_order, once)]`: an option that is given again is refused.
 //! `#[args(excess_is_arity)]` on a struct: words beyond it are an error of arity instead of syntax.
 //! `#[args(excess = path)]` names a `fn(&Self, Words) -> Error` that makes the error of the words beyond it.
 //! `#[args(check = path)]` on a struct names a `fn(&Self) -> Result<()>` that is called when all has been read.
@@ -153,6 +154,7 @@ fn block(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
 fn options(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
     let specs = specs(fields.iter().map(|f| (&f.facts, Some(&f.ty))));
     let idents: Vec<_> = fields.iter().map(|f| &f.ident).collect();
+    let types: Vec<_> = fields.iter().map(|f| &f.ty).collect();
     let mut arms = Vec::new();
     let mut starts = Vec::new();
     for field in fields {
@@ -161,21 +163,29 @@ fn options(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
         match &field.facts.token {
             Some(token) => {
                 starts.push(quote!(word.eq_ignore_ascii_case(#token.as_bytes())));
-                let store = if field.is_bool() {
+                let again = (whole.once && !field.is_bool())
+                    .then(|| quote!(if #ident.is_some() { return Err(crate::Error::SYNTAX); }));
+                let store = if field.is_bool() && whole.once {
+                    quote!(if std::mem::replace(&mut #ident, true) { return Err(crate::Error::SYNTAX); })
+                } else if field.is_bool() {
                     quote!(#ident = true;)
                 } else {
                     quote!(crate::grammar::Slot::fill(&mut #ident, parser, #how)?;)
                 };
-                arms.push(quote!(if parser.take_token(#token, #how) { #store continue; }));
+                arms.push(quote!(if parser.take_token(#token, #how) { #again #store continue; }));
             }
             None if field.is_option() => {
                 let inner = quote!(<#ty as crate::grammar::Optional>::Inner);
+                let differs = match whole.once {
+                    true => quote!(true),
+                    false => quote!(std::mem::discriminant(before) != std::mem::discriminant(&chosen)),
+                };
                 starts.push(quote!(<#inner as crate::grammar::Arg<'a>>::starts(word)));
                 arms.push(quote! {
                     if <#inner as crate::grammar::Arg<'a>>::starts(word) {
                         let chosen = <#inner as crate::grammar::Arg<'a>>::read(parser, #how)?;
                         if let Some(before) = &#ident
-                            && std::mem::discriminant(before) != std::mem::discriminant(&chosen) {
+                            && { let _ = before; #differs } {
                             return Err(crate::Error::SYNTAX);
                         }
                         #ident = Some(chosen);
@@ -194,7 +204,7 @@ fn options(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
         const OPTIONAL: bool = true;
         fn starts(word: &[u8]) -> bool { false #(|| #starts)* }
         fn read(parser: &mut crate::grammar::Parser<'a, '_>, how: crate::grammar::How) -> crate::Result<Self> {
-            #(let mut #idents = Default::default();)*
+            #(let mut #idents: #types = Default::default();)*
             while let Some(word) = parser.peek(how.after) {
                 let _ = &word;
                 #(#arms)*
@@ -414,6 +424,7 @@ fn access(text: &LitStr) -> Result<TokenStream> {
 #[derive(Default)]
 struct StructAttributes {
     any_order: bool,
+    once: bool,
     excess_is_arity: bool,
     excess: Option<Path>,
     check: Option<Path>,
@@ -426,6 +437,8 @@ impl StructAttributes {
             attr.parse_nested_meta(|meta| {
                 if meta.path.is_ident("any_order") {
                     whole.any_order = true;
+                } else if meta.path.is_ident("once") {
+                    whole.once = true;
                 } else if meta.path.is_ident("excess_is_arity") {
                     whole.excess_is_arity = true;
                 } else if meta.path.is_ident("excess") {
@@ -433,7 +446,7 @@ impl StructAttributes {
                 } else if meta.path.is_ident("check") {
                     whole.check = Some(meta.value()?.parse()?);
                 } else {
-                    return Err(meta.error("any_order, excess, excess_is_arity or check"));
+                    return Err(meta.error("any_order, once, excess, excess_is_arity or check"));
                 }
                 Ok(())
             })?;

@@ -135,6 +135,7 @@ fn kind(kind: &ArgKind) -> String {
         ArgKind::Key(_) => "key".into(),
         ArgKind::Bytes => "bytes".into(),
         ArgKind::Pattern => "pattern".into(),
+        ArgKind::Form { examples, .. } => format!("such as {}", examples.join(", ")),
         ArgKind::Channel { pattern: false } => "channel".into(),
         ArgKind::Channel { pattern: true } => "pattern of channels".into(),
         ArgKind::Int { min, max } => match (min > i64::MIN, max < i64::MAX) {

@@ -23,6 +23,7 @@ pub const COMMANDS: &[Command] = &[
     CLIENT_GETNAME,
     CLIENT_SETINFO,
     CLIENT_REPLY,
+    CLIENT_NO_TOUCH,
     super::help::row(CLIENTS, "CLIENT HELP", "client.help", "5.0.0"),
 ];
 
@@ -578,4 +579,39 @@ pub const CLIENT_REPLY: Command = Command {
     tool: Tool::Never,
     flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientReply>()
+};
+
+/// Whether something is so.
+#[derive(Args, Clone, Copy, PartialEq, Eq)]
+pub enum Switch {
+    /// Yes.
+    #[arg(token = "ON")]
+    On,
+    /// No.
+    #[arg(token = "OFF")]
+    Off,
+}
+
+#[derive(Args)]
+pub struct ClientNoTouch {
+    enabled: Switch,
+}
+
+impl SessionCommand for ClientNoTouch {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        cx.session().client.no_touch.store(self.enabled == Switch::On, Ordering::Relaxed);
+        reply.ok();
+        Ok(Flow::Done)
+    }
+}
+
+pub const CLIENT_NO_TOUCH: Command = Command {
+    name: "CLIENT NO-TOUCH",
+    op: "client.no_touch",
+    since: "7.2.0",
+    summary: "Says whether this connection's reads leave the keys as idle as they are; TOUCH uses them all the same.",
+    returns: Shape::OK,
+    tool: Tool::Never,
+    flags: CLIENT.and(Flags::RESP_ONLY),
+    ..CLIENTS.session::<ClientNoTouch>()
 };

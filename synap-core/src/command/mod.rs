@@ -1,7 +1,9 @@
 //! The commands: one file per group, each a row, an argument struct and a handler side by side; [`table`] lists them.
 
+pub mod bitmap;
 pub mod client;
 pub mod connection;
+pub mod counter;
 pub mod dump;
 pub mod facts;
 pub mod generic;
@@ -14,6 +16,7 @@ pub mod server;
 pub mod set;
 pub mod sort;
 pub mod string;
+pub mod substring;
 pub mod table;
 pub mod transaction;
 pub mod zset;

@@ -272,7 +272,7 @@ fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
                 line("used_memory_human", &format_args!("{:.2}M", used as f64 / (1 << 20) as f64));
             }
             line("maxmemory", &state.settings.int(settings::MAXMEMORY));
-            line("maxmemory_policy", &state.settings.text(settings::MAXMEMORY_POLICY));
+            line("maxmemory_policy", &state.settings.show(settings::MAXMEMORY_POLICY));
             line("mem_replication_backlog", &state.log.memory_bytes());
         }
         "persistence" => {
@@ -434,7 +434,7 @@ impl SessionCommand for ConfigSet<'_> {
             if id.setting().fixed {
                 return Err(refuse("can't set immutable config"));
             }
-            Settings::check(id, value).map_err(refuse)?;
+            Settings::check(id, value).map_err(|why| refuse(&why))?;
             checked.push((id, value.to_string()));
         }
         let state = cx.state();

@@ -1,4 +1,4 @@
-//! SORT, with weights and answers that come from other keys.
+//! SORT and SORT_RO, with weights and answers that come from other keys.
 
 use std::cmp::Ordering;
 
@@ -12,7 +12,7 @@ use crate::types::zset::ZSet;
 /// In the ACL it belongs to the types that it sorts.
 const KEYS: Group = Group { name: "generic", op: "key", category: Category::NONE };
 
-pub const COMMANDS: &[Command] = &[SORT];
+pub const COMMANDS: &[Command] = &[SORT, SORT_RO];
 
 /// Which way.
 #[derive(Args, Clone, Copy, PartialEq, Eq)]
@@ -63,21 +63,88 @@ pub struct Sort<'a> {
     options: SortOptions<'a>,
 }
 
+#[derive(Args)]
+#[args(any_order)]
+pub struct SortRoOptions<'a> {
+    /// Keys that hold the weights: the star stands for the element, `->field` for a field of a hash. Without a star
+    /// the elements are not sorted.
+    #[arg(token = "BY")]
+    by: Option<KeyPattern<'a>>,
+    #[arg(token = "LIMIT")]
+    limit: Option<Limit>,
+    /// What to answer for each element: a key with a star, or `#` for the element itself.
+    #[arg(token = "GET")]
+    get: Each<KeyPattern<'a>>,
+    order: Option<Order>,
+    /// Compares bytes instead of numbers.
+    #[arg(token = "ALPHA")]
+    alpha: bool,
+}
+
+#[derive(Args)]
+pub struct SortRo<'a> {
+    /// List, set or sorted set to sort.
+    key: Key<'a>,
+    options: SortRoOptions<'a>,
+}
+
+/// What is to be sorted, and how.
+struct Sorting<'s, 'a> {
+    key: &'s Key<'a>,
+    by: Option<KeyPattern<'a>>,
+    limit: Option<Limit>,
+    get: &'s [KeyPattern<'a>],
+    order: Option<Order>,
+    alpha: bool,
+    is_stored: bool,
+}
+
+impl<'a> Sort<'a> {
+    fn sorting(&self) -> Sorting<'_, 'a> {
+        let SortOptions { by, limit, get, order, alpha, store } = &self.options;
+        let (key, get, is_stored) = (&self.key, &get.0[..], store.is_some());
+        Sorting { key, by: *by, limit: *limit, get, order: *order, alpha: *alpha, is_stored }
+    }
+}
+
+impl<'a> SortRo<'a> {
+    fn sorting(&self) -> Sorting<'_, 'a> {
+        let SortRoOptions { by, limit, get, order, alpha } = &self.options;
+        let (key, get) = (&self.key, &get.0[..]);
+        Sorting { key, by: *by, limit: *limit, get, order: *order, alpha: *alpha, is_stored: false }
+    }
+}
+
+impl ReadCommand for SortRo<'_> {
+    fn alone(&self) -> bool {
+        self.sorting().reaches_for_keys()
+    }
+
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        write_found(self.sorting().answer(cx)?, reply);
+        Ok(())
+    }
+}
+
+fn write_found(found: Vec<Option<Vec<u8>>>, reply: &mut dyn Reply) {
+    reply.array(found.len());
+    for item in found {
+        match item {
+            Some(bytes) => reply.bulk(&bytes),
+            None => reply.null(),
+        }
+    }
+}
+
 impl WriteCommand for Sort<'_> {
     fn alone(&self) -> bool {
-        self.options.by.is_some_and(|by| has_star(&by)) || self.options.get.0.iter().any(has_star)
+        self.sorting().reaches_for_keys()
     }
 
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let found = self.answer(cx)?;
+        let found = self.sorting().answer(cx)?;
         let Some(store) = &self.options.store else {
-            reply.array(found.len());
-            for item in found {
-                match item {
-                    Some(bytes) => reply.bulk(&bytes),
-                    None => reply.null(),
-                }
-            }
+            write_found(found, reply);
             return Ok(());
         };
         if found.is_empty() {
@@ -109,12 +176,16 @@ struct Weighed {
     text: Option<Vec<u8>>,
 }
 
-impl Sort<'_> {
+impl Sorting<'_, '_> {
+    /// It reads keys that the call does not name.
+    fn reaches_for_keys(&self) -> bool {
+        self.by.is_some_and(|by| has_star(&by)) || self.get.iter().any(has_star)
+    }
+
     fn answer(&self, cx: &ReadCx<'_>) -> Result<Vec<Option<Vec<u8>>>> {
-        let options = &self.options;
-        let descending = options.order == Some(Order::Desc);
-        let unsorted = options.by.is_some_and(|by| !has_star(&by));
-        let mut elements: Vec<Vec<u8>> = match cx.get(&self.key).map(|entry| entry.value()) {
+        let descending = self.order == Some(Order::Desc);
+        let unsorted = self.by.is_some_and(|by| !has_star(&by));
+        let mut elements: Vec<Vec<u8>> = match cx.get(self.key).map(|entry| entry.value()) {
             None => Vec::new(),
             Some(ValueRef::List(list)) => list_elements(list, unsorted && descending),
             Some(ValueRef::Set(set)) => set.iter().map(|e| e.to_vec()).collect(),
@@ -123,15 +194,15 @@ impl Sort<'_> {
         };
         if unsorted {
             // A stored answer must come out the same everywhere, whatever the order inside a set is.
-            let is_set = matches!(cx.get(&self.key).map(|e| e.value()), Some(ValueRef::Set(_)));
-            if is_set && options.store.is_some() {
+            let is_set = matches!(cx.get(self.key).map(|e| e.value()), Some(ValueRef::Set(_)));
+            if is_set && self.is_stored {
                 elements.sort_by(|a, b| if descending { b.cmp(a) } else { a.cmp(b) });
             }
         } else {
             elements = self.sorted(cx, elements, descending)?;
         }
         let len = elements.len();
-        let range = match options.limit {
+        let range = match self.limit {
             None => 0..len,
             Some(Limit { offset, count }) => {
                 let start = usize::try_from(offset).unwrap_or(0).min(len);
@@ -140,29 +211,29 @@ impl Sort<'_> {
             }
         };
         let chosen = &elements[range];
-        if options.get.0.is_empty() {
+        if self.get.is_empty() {
             return Ok(chosen.iter().cloned().map(Some).collect());
         }
-        Ok(chosen.iter().flat_map(|element| options.get.0.iter().map(move |get| look_up(cx, get.0, element))).collect())
+        Ok(chosen.iter().flat_map(|element| self.get.iter().map(move |get| look_up(cx, get.0, element))).collect())
     }
 
     fn sorted(&self, cx: &ReadCx<'_>, elements: Vec<Vec<u8>>, descending: bool) -> Result<Vec<Vec<u8>>> {
         const NOT_NUMBERS: Error = Error::err("One or more scores can't be converted into double");
         let mut weighed = Vec::with_capacity(elements.len());
         for element in elements {
-            let weight = match self.options.by {
+            let weight = match self.by {
                 Some(by) => look_up(cx, by.0, &element),
                 None => Some(element.clone()),
             };
             let number = match &weight {
                 // Nothing weighs nothing, as in Redis.
-                Some(text) if !self.options.alpha && !text.is_empty() => parse_double(text).ok_or(NOT_NUMBERS)?,
+                Some(text) if !self.alpha && !text.is_empty() => parse_double(text).ok_or(NOT_NUMBERS)?,
                 _ => 0.0,
             };
-            weighed.push(Weighed { element, number, text: weight.filter(|_| self.options.alpha) });
+            weighed.push(Weighed { element, number, text: weight.filter(|_| self.alpha) });
         }
         weighed.sort_by(|a, b| {
-            let by_weight = if self.options.alpha {
+            let by_weight = if self.alpha {
                 a.text.cmp(&b.text)
             } else {
                 a.number.partial_cmp(&b.number).unwrap_or(Ordering::Equal)
@@ -233,4 +304,20 @@ pub const SORT: Command = Command {
     flags: Flags::DENYOOM.and(Flags::MOVABLE_KEYS).and(Flags::DANGEROUS),
     categories: Category::SET.and(Category::SORTED_SET).and(Category::LIST),
     ..KEYS.write::<Sort>()
+};
+
+pub const SORT_RO: Command = Command {
+    name: "SORT_RO",
+    op: "key.sort_ro",
+    since: "7.0.0",
+    summary: "Sorts the elements of a list, set or sorted set as SORT does, and stores nothing.",
+    complexity: "O(N+M*log(M)) for N elements and M answered",
+    returns: Shape::array(
+        "elements",
+        "The sorted elements, or what GET found for them.",
+        &Shape::optional(&Shape::BYTES),
+    ),
+    flags: Flags::MOVABLE_KEYS.and(Flags::DANGEROUS),
+    categories: Category::SET.and(Category::SORTED_SET).and(Category::LIST),
+    ..KEYS.read::<SortRo>()
 };

@@ -1,14 +1,17 @@
-//! Strings.
+//! Whole strings: storing, reading and removing them.
 
-use super::deadline::{self, Unit};
+use super::deadline::{self, GetExpiry, SetExpiry, Unit};
 use super::prelude::*;
+use crate::grammar::args::{Sentences, UNEVEN};
+use crate::grammar::spec::ArgKind;
+use crate::grammar::{How, Parser};
 use crate::keyspace::db::Expiry;
-use crate::keyspace::value::Value;
-use crate::types::{Elem, parse_int};
+use crate::types::Elem;
 
 const STRING: Group = Group { name: "string", op: "string", category: Category::STRING };
 
-pub const COMMANDS: &[Command] = &[GET, SET, INCR, MGET, MSET];
+pub const COMMANDS: &[Command] =
+    &[GET, SET, SETNX, SETEX, PSETEX, GETSET, GETDEL, GETEX, MGET, MSET, MSETNX, MSETEX, DELEX, DELIFEQ, DIGEST];
 
 #[derive(Args)]
 pub struct Get<'a> {
@@ -18,10 +21,7 @@ pub struct Get<'a> {
 
 impl ReadCommand for Get<'_> {
     fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        match cx.string(&self.key)? {
-            Some(value) => reply.bulk(value.bytes(&mut itoa::Buffer::new())),
-            None => reply.null(),
-        }
+        write_string(cx.string(&self.key)?, reply);
         Ok(())
     }
 }
@@ -60,36 +60,65 @@ pub enum SetCondition<'a> {
     Ifdne(Word<'a>),
 }
 
-/// What becomes of the key's time to live.
-#[derive(Args)]
-pub enum SetExpiry {
-    /// Seconds from now.
-    #[arg(token = "EX")]
-    Ex(i64),
-    /// Milliseconds from now.
-    #[arg(token = "PX")]
-    Px(i64),
-    /// Unix time in seconds.
-    #[arg(token = "EXAT")]
-    Exat(i64),
-    /// Unix time in milliseconds.
-    #[arg(token = "PXAT")]
-    Pxat(i64),
-    /// Keeps the one that it has.
-    #[arg(token = "KEEPTTL")]
-    Keepttl,
+/// A condition on the string that is there.
+#[derive(Args, Clone, Copy)]
+pub enum ValueCondition<'a> {
+    /// Only when it is this.
+    #[arg(token = "IFEQ")]
+    Ifeq(Word<'a>),
+    /// Only when it is not this.
+    #[arg(token = "IFNE")]
+    Ifne(Word<'a>),
+    /// Only when its digest is this.
+    #[arg(token = "IFDEQ")]
+    Ifdeq(Word<'a>),
+    /// Only when its digest is not this.
+    #[arg(token = "IFDNE")]
+    Ifdne(Word<'a>),
 }
 
-impl SetExpiry {
-    fn expiry(&self, now_ms: i64, command: &str) -> Result<Expiry> {
-        let (value, unit) = match *self {
-            SetExpiry::Ex(value) => (value, Unit::Seconds),
-            SetExpiry::Px(value) => (value, Unit::Millis),
-            SetExpiry::Exat(value) => (value, Unit::AtSeconds),
-            SetExpiry::Pxat(value) => (value, Unit::AtMillis),
-            SetExpiry::Keepttl => return Ok(Expiry::Keep),
+impl ValueCondition<'_> {
+    fn is_met(&self, content: Elem<'_>) -> Result<bool> {
+        match self {
+            ValueCondition::Ifeq(expected) => Ok(content.is(expected)),
+            ValueCondition::Ifne(other) => Ok(!content.is(other)),
+            ValueCondition::Ifdeq(expected) => has_digest(content, expected),
+            ValueCondition::Ifdne(other) => has_digest(content, other).map(|same| !same),
+        }
+    }
+
+    /// What is not there is not anything.
+    fn is_met_by_nothing(&self) -> bool {
+        matches!(self, ValueCondition::Ifne(_) | ValueCondition::Ifdne(_))
+    }
+}
+
+/// The XXH3 digest of a string as 16 hexadecimal digits.
+fn digest(content: Elem<'_>) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(content.bytes(&mut itoa::Buffer::new())))
+}
+
+fn has_digest(content: Elem<'_>, hex: &[u8]) -> Result<bool> {
+    if hex.len() != 16 || !hex.iter().all(u8::is_ascii_hexdigit) {
+        return Err(Error::err("IFDEQ/IFDNE digest must be exactly 16 hexadecimal characters"));
+    }
+    Ok(digest(content).as_bytes().eq_ignore_ascii_case(hex))
+}
+
+impl<'a> SetCondition<'a> {
+    fn is_met(&self, cx: &ReadCx<'_>, key: &Key<'_>) -> Result<bool> {
+        let on_value = match *self {
+            SetCondition::Nx => return Ok(!cx.exists(key)),
+            SetCondition::Xx => return Ok(cx.exists(key)),
+            SetCondition::Ifeq(word) => ValueCondition::Ifeq(word),
+            SetCondition::Ifne(word) => ValueCondition::Ifne(word),
+            SetCondition::Ifdeq(word) => ValueCondition::Ifdeq(word),
+            SetCondition::Ifdne(word) => ValueCondition::Ifdne(word),
         };
-        deadline::at(value, unit, now_ms, true, command).map(Expiry::At)
+        match cx.string(key)? {
+            Some(content) => on_value.is_met(content),
+            None => Ok(on_value.is_met_by_nothing()),
+        }
     }
 }
 
@@ -117,26 +146,15 @@ impl WriteCommand for Set<'_> {
     #[inline]
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let Set { key, value, options } = self;
-        let expiry = match &options.expiry {
-            None => Expiry::Clear,
-            Some(expiry) => expiry.expiry(cx.now_ms(), "set")?,
-        };
+        let expiry = SetExpiry::decide(&options.expiry, cx.now_ms(), "set")?;
         let plain = options.condition.is_none() && !options.get;
         if !plain {
             let met = match &options.condition {
                 None => true,
-                Some(SetCondition::Nx) => !cx.exists(&key),
-                Some(SetCondition::Xx) => cx.exists(&key),
-                Some(SetCondition::Ifeq(expected)) => cx.string(&key)?.is_some_and(|value| value.is(expected)),
-                Some(SetCondition::Ifne(other)) => cx.string(&key)?.is_none_or(|value| !value.is(other)),
-                Some(SetCondition::Ifdeq(hex)) => digest_is(cx.string(&key)?, hex)?.is_some_and(|same| same),
-                Some(SetCondition::Ifdne(hex)) => digest_is(cx.string(&key)?, hex)?.is_none_or(|same| !same),
+                Some(condition) => condition.is_met(cx, &key)?,
             };
             if options.get {
-                match cx.string(&key)? {
-                    Some(old) => reply.bulk(old.bytes(&mut itoa::Buffer::new())),
-                    None => reply.null(),
-                }
+                write_string(cx.string(&key)?, reply);
             } else if !met {
                 reply.null();
             }
@@ -144,25 +162,10 @@ impl WriteCommand for Set<'_> {
                 return Ok(());
             }
         }
-        match expiry {
-            Expiry::At(at_ms) if cx.is_over(at_ms) => {
-                // Gone as soon as it is there.
-                if cx.remove(&key) {
-                    cx.log_instead(&[b"DEL", key.bytes]);
-                }
-            }
-            _ => {
-                cx.set_string(&key, value, expiry);
-                match expiry {
-                    Expiry::At(at_ms) => {
-                        let at = itoa::Buffer::new().format(at_ms).as_bytes().to_vec();
-                        cx.log_instead(&[b"SET", key.bytes, value, b"PXAT", &at]);
-                    }
-                    Expiry::Keep if !plain => cx.log_instead(&[b"SET", key.bytes, value, b"KEEPTTL"]),
-                    Expiry::Clear if !plain => cx.log_instead(&[b"SET", key.bytes, value]),
-                    Expiry::Keep | Expiry::Clear => {}
-                }
-            }
+        match (plain, expiry) {
+            // The call's own words say it.
+            (true, Expiry::Keep | Expiry::Clear) => cx.set_string(&key, value, expiry),
+            _ => store(cx, &key, value, expiry),
         }
         if !options.get {
             reply.ok();
@@ -171,16 +174,31 @@ impl WriteCommand for Set<'_> {
     }
 }
 
-/// Compares the XXH3 digest of a string with 16 hexadecimal digits; `None` when there is no string.
-fn digest_is(value: Option<Elem<'_>>, hex: &[u8]) -> Result<Option<bool>> {
-    if hex.len() != 16 || !hex.iter().all(u8::is_ascii_hexdigit) {
-        return Err(Error::err("IFDEQ/IFDNE digest must be exactly 16 hexadecimal characters"));
+fn write_string(content: Option<Elem<'_>>, reply: &mut dyn Reply) {
+    match content {
+        Some(content) => reply.bulk(content.bytes(&mut itoa::Buffer::new())),
+        None => reply.null(),
     }
-    let digest = |value: Elem<'_>| {
-        let digest = xxhash_rust::xxh3::xxh3_64(value.bytes(&mut itoa::Buffer::new()));
-        format!("{digest:016x}").as_bytes().eq_ignore_ascii_case(hex)
-    };
-    Ok(value.map(digest))
+}
+
+/// Stores a string. Logged as a plain SET that says the point in time at which it goes.
+pub(super) fn store(cx: &mut WriteCx<'_>, key: &Key<'_>, value: &[u8], expiry: Expiry) {
+    match expiry {
+        Expiry::At(at_ms) if cx.is_over(at_ms) => {
+            // Gone as soon as it is there.
+            if cx.remove(key) {
+                cx.log_instead(&[b"DEL", key.bytes]);
+            }
+            return;
+        }
+        Expiry::At(at_ms) => {
+            let mut digits = itoa::Buffer::new();
+            cx.log_instead(&[b"SET", key.bytes, value, b"PXAT", digits.format(at_ms).as_bytes()]);
+        }
+        Expiry::Keep => cx.log_instead(&[b"SET", key.bytes, value, b"KEEPTTL"]),
+        Expiry::Clear => cx.log_instead(&[b"SET", key.bytes, value]),
+    }
+    cx.set_string(key, value, expiry);
 }
 
 pub const SET: Command = Command {
@@ -199,51 +217,195 @@ pub const SET: Command = Command {
 };
 
 #[derive(Args)]
-pub struct Incr<'a> {
-    /// Number to raise; one that does not exist counts as 0.
-    #[arg(access = "RW access update")]
+pub struct SetNx<'a> {
+    /// Key to write, when it does not exist.
+    #[arg(access = "OW insert")]
     key: Key<'a>,
+    /// Bytes to store.
+    value: Word<'a>,
 }
 
-impl WriteCommand for Incr<'_> {
-    #[inline]
+impl WriteCommand for SetNx<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let value = add(cx, &self.key, 1)?;
-        reply.int(value);
+        let is_free = !cx.exists(&self.key);
+        if is_free {
+            cx.set_string(&self.key, self.value, Expiry::Clear);
+        }
+        reply.int(is_free.into());
         Ok(())
     }
 }
 
-/// Adds to the number at `key`.
-#[inline]
-fn add(cx: &mut WriteCx<'_>, key: &Key<'_>, delta: i64) -> Result<i64> {
-    const OVERFLOW: Error = Error::err("increment or decrement would overflow");
-    let edited = cx.edit_string(key, |entry| {
-        let old = match entry.as_string() {
-            Some(Elem::Int(old)) => old,
-            Some(Elem::Bytes(bytes)) => parse_int(bytes).ok_or(Error::NOT_INT)?,
-            None => return Err(Error::WRONG_TYPE),
-        };
-        let new = old.checked_add(delta).ok_or(OVERFLOW)?;
-        entry.set_int(new);
-        Ok(new)
-    })?;
-    if let Some(new) = edited {
-        return Ok(new);
-    }
-    cx.set_value(key, Value::Int(delta), Expiry::Clear);
-    Ok(delta)
+pub const SETNX: Command = Command {
+    name: "SETNX",
+    op: "string.setnx",
+    since: "1.0.0",
+    summary: "Stores a string at a key that does not exist.",
+    returns: Shape::boolean("set", "False when the key exists."),
+    flags: Flags::DENYOOM.and(Flags::FAST),
+    ..STRING.write::<SetNx>()
+};
+
+#[derive(Args)]
+pub struct SetEx<'a> {
+    /// Key to write; a value of any type is replaced.
+    #[arg(access = "OW update")]
+    key: Key<'a>,
+    /// Its time to live.
+    seconds: i64,
+    /// Bytes to store.
+    value: Word<'a>,
 }
 
-pub const INCR: Command = Command {
-    name: "INCR",
-    op: "string.incr",
+impl WriteCommand for SetEx<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let at_ms = deadline::at(self.seconds, Unit::Seconds, cx.now_ms(), true, "setex")?;
+        store(cx, &self.key, self.value, Expiry::At(at_ms));
+        reply.ok();
+        Ok(())
+    }
+}
+
+pub const SETEX: Command = Command {
+    name: "SETEX",
+    op: "string.setex",
+    since: "2.0.0",
+    summary: "Stores a string with a time to live in seconds.",
+    returns: Shape::OK,
+    flags: Flags::DENYOOM,
+    ..STRING.write::<SetEx>()
+};
+
+#[derive(Args)]
+pub struct PSetEx<'a> {
+    /// Key to write; a value of any type is replaced.
+    #[arg(access = "OW update")]
+    key: Key<'a>,
+    /// Its time to live.
+    milliseconds: i64,
+    /// Bytes to store.
+    value: Word<'a>,
+}
+
+impl WriteCommand for PSetEx<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let at_ms = deadline::at(self.milliseconds, Unit::Millis, cx.now_ms(), true, "psetex")?;
+        store(cx, &self.key, self.value, Expiry::At(at_ms));
+        reply.ok();
+        Ok(())
+    }
+}
+
+pub const PSETEX: Command = Command {
+    name: "PSETEX",
+    op: "string.psetex",
+    since: "2.6.0",
+    summary: "Stores a string with a time to live in milliseconds.",
+    returns: Shape::OK,
+    flags: Flags::DENYOOM,
+    ..STRING.write::<PSetEx>()
+};
+
+#[derive(Args)]
+pub struct GetSet<'a> {
+    /// Key to write; it must hold a string or nothing.
+    #[arg(access = "RW access update")]
+    key: Key<'a>,
+    /// Bytes to store.
+    value: Word<'a>,
+}
+
+impl WriteCommand for GetSet<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        write_string(cx.string(&self.key)?, reply);
+        store(cx, &self.key, self.value, Expiry::Clear);
+        Ok(())
+    }
+}
+
+const OLD: Shape = Shape::optional(&Shape::bytes("value", "The string that was there; null when there was none."));
+
+pub const GETSET: Command = Command {
+    name: "GETSET",
+    op: "string.getset",
     since: "1.0.0",
-    summary: "Adds one to the number at a key.",
-    returns: Shape::int("value", "The number after it."),
-    tool: Tool::Default,
+    summary: "Stores a string and returns the one that was there.",
+    returns: OLD,
     flags: Flags::DENYOOM.and(Flags::FAST),
-    ..STRING.write::<Incr>()
+    ..STRING.write::<GetSet>()
+};
+
+#[derive(Args)]
+pub struct GetDel<'a> {
+    /// String to remove.
+    #[arg(access = "RW access delete")]
+    key: Key<'a>,
+}
+
+impl WriteCommand for GetDel<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        write_string(cx.string(&self.key)?, reply);
+        if cx.remove(&self.key) {
+            cx.log_instead(&[b"DEL", self.key.bytes]);
+        }
+        Ok(())
+    }
+}
+
+pub const GETDEL: Command = Command {
+    name: "GETDEL",
+    op: "string.getdel",
+    since: "6.2.0",
+    summary: "Removes a string and returns it.",
+    returns: OLD,
+    flags: Flags::FAST,
+    ..STRING.write::<GetDel>()
+};
+
+#[derive(Args)]
+#[args(any_order)]
+pub struct GetExOptions {
+    expiry: Option<GetExpiry>,
+}
+
+#[derive(Args)]
+pub struct GetEx<'a> {
+    /// String to read.
+    #[arg(access = "RW access update")]
+    key: Key<'a>,
+    options: GetExOptions,
+}
+
+impl WriteCommand for GetEx<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let Some(content) = cx.string(&self.key)? else {
+            reply.null();
+            return Ok(());
+        };
+        let expiry = GetExpiry::decide(&self.options.expiry, cx.now_ms(), "getex")?;
+        write_string(Some(content), reply);
+        match expiry {
+            Expiry::Keep => {}
+            Expiry::At(at_ms) => deadline::set(cx, &self.key, at_ms),
+            Expiry::Clear => {
+                if cx.peek(&self.key).is_some_and(|entry| entry.expires_at().is_some()) {
+                    cx.set_expiry(&self.key, None);
+                    cx.log_instead(&[b"PERSIST", self.key.bytes]);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub const GETEX: Command = Command {
+    name: "GETEX",
+    op: "string.getex",
+    since: "6.2.0",
+    summary: "Returns the string at a key, and gives the key another time to live or takes it away.",
+    returns: Shape::optional(&Shape::bytes("value", "The string; null when there is no such key.")),
+    flags: Flags::FAST,
+    ..STRING.write::<GetEx>()
 };
 
 #[derive(Args)]
@@ -319,3 +481,381 @@ pub const MSET: Command = Command {
     flags: Flags::DENYOOM,
     ..STRING.write::<MSet>()
 };
+
+/// One new key and its string.
+#[derive(Args)]
+pub struct NewKeyValue<'a> {
+    /// Key to write, when it does not exist.
+    #[arg(access = "OW insert")]
+    key: Key<'a>,
+    /// Bytes to store.
+    value: Word<'a>,
+}
+
+#[derive(Args)]
+pub struct MSetNx<'a> {
+    /// Pairs in order; a later duplicate wins.
+    pairs: Many<'a, NewKeyValue<'a>>,
+}
+
+impl WriteCommand for MSetNx<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let are_free = !self.pairs.iter().any(|pair| cx.exists(&pair.key));
+        if are_free {
+            self.pairs.iter().for_each(|pair| cx.set_string(&pair.key, pair.value, Expiry::Clear));
+        }
+        reply.int(are_free.into());
+        Ok(())
+    }
+}
+
+pub const MSETNX: Command = Command {
+    name: "MSETNX",
+    op: "string.msetnx",
+    since: "1.0.1",
+    summary: "Stores several strings, all at one moment, when none of the keys exists.",
+    complexity: "O(N) for N pairs",
+    returns: Shape::boolean("set", "False when one of the keys exists: nothing is stored."),
+    flags: Flags::DENYOOM,
+    ..STRING.write::<MSetNx>()
+};
+
+/// What MSETEX says of a wrong count.
+#[derive(Debug)]
+pub struct PairCount;
+
+impl Sentences for PairCount {
+    const NOT_POSITIVE: Error = Error::err("invalid numkeys value");
+    const MISMATCH: Error = Error::err("wrong number of key-value pairs");
+    const IS_LAST: bool = false;
+}
+
+/// Whether keys must exist.
+#[derive(Args, Clone, Copy, PartialEq, Eq)]
+pub enum Existence {
+    /// Only when none does.
+    #[arg(token = "NX")]
+    Nx,
+    /// Only when all do.
+    #[arg(token = "XX")]
+    Xx,
+}
+
+#[derive(Args)]
+#[args(any_order)]
+pub struct MSetExOptions {
+    condition: Option<Existence>,
+    expiry: Option<SetExpiry>,
+}
+
+#[derive(Args)]
+pub struct MSetEx<'a> {
+    /// Pairs in order; a later duplicate wins.
+    pairs: Counted<'a, KeyValue<'a>, PairCount>,
+    options: MSetExOptions,
+}
+
+impl WriteCommand for MSetEx<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let expiry = SetExpiry::decide(&self.options.expiry, cx.now_ms(), "msetex")?;
+        let mut pairs = self.pairs.0.iter();
+        let met = match self.options.condition {
+            None => true,
+            Some(Existence::Nx) => pairs.all(|pair| !cx.exists(&pair.key)),
+            Some(Existence::Xx) => pairs.all(|pair| cx.exists(&pair.key)),
+        };
+        if met {
+            self.pairs.0.iter().for_each(|pair| store(cx, &pair.key, pair.value, expiry));
+        }
+        reply.int(met.into());
+        Ok(())
+    }
+}
+
+pub const MSETEX: Command = Command {
+    name: "MSETEX",
+    op: "string.msetex",
+    since: "8.4.0",
+    summary: "Stores several strings with one time to live, all at one moment.",
+    complexity: "O(N) for N pairs",
+    returns: Shape::boolean("set", "False when the condition was not met by all keys: nothing is stored."),
+    flags: Flags::DENYOOM.and(Flags::MOVABLE_KEYS),
+    ..STRING.write::<MSetEx>()
+};
+
+/// [`ValueCondition`] in a call that has nothing else: half of one is a wrong number of words.
+pub struct WholeCondition<'a>(ValueCondition<'a>);
+
+impl<'a> Arg<'a> for WholeCondition<'a> {
+    const KIND: ArgKind = ValueCondition::KIND;
+    const MIN: usize = ValueCondition::MIN;
+    const FIXED: bool = ValueCondition::FIXED;
+
+    fn starts(word: &[u8]) -> bool {
+        ValueCondition::starts(word)
+    }
+
+    fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
+        if parser.remaining() < Self::MIN {
+            return Err(UNEVEN);
+        }
+        ValueCondition::read(parser, how).map(WholeCondition)
+    }
+}
+
+#[derive(Args)]
+#[args(excess = DelEx::excess)]
+pub struct DelEx<'a> {
+    /// Key to remove; with a condition it must hold a string.
+    #[arg(access = "RW delete")]
+    key: Key<'a>,
+    /// Without one the key goes whatever it holds.
+    condition: Option<WholeCondition<'a>>,
+}
+
+impl DelEx<'_> {
+    fn excess(&self, rest: Words<'_>) -> Error {
+        match (&self.condition, rest.len()) {
+            (None, 2) => Error::err("Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE"),
+            _ => UNEVEN,
+        }
+    }
+}
+
+impl WriteCommand for DelEx<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        const NO_STRING: Error = Error::err("Key should be of string type if conditions are specified");
+        let met = match &self.condition {
+            None => true,
+            Some(WholeCondition(condition)) => match cx.string(&self.key).map_err(|_| NO_STRING)? {
+                Some(content) => condition.is_met(content)?,
+                None => false,
+            },
+        };
+        remove_if(cx, &self.key, met, reply);
+        Ok(())
+    }
+}
+
+/// Logged as a plain DEL: the conditions are younger than replicas may be.
+fn remove_if(cx: &mut WriteCx<'_>, key: &Key<'_>, met: bool, reply: &mut dyn Reply) {
+    let removed = met && cx.remove(key);
+    if removed {
+        cx.log_instead(&[b"DEL", key.bytes]);
+    }
+    reply.int(removed.into());
+}
+
+const REMOVED: Shape = Shape::boolean("removed", "False when there is no such key or the condition was not met.");
+
+pub const DELEX: Command = Command {
+    name: "DELEX",
+    op: "string.delex",
+    since: "8.4.0",
+    summary: "Removes a key when the string that it holds meets a condition.",
+    complexity: "O(1), O(N) for the digest of N bytes",
+    returns: REMOVED,
+    flags: Flags::FAST,
+    ..STRING.write::<DelEx>()
+};
+
+#[derive(Args)]
+pub struct DelIfEq<'a> {
+    /// Key to remove.
+    #[arg(access = "RM access delete")]
+    key: Key<'a>,
+    /// The string that it must hold.
+    value: Word<'a>,
+}
+
+impl WriteCommand for DelIfEq<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let met = cx.string(&self.key)?.is_some_and(|content| content.is(self.value));
+        remove_if(cx, &self.key, met, reply);
+        Ok(())
+    }
+}
+
+pub const DELIFEQ: Command = Command {
+    name: "DELIFEQ",
+    op: "string.delifeq",
+    since: "9.0.0",
+    summary: "Removes a key when it holds this string.",
+    returns: REMOVED,
+    ..STRING.write::<DelIfEq>()
+};
+
+#[derive(Args)]
+pub struct Digest<'a> {
+    /// String to read.
+    key: Key<'a>,
+}
+
+impl ReadCommand for Digest<'_> {
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        match cx.string(&self.key)? {
+            Some(content) => reply.text(&digest(content)),
+            None => reply.null(),
+        }
+        Ok(())
+    }
+}
+
+pub const DIGEST: Command = Command {
+    name: "DIGEST",
+    op: "string.digest",
+    since: "8.4.0",
+    summary: "Returns a digest of a string, for IFDEQ and IFDNE.",
+    complexity: "O(N) for N bytes",
+    returns: Shape::optional(&Shape::text("digest", "XXH3 as 16 hexadecimal digits; null when there is no such key.")),
+    flags: Flags::FAST,
+    ..STRING.read::<Digest>()
+};
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn strings_are_stored_in_many_ways() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            SETNX k 1 => 1
+            SETNX k 2 => 0
+            SETEX k 10 v => OK
+            TTL k => 10
+            PSETEX k 1500 w => OK
+            PTTL k => 1500
+            SETEX k 0 v => -ERR invalid expire time in 'setex' command
+            PSETEX k -1 v => -ERR invalid expire time in 'psetex' command
+            SETEX k 9223372036854775807 v => -ERR invalid expire time in 'setex' command
+            GETSET k new => "w"
+            TTL k => -1
+            GETDEL k => "new"
+            GETDEL k => nil
+            MSETNX a 1 b 2 => 1
+            MSETNX c 3 a 4 => 0
+            MGET a b c => ["1", "2", nil]
+            MSETNX a 1 b => -ERR wrong number of arguments for 'msetnx' command
+            RPUSH list a => 1
+            GETSET list x => -WRONGTYPE Operation against a key holding the wrong kind of value
+            GETDEL list => -WRONGTYPE Operation against a key holding the wrong kind of value
+            GETEX list => -WRONGTYPE Operation against a key holding the wrong kind of value
+            "#,
+        );
+    }
+
+    #[test]
+    fn getex_changes_the_time_to_live() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            SET k v => OK
+            GETEX k => "v"
+            GETEX k EX 10 => "v"
+            TTL k => 10
+            GETEX k PERSIST => "v"
+            TTL k => -1
+            GETEX k PERSIST => "v"
+            GETEX k PXAT 1700000009000 => "v"
+            PTTL k => 9000
+            GETEX k EXAT 1 => "v"
+            EXISTS k => 0
+            GETEX k EX 0 => nil
+            SET k v => OK
+            GETEX k EX 0 => -ERR invalid expire time in 'getex' command
+            GETEX k EX 10 PX 10 => -ERR syntax error
+            GETEX k KEEPTTL => -ERR syntax error
+            "#,
+        );
+        let expected =
+            ["SET k v", "PEXPIREAT k 1700000010000", "PERSIST k", "PEXPIREAT k 1700000009000", "DEL k", "SET k v"];
+        assert_eq!(test.logged(), expected);
+    }
+
+    #[test]
+    fn conditions_on_what_is_there() {
+        let mut test = TestEngine::default();
+        // The digest of `hello`, by the reference implementation of XXH3.
+        test.check(
+            r#"
+            SET k hello => OK
+            DIGEST k => "9555e8555c62dcfd"
+            SET k v IFEQ other => nil
+            SET k v IFDEQ 9555E8555C62DCFD GET => "hello"
+            SET k w IFNE v => nil
+            SET k w IFDNE 9555e8555c62dcfd => OK
+            SET k x IFDEQ 955 => -ERR IFDEQ/IFDNE digest must be exactly 16 hexadecimal characters
+            SET none x IFDEQ 955 => nil
+            SET none x IFEQ x => nil
+            SET none x IFNE x => OK
+            DIGEST gone => nil
+            DELEX k IFEQ other => 0
+            DELEX k IFNE w => 0
+            DELEX gone IFNE w => 0
+            DELEX k IFEQ w => 1
+            DELIFEQ none y => 0
+            DELIFEQ none x => 1
+            DELIFEQ none x => 0
+            SET foo v8lf0c11xh8ymlqztfd3eeq16kfn4sspw7fqmnuuq3k3t75em5wdizgcdw7uc26nnf961u2jkfzkjytls2kwlj7626sd => OK
+            DIGEST foo => "00006c38adf31777"
+            DELEX foo IFDEQ 00006c38adf31777 => 1
+            RPUSH list a => 1
+            DELEX list IFEQ a => -ERR Key should be of string type if conditions are specified
+            DELIFEQ list a => -WRONGTYPE Operation against a key holding the wrong kind of value
+            DIGEST list => -WRONGTYPE Operation against a key holding the wrong kind of value
+            SET list x IFNE a => -WRONGTYPE Operation against a key holding the wrong kind of value
+            DELEX list FOO a => -ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE
+            DELEX list IFEQ => -ERR wrong number of arguments for 'delex' command
+            DELEX list IFEQ a b => -ERR wrong number of arguments for 'delex' command
+            DELEX list => 1
+            "#,
+        );
+        let log = test.logged();
+        assert!(
+            log.iter().all(|call| call.starts_with("SET ") || call.starts_with("DEL ") || call.starts_with("RPUSH ")),
+            "{log:?}"
+        );
+    }
+
+    #[test]
+    fn several_with_one_time_to_live() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            MSETEX 2 a 1 b 2 EX 10 => 1
+            TTL b => 10
+            MSETEX 2 c 1 a 2 NX => 0
+            MSETEX 2 c 1 a 2 XX => 0
+            EXISTS c => 0
+            MSETEX 1 a 3 KEEPTTL XX => 1
+            TTL a => 10
+            MSETEX 1 a 4 => 1
+            TTL a => -1
+            MSETEX 2 a 1 b 2 PXAT 1 => 1
+            EXISTS a b => 0
+            MSETEX x a 1 => -ERR invalid numkeys value
+            MSETEX 0 a 1 => -ERR invalid numkeys value
+            MSETEX 2 a 1 b => -ERR wrong number of key-value pairs
+            MSETEX 1 a 1 what => -ERR syntax error
+            MSETEX 1 a 1 NX XX => -ERR syntax error
+            MSETEX 1 a 1 EX 10 PX 10 => -ERR syntax error
+            MSETEX 1 a 1 EX 0 => -ERR invalid expire time in 'msetex' command
+            "#,
+        );
+        let expected = [
+            "MULTI",
+            "SET a 1 PXAT 1700000010000",
+            "SET b 2 PXAT 1700000010000",
+            "EXEC",
+            "SET a 3 KEEPTTL",
+            "SET a 4",
+            "MULTI",
+            "DEL a",
+            "DEL b",
+            "EXEC",
+        ];
+        assert_eq!(test.logged(), expected);
+    }
+}

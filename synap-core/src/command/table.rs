@@ -2,7 +2,10 @@
 
 use std::sync::OnceLock;
 
-use super::{client, connection, dump, generic, hash, list, persistence, pubsub, server, set, sort, string, transaction, zset};
+use super::{
+    bitmap, client, connection, counter, dump, generic, hash, list, persistence, pubsub, server, set, sort, string,
+    substring, transaction, zset,
+};
 use crate::access::Category;
 use crate::error::{Error, Result};
 use crate::execute::row::Command;
@@ -12,6 +15,9 @@ use crate::grammar::Words;
 /// One file per group; the order is that of the documentation.
 const GROUPS: &[&[Command]] = &[
     string::COMMANDS,
+    counter::COMMANDS,
+    substring::COMMANDS,
+    bitmap::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Deref};
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::guards::{Change, Collection};
@@ -13,6 +14,7 @@ use super::{Call, Caller, Turn};
 use crate::error::{Error, Result};
 use crate::grammar::Key;
 use crate::keyspace::EntryMut;
+use crate::keyspace::access::Access;
 use crate::keyspace::cut::Old;
 use crate::keyspace::db::{Db, Expiry, Stored};
 use crate::keyspace::entry::Entry;
@@ -33,6 +35,9 @@ pub struct ReadCx<'t> {
     db: u32,
     now_ms: i64,
     due: Due,
+    /// Accesses are not noted: `CLIENT NO-TOUCH`.
+    quiet: bool,
+    access: &'t Access<'t>,
     /// While a waiter is served: the one key that it may look at.
     only: Option<u64>,
 }
@@ -55,9 +60,19 @@ impl<'t> ReadCx<'t> {
         self.state.settings.limits()
     }
 
-    /// The entry of `key`, unless its time has come.
+    /// The entry of `key`, unless its time has come. An access.
     #[inline]
     pub fn get(&self, key: &Key<'_>) -> Option<&Entry> {
+        let entry = self.peek(key)?;
+        if !self.quiet {
+            self.access.note(entry);
+        }
+        Some(entry)
+    }
+
+    /// [`ReadCx::get`] that is no access: for what is asked about a key instead of its value.
+    #[inline]
+    pub fn peek(&self, key: &Key<'_>) -> Option<&Entry> {
         let entry = self.shard_of(key).db(self.db)?.get(key.hash, key.bytes)?;
         if self.due != Due::Show && entry.is_due(self.now_ms) { None } else { Some(entry) }
     }
@@ -68,12 +83,19 @@ impl<'t> ReadCx<'t> {
         self.due == Due::Remove && deadline_ms <= self.now_ms
     }
 
-    pub fn exists(&self, key: &Key<'_>) -> bool {
-        self.get(key).is_some()
+    /// When and how often entries were used.
+    pub fn access(&self) -> &'t Access<'t> {
+        self.access
     }
 
+    /// Not an access.
+    pub fn exists(&self, key: &Key<'_>) -> bool {
+        self.peek(key).is_some()
+    }
+
+    /// Not an access.
     pub fn kind(&self, key: &Key<'_>) -> Option<Kind> {
-        self.get(key).map(Entry::kind)
+        self.peek(key).map(Entry::kind)
     }
 
     /// The string at `key`.
@@ -219,9 +241,9 @@ impl<'t> Deref for WriteCx<'t> {
 
 impl<'t> WriteCx<'t> {
     #[inline]
-    pub(super) fn new(state: &'t State, held: Held<'t>, db: u32, now_ms: i64) -> WriteCx<'t> {
+    pub(super) fn new(state: &'t State, held: Held<'t>, db: u32, now_ms: i64, access: &'t Access<'t>) -> WriteCx<'t> {
         WriteCx {
-            read: ReadCx { state, held, db, now_ms, due: state.expiry.get(), only: None },
+            read: ReadCx { state, held, db, now_ms, due: state.expiry.get(), quiet: false, access, only: None },
             changed_mask: 0,
             changed: false,
             aside: None,
@@ -233,13 +255,15 @@ impl<'t> WriteCx<'t> {
     /// Stores a string; the fast path of SET.
     #[inline]
     pub fn set_string(&mut self, key: &Key<'_>, bytes: &[u8], expiry: Expiry) {
-        let stored = self.db_of(key).set_bytes(key.hash, key.bytes, bytes, expiry);
+        let access = self.read.access;
+        let stored = self.db_of(key).set_bytes(key.hash, key.bytes, bytes, expiry, access);
         self.stored(key, stored, expiry);
     }
 
     /// Stores a value of any kind.
     pub fn set_value(&mut self, key: &Key<'_>, value: Value, expiry: Expiry) {
-        let stored = self.db_of(key).insert(key.hash, key.bytes, value, expiry);
+        let access = self.read.access;
+        let stored = self.db_of(key).insert(key.hash, key.bytes, value, expiry, access);
         self.stored(key, stored, expiry);
     }
 
@@ -261,9 +285,7 @@ impl<'t> WriteCx<'t> {
         key: &Key<'_>,
         edit: impl FnOnce(&mut EntryMut<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
-        let (now_ms, due, db) = (self.read.now_ms, self.read.due, self.read.db);
-        let entry = self.shard_mut(key).existing_mut(db).and_then(|db| db.get_mut(key.hash, key.bytes));
-        let Some(mut entry) = entry.filter(|entry| due == Due::Show || !entry.is_due(now_ms)) else { return Ok(None) };
+        let Some(mut entry) = self.entry_mut(key) else { return Ok(None) };
         if entry.kind() != Kind::String {
             return Err(Error::WRONG_TYPE);
         }
@@ -272,12 +294,32 @@ impl<'t> WriteCx<'t> {
         Ok(Some(result))
     }
 
-    /// The entry of `key`, to change, unless its time has come.
+    /// The string at `key`, made when there is none, to edit in place. `edit` says whether it changed something.
+    pub fn change_string<R>(&mut self, key: &Key<'_>, edit: impl FnOnce(&mut EntryMut<'_>) -> (R, bool)) -> Result<R> {
+        let is_new = self.entry_mut(key).is_none();
+        if is_new {
+            self.set_value(key, Value::Bytes(Box::default()), Expiry::Clear);
+        }
+        let mut entry = self.entry_mut(key).filter(|entry| entry.kind() == Kind::String).ok_or(Error::WRONG_TYPE)?;
+        let (result, changed) = edit(&mut entry);
+        if changed && !is_new {
+            self.touched(key);
+        }
+        Ok(result)
+    }
+
+    /// The entry of `key`, to change, unless its time has come. An access.
     #[inline]
     pub(super) fn entry_mut(&mut self, key: &Key<'_>) -> Option<EntryMut<'_>> {
-        let (now_ms, due, db) = (self.read.now_ms, self.read.due, self.read.db);
+        let ReadCx { now_ms, due, db, quiet, access, .. } = self.read;
         let entry = self.shard_mut(key).existing_mut(db)?.get_mut(key.hash, key.bytes)?;
-        (due == Due::Show || !entry.is_due(now_ms)).then_some(entry)
+        if due != Due::Show && entry.is_due(now_ms) {
+            return None;
+        }
+        if !quiet {
+            access.note(&entry);
+        }
+        Some(entry)
     }
 
     /// Removes `key`; true when it was there.
@@ -405,6 +447,12 @@ impl<'t> WriteCx<'t> {
     }
 
     // ---- for the execution path ----
+
+    /// From here on accesses are not noted, when the client wants it so.
+    #[inline]
+    pub(super) fn keep_quiet_for(&mut self, session: &Session) {
+        self.read.quiet = session.client.no_touch.load(Ordering::Relaxed);
+    }
 
     pub(super) fn select(&mut self, db: u32) {
         self.read.db = db;

@@ -68,7 +68,8 @@ impl<'u, 't, T: Collection> Change<'u, 't, T> {
             None if !create => return Ok(None),
             None => {
                 // Only a replica's or a replay's store may still hold a due key here; it is replaced.
-                let _ = cx.db_of(&key).insert(key.hash, key.bytes, T::new_value(), Expiry::Clear);
+                let access = cx.access();
+                let _ = cx.db_of(&key).insert(key.hash, key.bytes, T::new_value(), Expiry::Clear, access);
                 let entry = cx.db_of(&key).get_mut(key.hash, key.bytes);
                 entry.and_then(|entry| T::of_mut(entry.into_value_mut())).map(NonNull::from)
             }

@@ -306,6 +306,7 @@ where
     M::prepare(&mut args, state);
     let Caller { turn, session } = caller;
     let Some(mut cx) = turn.lock(call, &keys, session.db, M::alone(&args)) else { return Outcome::NeedAlone };
+    cx.keep_quiet_for(session);
     monitor::show(&mut cx, session, call);
     cx.meet(call.words, &keys);
     let mark = reply.mark();

@@ -1,7 +1,7 @@
 //! Everything that calls share: one object for each engine.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -18,11 +18,12 @@ use crate::access::Users;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::grammar::Words;
+use crate::keyspace::access::{Access, Frequency, Random};
 use crate::keyspace::hasher::KeyHasher;
 use crate::keyspace::value::Value;
 use crate::log::Log;
 use crate::session::{Channels, Registry};
-use crate::settings::{Id, Settings};
+use crate::settings::{self, Id, Settings};
 
 /// What an engine is made of. Handlers reach it through their contexts.
 pub struct State {
@@ -48,7 +49,7 @@ pub struct State {
     pub started_ms: i64,
     /// The data are not there yet: most calls are refused.
     pub loading: AtomicBool,
-    random: AtomicU64,
+    random: Random,
     host: OnceLock<Box<dyn Host>>,
     storage: OnceLock<Arc<dyn Storage>>,
 }
@@ -240,7 +241,7 @@ impl State {
             timer: Timer::new(),
             dropper: Dropper(Mutex::new(None)),
             started_ms,
-            random: AtomicU64::new(parts.seed),
+            random: Random::new(parts.seed),
             loading: AtomicBool::new(false),
             host: OnceLock::new(),
             storage: OnceLock::new(),
@@ -248,12 +249,25 @@ impl State {
         }
     }
 
-    /// The next number of the engine's own sequence (splitmix64): the seed replays a run.
+    /// The next number of the engine's own sequence: the seed replays a run.
     pub fn random(&self) -> u64 {
-        let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.random.next()
+    }
+
+    /// What accesses leave in entries at this time.
+    #[inline]
+    pub fn access_at(&self, now_ms: i64) -> Access<'_> {
+        Access::new(now_ms, self.settings.counts_frequencies().then(|| self.frequency()))
+    }
+
+    #[cold]
+    fn frequency(&self) -> Frequency<'_> {
+        let number = |id| u32::try_from(self.settings.int(id)).unwrap_or(0);
+        Frequency {
+            log_factor: number(settings::LFU_LOG_FACTOR),
+            decay_minutes: number(settings::LFU_DECAY_TIME),
+            random: &self.random,
+        }
     }
 
     pub fn host(&self) -> &dyn Host {

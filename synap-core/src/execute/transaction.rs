@@ -105,6 +105,7 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
 
     let mut after = Flow::Done;
     let mut published = Vec::new();
+    cx.keep_quiet_for(caller.session);
     cx.begin_unit();
     reply.array(planned.len());
     for (row, words, keys) in &planned {

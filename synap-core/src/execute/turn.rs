@@ -7,6 +7,7 @@ use super::shards::Held;
 use super::state::State;
 use super::{Call, waiting};
 use crate::grammar::Keys;
+use crate::keyspace::access::Access;
 use crate::keyspace::hasher::shard_of;
 use crate::keyspace::table::Table;
 use crate::session::Session;
@@ -31,6 +32,8 @@ pub struct Turn<'e> {
     pass: Pass<'e>,
     /// Unix milliseconds, read when the turn began: a turn follows every wait, so the clock is read again after each.
     pub now_ms: i64,
+    /// What the turn's accesses leave in entries.
+    access: Access<'e>,
     /// Raw ticks at the end of the last call.
     last_tick: u64,
     /// Calls of one row in a row, not yet added to the statistics.
@@ -56,7 +59,9 @@ struct RunOfCalls {
 impl<'e> Turn<'e> {
     pub fn new(state: &'e State, pass: Pass<'e>) -> Turn<'e> {
         let run = RunOfCalls::default();
-        Turn { state, pass, now_ms: state.clock.now_ms(), last_tick: state.ticks.raw(), run, answered_unrun: false }
+        let now_ms = state.clock.now_ms();
+        let (access, last_tick) = (state.access_at(now_ms), state.ticks.raw());
+        Turn { state, pass, now_ms, access, last_tick, run, answered_unrun: false }
     }
 
     pub fn is_alone(&self) -> bool {
@@ -69,6 +74,7 @@ impl<'e> Turn<'e> {
             state,
             pass: Pass::Lent { alone: cx.held().is_alone() },
             now_ms: cx.now_ms(),
+            access: state.access_at(cx.now_ms()),
             last_tick: 0,
             run: RunOfCalls::default(),
             answered_unrun: false,
@@ -118,7 +124,7 @@ impl<'e> Turn<'e> {
             Pass::Closed(closed) => Held::alone(&self.state.shards, closed),
             Pass::Lent { .. } => unreachable!("a command inside a transaction locks through the transaction's context"),
         };
-        WriteCx::new(self.state, held, db, now_ms)
+        WriteCx::new(self.state, held, db, now_ms, &self.access)
     }
 
     /// Has the processor fetch what the calls with these keys will look at: first all buckets, then all entries, so

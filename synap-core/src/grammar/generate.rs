@@ -120,6 +120,7 @@ fn occurrence(kind: &ArgKind, choices: &mut Choices) -> Given {
             Some(common) => choices.pick(common.keys).to_vec(),
             None => bytes(choices),
         }),
+        ArgKind::Form { examples, .. } => Given::Word(choices.pick(examples).into()),
         ArgKind::Bytes | ArgKind::Pattern | ArgKind::Channel { .. } => Given::Word(match choices.common() {
             Some(common) => choices.pick(common.words).to_vec(),
             None => bytes(choices),

@@ -39,6 +39,8 @@ pub enum ArgKind {
     Bytes,
     /// A glob pattern.
     Pattern,
+    /// Bytes of a form that no other kind says: as a regular expression, and by words that have it.
+    Form { pattern: &'static str, examples: &'static [&'static str] },
     /// A publish/subscribe channel. `pattern` when it is a pattern of channels.
     Channel { pattern: bool },
     /// A decimal integer within bounds, inclusive.

@@ -141,9 +141,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::keyspace::access::Access;
     use crate::keyspace::db::Expiry;
     use crate::keyspace::hasher::KeyHasher;
     use crate::keyspace::value::Value;
+
+    const ACCESS: Access<'static> = Access::new(0, None);
 
     #[derive(Clone, Debug)]
     enum Step {
@@ -201,9 +204,11 @@ mod tests {
             let name = |key: &u16| key.to_string().into_bytes();
             let hash = |key: &u16| self.hasher.hash(&name(key));
             match step {
-                Step::Set(key, value) => drop(self.db.set_bytes(hash(key), &name(key), &[*value; 40], Expiry::Keep)),
+                Step::Set(key, value) => {
+                    drop(self.db.set_bytes(hash(key), &name(key), &[*value; 40], Expiry::Keep, &ACCESS))
+                }
                 Step::Insert(key, value) => {
-                    drop(self.db.insert(hash(key), &name(key), Value::string(&[*value]), Expiry::Clear));
+                    drop(self.db.insert(hash(key), &name(key), Value::string(&[*value]), Expiry::Clear, &ACCESS));
                 }
                 Step::Append(key) => {
                     if let Some(mut entry) = self.db.get_mut(hash(key), &name(key)) {

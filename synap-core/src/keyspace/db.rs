@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::EntryMut;
+use super::access::Access;
 use super::cut::{Cut, OldValues};
 use super::entry::{Body, Entry, with_body};
 use super::hasher::KeyHasher;
@@ -123,11 +124,12 @@ impl Db {
     }
 
     /// SET: one search of the table, in place when the new string falls into the size class of the old entry.
-    pub fn set_bytes(&mut self, hash: u64, key: &[u8], bytes: &[u8], expiry: Expiry) -> Stored {
+    pub fn set_bytes(&mut self, hash: u64, key: &[u8], bytes: &[u8], expiry: Expiry, access: &Access<'_>) -> Stored {
         let Some(mut old) = self.table.get_mut(hash, key) else {
-            self.create(hash, key, Body::string(bytes), expiry);
+            self.create(hash, key, Body::string(bytes), expiry, access);
             return Stored::Created;
         };
+        access.note(&old);
         self.cut.keep(&old);
         let before = old.deadline();
         let deadline = decide(&mut self.timers, hash, before, expiry);
@@ -137,12 +139,13 @@ impl Db {
     }
 
     /// Stores a value of any kind.
-    pub fn insert(&mut self, hash: u64, key: &[u8], value: Value, expiry: Expiry) -> Stored {
+    pub fn insert(&mut self, hash: u64, key: &[u8], value: Value, expiry: Expiry, access: &Access<'_>) -> Stored {
         with_body(value, |body| {
             let Some(mut old) = self.table.get_mut(hash, key) else {
-                self.create(hash, key, body, expiry);
+                self.create(hash, key, body, expiry, access);
                 return Stored::Created;
             };
+            access.note(&old);
             self.cut.keep(&old);
             let before = old.deadline();
             let deadline = decide(&mut self.timers, hash, before, expiry);
@@ -231,9 +234,10 @@ impl Db {
         std::iter::from_fn(|| self.fields.pop_due(now_ms)).take(budget).map(|item| item.hash).collect()
     }
 
-    fn create(&mut self, hash: u64, key: &[u8], body: Body<'_>, expiry: Expiry) {
+    fn create(&mut self, hash: u64, key: &[u8], body: Body<'_>, expiry: Expiry, access: &Access<'_>) {
         let deadline = decide(&mut self.timers, hash, None, expiry);
         let entry = Entry::build(key, body, false, deadline);
+        entry.set_access(access.fresh());
         entry.set_epoch(self.cut.epoch());
         self.table.insert_new(hash, entry);
         self.recount(None, deadline);

@@ -50,7 +50,7 @@ struct Header {
     key_len: u16,
     inline_len: u16,
     epoch: Cell<u16>,
-    /// For eviction; its meaning belongs to the policy.
+    /// For eviction: see [`super::access`].
     access: Cell<u32>,
 }
 
@@ -352,6 +352,7 @@ impl Entry {
         self.header().epoch.set(epoch);
     }
 
+    /// See [`super::access`].
     #[inline]
     pub fn access(&self) -> u32 {
         self.header().access.get()
@@ -383,10 +384,12 @@ impl Entry {
         }
     }
 
-    /// The same value (frozen), encoding and deadline under another key: COPY.
+    /// The same value (frozen), encoding, deadline and access clock under another key.
     pub fn copy_as(&self, key: &[u8]) -> Entry {
         let raw = self.is_raw();
-        with_body(self.freeze(), |body| Entry::build(key, body, raw, self.deadline()))
+        let copy = with_body(self.freeze(), |body| Entry::build(key, body, raw, self.deadline()));
+        copy.set_access(self.access());
+        copy
     }
 
     /// The same value, encoding, deadline and clocks under another key: RENAME.

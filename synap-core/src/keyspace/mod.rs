@@ -1,5 +1,6 @@
 //! The data: shards, their tables, entries, expiry.
 
+pub mod access;
 pub mod cut;
 pub mod db;
 mod edit;

@@ -344,7 +344,7 @@ impl Saver {
             position: Some(snapshot::Position {
                 history: state.log.history().to_string(),
                 offset: walk.position.offset,
-                db: walk.position.db.unwrap_or(0),
+                db: walk.position.db,
             }),
         })?;
         let mut result = Ok(());

@@ -1,12 +1,15 @@
 //! Pure structures: no clock, no lock, no I/O. What is large is a spine of reference-counted chunks, so that
 //! `freeze()` is O(spine) and a later write copies only the chunk that it changes.
 
+pub mod bits;
 pub mod blob;
 pub mod dict;
 pub mod hash;
 pub mod intset;
+pub mod lcs;
 pub mod list;
 pub mod listpack;
+pub mod long_double;
 pub mod rank_tree;
 pub mod score;
 pub mod set;

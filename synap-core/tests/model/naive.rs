@@ -5,6 +5,8 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use synap_core::glob;
+
 use crate::tree::Tree;
 
 pub type Bytes = Vec<u8>;
@@ -189,13 +191,133 @@ impl Model {
         match name.as_str() {
             "GET" => Ok(Tree::optional(self.text(&args[0])?.as_ref())),
             "SET" => self.set_command(&args[0], &args[1], &Options(&args[2..])),
-            "INCR" => {
+            "SETNX" | "MSETNX" => {
+                let is_free = args.chunks(2).all(|pair| self.get(&pair[0]).is_none());
+                if is_free {
+                    args.chunks(2).for_each(|pair| self.put_text(&pair[0], &pair[1], None));
+                }
+                int(is_free.into())
+            }
+            "SETEX" | "PSETEX" => {
+                let time = number(&args[1]).ok_or(ERR)?;
+                let until = self.until(time, if name == "SETEX" { 1000 } else { 1 }, self.now_ms)?;
+                self.put_text(&args[0], &args[2], Some(until));
+                ok()
+            }
+            "GETSET" => {
+                let old = self.text(&args[0])?;
+                self.put_text(&args[0], &args[1], None);
+                Ok(Tree::optional(old.as_ref()))
+            }
+            "GETDEL" => {
+                let old = self.text(&args[0])?;
+                self.keys().remove(&args[0]);
+                Ok(Tree::optional(old.as_ref()))
+            }
+            "GETEX" => {
+                let options = Options(&args[1..]);
+                let Some(text) = self.text(&args[0])? else { return nil() };
+                let until = self.deadline(&options)?;
+                let entry = self.keys().get_mut(&args[0]).expect("it is there");
+                entry.until = until.or(entry.until.filter(|_| !options.has("PERSIST")));
+                Ok(Tree::bytes(&text))
+            }
+            "MSETEX" => {
+                let count = 1 + 2 * number(&args[0]).expect("a count") as usize;
+                let (pairs, options) = (&args[1..count], Options(&args[count..]));
+                let until = self.deadline(&options)?;
+                let met = pairs.chunks(2).all(|pair| match self.get(&pair[0]) {
+                    Some(_) => !options.has("NX"),
+                    None => !options.has("XX"),
+                });
+                for pair in pairs.chunks(2).filter(|_| met) {
+                    let kept = self.get(&pair[0]).filter(|_| options.has("KEEPTTL")).and_then(|entry| entry.until);
+                    self.put_text(&pair[0], &pair[1], until.or(kept));
+                }
+                int(met.into())
+            }
+            "DELEX" | "DELIFEQ" => {
+                let (condition, word) = match args {
+                    [_] => ("", &args[0]),
+                    [_, word] => ("IFEQ", word),
+                    [_, token, word, ..] => (std::str::from_utf8(token).expect("a token"), word),
+                    [] => panic!("a key"),
+                };
+                let text = match self.text(&args[0]) {
+                    _ if condition.is_empty() => return int(self.keys().remove(&args[0]).is_some().into()),
+                    Err(_) if name == "DELEX" => return Err(ERR),
+                    text => text?,
+                };
+                let Some(text) = text else { return int(0) };
+                let met = match condition {
+                    "IFEQ" => text == *word,
+                    "IFNE" => text != *word,
+                    _ if !is_digest(word) => return Err(ERR),
+                    // Nothing that is stored has a digest by chance.
+                    other => other == "IFDNE",
+                };
+                if met {
+                    self.keys().remove(&args[0]);
+                }
+                int(met.into())
+            }
+            "INCR" | "DECR" | "INCRBY" | "DECRBY" => {
+                let by = match args.get(1) {
+                    None => 1,
+                    Some(word) => number(word).ok_or(NOT_INT)?,
+                };
+                let by = if name.starts_with('D') { by.checked_neg().ok_or(ERR)? } else { by };
                 let old = self.text(&args[0])?.map_or(Ok(0), |text| number(&text).ok_or(NOT_INT))?;
-                let new = old.checked_add(1).ok_or(ERR)?;
-                let until = self.get(&args[0]).and_then(|entry| entry.until);
-                self.put_text(&args[0], new.to_string().as_bytes(), until);
+                let new = old.checked_add(by).ok_or(ERR)?;
+                self.edit(&args[0], |text| *text = new.to_string().into_bytes())?;
                 Ok(Tree::leaf(new))
             }
+            "STRLEN" => int(self.text(&args[0])?.map_or(0, |text| text.len())),
+            "APPEND" => {
+                let text = self.edit(&args[0], |text| text.extend(&args[1]))?;
+                int(text.len())
+            }
+            "GETRANGE" | "SUBSTR" => {
+                let (start, end) = (number(&args[1]).ok_or(ERR)?, number(&args[2]).ok_or(ERR)?);
+                let text = self.text(&args[0])?.unwrap_or_default();
+                let is_reversed = start < 0 && end < 0 && start > end;
+                let part = if is_reversed { 0..0 } else { range(start, at_least_zero(end, text.len()), text.len()) };
+                Ok(Tree::bytes(&text[part]))
+            }
+            "SETRANGE" => {
+                let offset = number(&args[1]).filter(|offset| *offset >= 0).ok_or(ERR)? as usize;
+                let len = self.text(&args[0])?.map_or(0, |text| text.len());
+                if args[2].is_empty() {
+                    return int(len);
+                }
+                let end = offset.checked_add(args[2].len()).filter(|end| *end <= LONGEST).ok_or(ERR)?;
+                let text = self.edit(&args[0], |text| {
+                    text.resize(text.len().max(end), 0);
+                    text[offset..end].copy_from_slice(&args[2]);
+                })?;
+                int(text.len())
+            }
+            "LCS" => {
+                let options = Options(&args[2..]);
+                if options.has("LEN") && options.has("IDX") {
+                    return Err(ERR);
+                }
+                let text = |key: &Bytes| self.text(key).map(Option::unwrap_or_default).map_err(|_| ERR);
+                lcs(&text(&args[0])?, &text(&args[1])?, &options)
+            }
+            "SETBIT" | "GETBIT" => {
+                let offset = number(&args[1]).filter(|offset| (0..LONGEST as i64 * 8).contains(offset)).ok_or(ERR)?;
+                let text = self.text(&args[0])?.unwrap_or_default();
+                let old = bit(&text, offset as usize);
+                if name == "SETBIT" {
+                    let new = args[2] == b"1";
+                    self.edit(&args[0], |text| set_bit(text, offset as usize, new))?;
+                }
+                int(old.into())
+            }
+            "BITCOUNT" | "BITPOS" => self.bits_in(&name, args),
+            "BITOP" => self.bitop(args),
+            "BITFIELD" | "BITFIELD_RO" => self.bitfield(args),
             "MSET" => {
                 args.chunks(2).for_each(|pair| self.put_text(&pair[0], &pair[1], None));
                 ok()
@@ -204,8 +326,8 @@ impl Model {
                 let get = |key: &Bytes| Tree::optional(self.text(key).ok().flatten().as_ref());
                 Ok(Tree::List(args.iter().map(get).collect()))
             }
-            "DEL" => int(args.iter().filter(|key| self.keys().remove(*key).is_some()).count()),
-            "EXISTS" => int(args.iter().filter(|key| self.get(key).is_some()).count()),
+            "DEL" | "UNLINK" => int(args.iter().filter(|key| self.keys().remove(*key).is_some()).count()),
+            "EXISTS" | "TOUCH" => int(args.iter().filter(|key| self.get(key).is_some()).count()),
             "TYPE" => Ok(Tree::leaf(self.get(&args[0]).map_or("none", |entry| match entry.value {
                 Value::Text(_) => "string",
                 Value::List(_) => "list",
@@ -213,12 +335,20 @@ impl Model {
                 Value::Hash(_) => "hash",
                 Value::ZSet(_) => "zset",
             }))),
-            "EXPIRE" | "PEXPIREAT" => self.expire(&name, &args[0], &args[1], &Options(&args[2..])),
+            "EXPIRE" | "PEXPIRE" | "EXPIREAT" | "PEXPIREAT" => {
+                self.expire(&name, &args[0], &args[1], &Options(&args[2..]))
+            }
             "TTL" | "PTTL" => Ok(Tree::leaf(match self.get(&args[0]).map(|entry| entry.until) {
                 None => -2,
                 Some(None) => -1,
                 Some(Some(until)) if name == "PTTL" => until - self.now_ms,
                 Some(Some(until)) => (until - self.now_ms).saturating_add(500) / 1000,
+            })),
+            "EXPIRETIME" | "PEXPIRETIME" => Ok(Tree::leaf(match self.get(&args[0]).map(|entry| entry.until) {
+                None => -2,
+                Some(None) => -1,
+                Some(Some(until)) if name == "PEXPIRETIME" => until,
+                Some(Some(until)) => until.saturating_add(500) / 1000,
             })),
             "PERSIST" => {
                 let until = self.keys().get_mut(&args[0]).and_then(|entry| entry.until.take());
@@ -228,6 +358,31 @@ impl Model {
                 let entry = self.keys().remove(&args[0]).ok_or("-ERR no such key")?;
                 self.keys().insert(args[1].clone(), entry);
                 ok()
+            }
+            "RENAMENX" => {
+                let entry = self.get(&args[0]).cloned().ok_or("-ERR no such key")?;
+                let is_free = self.get(&args[1]).is_none();
+                if is_free {
+                    self.keys().remove(&args[0]);
+                    self.keys().insert(args[1].clone(), entry);
+                }
+                int(is_free.into())
+            }
+            "MOVE" => {
+                let db = number(&args[1]).filter(|db| (0..16).contains(db) && *db != self.db.into()).ok_or(ERR)?;
+                let there = self.dbs.entry(db as u32).or_default();
+                if there.contains_key(&args[0]) {
+                    return int(0);
+                }
+                let Some(entry) = self.keys().remove(&args[0]) else { return int(0) };
+                self.dbs.entry(db as u32).or_default().insert(args[0].clone(), entry);
+                int(1)
+            }
+            "KEYS" => {
+                let names = self.names(None).into_iter().filter(|key| glob::matches(&args[0], key));
+                let mut names: Vec<Tree> = names.map(|key| Tree::bytes(&key)).collect();
+                names.sort();
+                Ok(Tree::List(names))
             }
             "COPY" => self.copy(&args[0], &args[1], &Options(&args[2..])),
             "FLUSHALL" => {
@@ -366,27 +521,154 @@ impl Model {
                     None => Tree::leaf(rank),
                 })
             }
-            "SORT" => self.sort(&args[0], &Options(&args[1..])),
+            "SORT" | "SORT_RO" => self.sort(&args[0], &Options(&args[1..])),
             other => panic!("the model does not know {other}"),
         }
     }
 
-    fn set_command(&mut self, key: &[u8], value: &[u8], options: &Options) -> Answer {
-        let at = |token, base: i64, unit: i64| options.value(token).map(|_| (options.int(token), base, unit));
-        let given =
-            at("EX", self.now_ms, 1000).or(at("PX", self.now_ms, 1)).or(at("EXAT", 0, 1000)).or(at("PXAT", 0, 1));
-        let until = match given {
-            None => None,
-            Some((value, base, unit)) => {
-                let value = value.filter(|value| *value > 0).ok_or(ERR)?;
-                Some(value.checked_mul(unit).and_then(|ms| ms.checked_add(base)).ok_or(ERR)?)
+    /// A positive time as a point in time.
+    fn until(&self, time: i64, unit: i64, base: i64) -> Result<i64, &'static str> {
+        let time = Some(time).filter(|time| *time > 0).ok_or(ERR)?;
+        time.checked_mul(unit).and_then(|ms| ms.checked_add(base)).ok_or(ERR)
+    }
+
+    /// What EX, PX, EXAT and PXAT say.
+    fn deadline(&self, options: &Options) -> Result<Option<i64>, &'static str> {
+        for (token, unit, base) in
+            [("EX", 1000, self.now_ms), ("PX", 1, self.now_ms), ("EXAT", 1000, 0), ("PXAT", 1, 0)]
+        {
+            if options.has(token) {
+                return self.until(options.int(token).ok_or(ERR)?, unit, base).map(Some);
             }
-        };
+        }
+        Ok(None)
+    }
+
+    /// Changes a string, made when there is none; its deadline stays.
+    fn edit(&mut self, key: &[u8], change: impl FnOnce(&mut Bytes)) -> Result<Bytes, &'static str> {
+        let mut text = self.text(key)?.unwrap_or_default();
+        change(&mut text);
+        let until = self.get(key).and_then(|entry| entry.until);
+        self.put_text(key, &text, until);
+        Ok(text)
+    }
+
+    fn bits_in(&self, name: &str, args: &[Bytes]) -> Answer {
+        let (sought, rest) = if name == "BITPOS" { (args[1] == b"1", &args[2..]) } else { (true, &args[1..]) };
+        let start = rest.first().map_or(Ok(0), |word| number(word).ok_or(ERR))?;
+        let end = rest.get(1).map_or(Ok(-1), |word| number(word).ok_or(ERR))?;
+        let text = self.text(&args[0])?;
+        let Some(text) = text else { return Ok(Tree::leaf(if name == "BITPOS" && sought { -1 } else { 0 })) };
+        let bits: Vec<bool> = (0..text.len() * 8).map(|at| bit(&text, at)).collect();
+        let unit = if rest.get(2).is_some_and(|unit| unit == b"BIT") { 1 } else { 8 };
+        let len = bits.len() / unit;
+        let is_reversed = rest.len() > 1 && start < 0 && end < 0 && start > end;
+        let units = range(start, at_least_zero(end, len), len);
+        let part = units.start * unit..units.end * unit;
+        if name == "BITCOUNT" {
+            return int(if is_reversed { 0 } else { bits[part].iter().filter(|bit| **bit).count() });
+        }
+        let is_open = rest.len() < 2 && !sought && !part.is_empty();
+        let found = part.clone().find(|at| bits[*at] == sought).or(is_open.then_some(bits.len()));
+        Ok(Tree::leaf(found.map_or(-1, |at| at as i64)))
+    }
+
+    fn bitop(&mut self, args: &[Bytes]) -> Answer {
+        let operation = args[0].as_slice();
+        let needs_two = matches!(operation, b"DIFF" | b"DIFF1" | b"ANDOR");
+        if (operation == b"NOT" && args.len() > 3) || (needs_two && args.len() < 4) {
+            return Err(ERR);
+        }
+        let texts = args[2..].iter().map(|key| self.text(key)).collect::<Result<Vec<_>, _>>()?;
+        let texts: Vec<Bytes> = texts.into_iter().map(Option::unwrap_or_default).collect();
+        let len = texts.iter().map(Vec::len).max().unwrap_or(0);
+        let mut result = vec![0; len];
+        for at in 0..len * 8 {
+            let bits: Vec<bool> = texts.iter().map(|text| bit(text, at)).collect();
+            let (count, first) = (bits.iter().filter(|bit| **bit).count(), bits[0]);
+            let others = count > usize::from(first);
+            let new = match operation {
+                b"AND" => count == bits.len(),
+                b"OR" => count > 0,
+                b"XOR" => count % 2 == 1,
+                b"NOT" => !first,
+                b"DIFF" => first && !others,
+                b"DIFF1" => !first && others,
+                b"ANDOR" => first && others,
+                _ => count == 1,
+            };
+            set_bit(&mut result, at, new);
+        }
+        self.keys().remove(&args[1]);
+        if len > 0 {
+            self.put_text(&args[1], &result, None);
+        }
+        int(len)
+    }
+
+    fn bitfield(&mut self, args: &[Bytes]) -> Answer {
+        let mut text = self.text(&args[0]);
+        let mut words = args[1..].iter();
+        let mut steps = Vec::new();
+        let mut mode = b"WRAP".as_slice();
+        while let Some(step) = words.next() {
+            if step == b"OVERFLOW" {
+                mode = words.next().expect("a mode").as_slice();
+                continue;
+            }
+            let encoding = String::from_utf8_lossy(words.next().expect("an encoding")).into_owned();
+            let signed = encoding.starts_with('i');
+            let width: usize = encoding[1..].parse().expect("bits");
+            let offset = String::from_utf8_lossy(words.next().expect("an offset")).into_owned();
+            let offset = match offset.strip_prefix('#') {
+                Some(index) => index.parse::<usize>().expect("an index") * width,
+                None => offset.parse().expect("an offset"),
+            };
+            let value = if step == b"GET" { 0 } else { number(words.next().expect("a value")).ok_or(ERR)? };
+            steps.push((step.as_slice(), signed, width, offset, i128::from(value), mode));
+        }
+        let writes = |step: &&(&[u8], bool, usize, usize, i128, &[u8])| step.0 != b"GET";
+        let len_min = steps.iter().filter(writes).map(|step| (step.3 + step.2).div_ceil(8)).max();
+        if let Some(len_min) = len_min {
+            text = self.edit(&args[0], |text| text.resize(text.len().max(len_min), 0)).map(Some);
+        }
+        let mut text = text?.unwrap_or_default();
+        let mut answers = Vec::new();
+        for (step, signed, width, offset, value, mode) in steps {
+            let raw = (offset..offset + width).fold(0_i128, |sum, at| sum * 2 + i128::from(bit(&text, at)));
+            let size = 1_i128 << width;
+            let (low, high) = if signed { (-size / 2, size / 2 - 1) } else { (0, size - 1) };
+            let wrapped = |value: i128| (value - low).rem_euclid(size) + low;
+            let old = wrapped(raw);
+            let wanted = match step {
+                b"GET" => old,
+                b"SET" if signed => value,
+                b"SET" => value.rem_euclid(1 << 64),
+                _ => old + value,
+            };
+            let fits = (low..=high).contains(&wanted);
+            if !fits && mode == b"FAIL" {
+                answers.push(Tree::leaf("nil"));
+                continue;
+            }
+            let new = if mode == b"SAT" { wanted.clamp(low, high) } else { wrapped(wanted) };
+            if step != b"GET" {
+                (0..width).for_each(|at| set_bit(&mut text, offset + at, new >> (width - 1 - at) & 1 == 1));
+            }
+            answers.push(Tree::leaf(if step == b"SET" { old } else { new }));
+        }
+        if len_min.is_some() {
+            self.edit(&args[0], |old| *old = text)?;
+        }
+        Ok(Tree::List(answers))
+    }
+
+    fn set_command(&mut self, key: &[u8], value: &[u8], options: &Options) -> Answer {
+        let until = self.deadline(options)?;
         let old = self.get(key).cloned();
         if options.has("IFDEQ") || options.has("IFDNE") {
             let digest = options.value("IFDEQ").or(options.value("IFDNE")).expect("one of them");
-            self.text(key)?;
-            if digest.len() != 16 || !digest.iter().all(u8::is_ascii_hexdigit) {
+            if self.text(key)?.is_some() && !is_digest(digest) {
                 return Err(ERR);
             }
         }
@@ -417,6 +699,8 @@ impl Model {
         let time = number(time).ok_or(ERR)?;
         let until = match name {
             "EXPIRE" => time.checked_mul(1000).and_then(|ms| ms.checked_add(self.now_ms)).ok_or(ERR)?,
+            "PEXPIRE" => time.checked_add(self.now_ms).ok_or(ERR)?,
+            "EXPIREAT" => time.checked_mul(1000).ok_or(ERR)?,
             _ => time,
         };
         let Some(entry) = self.keys().get_mut(key) else { return int(0) };
@@ -699,6 +983,80 @@ impl Model {
         lines.sort();
         lines.join("\n")
     }
+}
+
+/// The longest string in tests.
+const LONGEST: usize = 1 << 20;
+
+/// An end before the first item is the first item.
+fn at_least_zero(end: i64, len: usize) -> i64 {
+    if end < 0 { end.saturating_add(len as i64).max(0) } else { end }
+}
+
+fn is_digest(word: &[u8]) -> bool {
+    word.len() == 16 && word.iter().all(u8::is_ascii_hexdigit)
+}
+
+fn bit(text: &[u8], at: usize) -> bool {
+    text.get(at / 8).is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1)
+}
+
+fn set_bit(text: &mut Bytes, at: usize, bit: bool) {
+    text.resize(text.len().max(at / 8 + 1), 0);
+    let mask = 0x80 >> (at % 8);
+    text[at / 8] = if bit { text[at / 8] | mask } else { text[at / 8] & !mask };
+}
+
+/// By the table of all beginnings, and the way back through it.
+fn lcs(a: &[u8], b: &[u8], options: &Options) -> Answer {
+    if 4 * (a.len() + 1) * (b.len() + 1) > LONGEST {
+        return Err(ERR);
+    }
+    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            table[i][j] = match a[i - 1] == b[j - 1] {
+                true => table[i - 1][j - 1] + 1,
+                false => table[i - 1][j].max(table[i][j - 1]),
+            };
+        }
+    }
+    let len = table[a.len()][b.len()];
+    let (mut i, mut j, mut pairs) = (a.len(), b.len(), Vec::new());
+    while i > 0 && j > 0 {
+        if a[i - 1] == b[j - 1] {
+            (i, j) = (i - 1, j - 1);
+            pairs.push((i, j));
+        } else if table[i - 1][j] > table[i][j - 1] {
+            i -= 1;
+        } else {
+            j -= 1;
+        }
+    }
+    if options.has("LEN") {
+        return int(len);
+    }
+    if !options.has("IDX") {
+        let text: Bytes = pairs.iter().rev().map(|(i, _)| a[*i]).collect();
+        return Ok(Tree::bytes(&text));
+    }
+    let mut stretches: Vec<(usize, usize, usize)> = Vec::new();
+    for (i, j) in pairs {
+        match stretches.last_mut() {
+            Some((a, b, len)) if *a == i + 1 && *b == j + 1 => (*a, *b, *len) = (i, j, *len + 1),
+            _ => stretches.push((i, j, 1)),
+        }
+    }
+    let least = options.int("MINMATCHLEN").unwrap_or(0);
+    let range = |start: usize, len: usize| Tree::List(vec![Tree::leaf(start), Tree::leaf(start + len - 1)]);
+    let show = |(a, b, len): (usize, usize, usize)| {
+        let mut items = vec![range(a, len), range(b, len)];
+        items.extend(options.has("WITHMATCHLEN").then(|| Tree::leaf(len)));
+        Tree::List(items)
+    };
+    let matches = stretches.into_iter().filter(|(.., len)| *len as i64 >= least).map(show).collect();
+    let members = [(b"matches".as_slice(), Tree::List(matches)), (b"len", Tree::leaf(len))];
+    Ok(Tree::set(members.map(|(name, value)| Tree::List(vec![Tree::bytes(name), value])).into_iter()))
 }
 
 fn push(list: &mut VecDeque<Bytes>, front: bool, item: Bytes) {

@@ -439,7 +439,9 @@ fn occurrence(spec: &ArgSpec, value: &str, out: &mut Words) -> Result<()> {
             Kind::True => Ok(()),
             _ => Err(fault(spec, "must be true")),
         },
-        ArgKind::Key(_) | ArgKind::Bytes | ArgKind::Pattern | ArgKind::Channel { .. } => plain(spec, value, out),
+        ArgKind::Key(_) | ArgKind::Bytes | ArgKind::Pattern | ArgKind::Form { .. } | ArgKind::Channel { .. } => {
+            plain(spec, value, out)
+        }
     }
 }
 

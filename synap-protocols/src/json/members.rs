@@ -34,7 +34,7 @@ pub fn is_scalar(spec: &ArgSpec) -> bool {
     match spec.kind {
         ArgKind::Flag | ArgKind::Block(_) | ArgKind::AnyOrder(_) => false,
         ArgKind::OneOf(_) => is_token_choice(spec),
-        ArgKind::Key(_) | ArgKind::Bytes | ArgKind::Pattern | ArgKind::Channel { .. } => true,
+        ArgKind::Key(_) | ArgKind::Bytes | ArgKind::Pattern | ArgKind::Form { .. } | ArgKind::Channel { .. } => true,
         ArgKind::Int { .. } | ArgKind::Float { .. } => true,
     }
 }

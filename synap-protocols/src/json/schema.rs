@@ -115,6 +115,10 @@ impl Schemas {
                 Detail::Plain if matches!(spec.kind, ArgKind::Bytes) => json!({"type": ["string", "number", "object"]}),
                 Detail::Plain => json!({"type": "string"}),
             },
+            // A number, where it has the form, is its text.
+            ArgKind::Form { pattern, examples } => {
+                json!({"type": ["string", "number"], "pattern": pattern, "examples": examples})
+            }
             ArgKind::Int { min, max } => {
                 let mut schema = match self.detail {
                     Detail::Full => json!({"type": ["integer", "string"], "pattern": "^-?[0-9]+$"}),

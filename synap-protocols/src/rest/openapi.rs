@@ -174,6 +174,7 @@ fn parameter(spec: &ArgSpec, place: &str, is_required: bool) -> Value {
     let one = match spec.kind {
         // Everything is text in a URL; base64 would be taken for itself.
         ArgKind::Key(_) | ArgKind::Bytes | ArgKind::Pattern | ArgKind::Channel { .. } => json!({"type": "string"}),
+        ArgKind::Form { pattern, .. } => json!({"type": "string", "pattern": pattern}),
         _ => Schemas::PLAIN.property(&ArgSpec { repeat: Repeat::Once, doc: "", ..*spec }),
     };
     if !is_scalar(spec) && !matches!(spec.kind, ArgKind::Flag) {

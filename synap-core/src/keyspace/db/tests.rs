@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::keyspace::value::Blob;
 
+const ACCESS: Access<'static> = Access::new(0, None);
+
 fn db() -> Db {
     Db::new(KeyHasher::new(7), 0)
 }
@@ -14,7 +16,7 @@ fn hash(db: &Db, key: &[u8]) -> u64 {
 }
 
 fn set(db: &mut Db, key: &[u8], bytes: &[u8], expiry: Expiry) -> Stored {
-    db.set_bytes(hash(db, key), key, bytes, expiry)
+    db.set_bytes(hash(db, key), key, bytes, expiry, &ACCESS)
 }
 
 fn expires_at(db: &Db, key: &[u8]) -> Option<i64> {
@@ -86,9 +88,9 @@ fn what_is_heavy_is_handed_out() {
     let mut db = db();
     let blob = Blob::new(vec![0; 2000]);
     let (key, at) = (b"k", hash(&db, b"k"));
-    assert!(matches!(db.insert(at, key, Value::Blob(blob.clone()), Expiry::Keep), Stored::Created));
-    assert!(matches!(db.set_bytes(at, key, b"small", Expiry::Keep), Stored::Replaced(Some(Value::Blob(_)))));
-    assert!(matches!(db.set_bytes(at, key, b"smaller", Expiry::Keep), Stored::Replaced(None)));
+    assert!(matches!(db.insert(at, key, Value::Blob(blob.clone()), Expiry::Keep, &ACCESS), Stored::Created));
+    assert!(matches!(db.set_bytes(at, key, b"small", Expiry::Keep, &ACCESS), Stored::Replaced(Some(Value::Blob(_)))));
+    assert!(matches!(db.set_bytes(at, key, b"smaller", Expiry::Keep, &ACCESS), Stored::Replaced(None)));
     assert_eq!(blob.holders(), 1);
 }
 
@@ -177,8 +179,8 @@ proptest! {
                 Op::Set(key, expiry) | Op::Insert(key, expiry) => {
                     let at = hash(&db, &[key]);
                     let created = match op {
-                        Op::Set(..) => db.set_bytes(at, &[key], b"value", expiry),
-                        _ => db.insert(at, &[key], Value::Int(3), expiry),
+                        Op::Set(..) => db.set_bytes(at, &[key], b"value", expiry, &ACCESS),
+                        _ => db.insert(at, &[key], Value::Int(3), expiry, &ACCESS),
                     };
                     let old = model.get(&key).copied();
                     prop_assert_eq!(matches!(created, Stored::Created), old.is_none());
