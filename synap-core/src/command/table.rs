@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::{client, connection, generic, hash, list, pubsub, server, set, sort, string, transaction, zset};
+use super::{client, connection, generic, hash, list, pubsub, server, set, set_algebra, sort, string, transaction, zset};
 use crate::access::Category;
 use crate::error::{Error, Result};
 use crate::execute::row::Command;
@@ -15,6 +15,7 @@ const GROUPS: &[&[Command]] = &[
     hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
+    set_algebra::COMMANDS,
     zset::COMMANDS,
     generic::COMMANDS,
     sort::COMMANDS,

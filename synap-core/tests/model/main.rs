@@ -15,15 +15,20 @@ use synap_core::command::table;
 use synap_core::execute::expiry;
 use synap_core::execute::row::Command;
 use synap_core::execute::state::Rows as _;
+use synap_core::glob;
 use synap_core::grammar::generate::{self, Choices};
 use synap_core::testing::{SOME_DATA, START_MS, TestEngine, run_at_once, split, vocabulary_of};
 use tree::{Growing, Tree};
 
-/// What the model knows. SPOP and SCAN, whose answers are not determined, are looked at on their own.
+/// What the model knows. Answers that are not determined (SPOP, SRANDMEMBER, HSCAN …) are looked at on their own.
 const KNOWN: &str = "GET SET SET SET INCR MSET MGET DEL EXISTS TYPE EXPIRE PEXPIREAT TTL PTTL PERSIST RENAME COPY \
-    SELECT SWAPDB FLUSHDB LPUSH RPUSH RPUSH LPOP RPOP LRANGE LRANGE LMOVE BLMOVE BLPOP SADD SADD SREM SMEMBERS SINTER \
-    SINTER SPOP HSET HSET HGET HGETALL HDEL HEXPIRE HEXPIRE HPEXPIREAT HTTL HTTL ZADD ZADD ZADD ZRANGE ZRANGE ZRANGE \
-    ZRANGE ZRANK SORT SORT SORT";
+    SELECT SWAPDB FLUSHDB LPUSH RPUSH RPUSH RPUSH LPUSHX RPUSHX LPOP RPOP LMPOP LLEN LINDEX LRANGE LRANGE LPOS LPOS \
+    LSET LINSERT LREM LTRIM LMOVE RPOPLPUSH BLMOVE BLPOP BRPOP BLMPOP BRPOPLPUSH SADD SADD SADD SADD SREM SMOVE SCARD \
+    SISMEMBER SMISMEMBER SMEMBERS SINTER SINTERSTORE SINTERCARD SUNION SUNIONSTORE SDIFF SDIFFSTORE SPOP SRANDMEMBER \
+    SSCAN HSET HSET HSET HSET HMSET HSETNX HSETEX HSETEX HGET HMGET HGETALL HGETDEL HGETEX HGETEX HEXISTS HLEN HSTRLEN \
+    HKEYS HVALS HSCAN HRANDFIELD HINCRBY HINCRBY HINCRBYFLOAT HINCRBYFLOAT HDEL HEXPIRE HEXPIRE HPEXPIRE HEXPIREAT \
+    HPEXPIREAT HPERSIST HTTL HTTL HPTTL HEXPIRETIME HPEXPIRETIME ZADD ZADD ZADD ZRANGE ZRANGE ZRANGE ZRANGE ZRANK SORT \
+    SORT SORT";
 
 #[derive(Clone)]
 enum Step {
@@ -135,8 +140,12 @@ impl Pair {
 
     /// Holds the reply of a call against the model's.
     fn expect(&mut self, words: &[Bytes], reply: &Tree) {
-        if words[0] == b"SPOP" {
-            return self.expect_popped(words, reply);
+        match words[0].as_slice() {
+            b"SPOP" => return self.expect_popped(words, reply),
+            b"SRANDMEMBER" | b"HRANDFIELD" => return self.expect_picked(words, reply),
+            b"SSCAN" | b"HSCAN" => return self.expect_scanned(words, reply),
+            b"HINCRBYFLOAT" => return self.expect_sum(words, reply),
+            _ => {}
         }
         let expected = self.model.call(words);
         let unordered = words[0] == b"SORT" && is_in_the_order_of_a_set(&self.model, words);
@@ -167,6 +176,89 @@ impl Pair {
         let Some(Value::Set(set)) = self.model.value_mut(&words[1]) else { return };
         set.retain(|member| !popped.contains(&Tree::bytes(member)));
         self.model.drop_if_empty(&words[1]);
+    }
+
+    /// What a set or a hash holds; fields as pairs with their values.
+    fn items(&mut self, words: &[Bytes]) -> Result<Vec<Tree>, Tree> {
+        let whole: &[u8] = if words[0].starts_with(b"S") { b"SMEMBERS" } else { b"HGETALL" };
+        match self.model.call(&[whole.to_vec(), words[1].clone()]) {
+            Tree::Set(items) => Ok(items),
+            wrong_type => Err(wrong_type),
+        }
+    }
+
+    /// Chance chooses: different ones, or any.
+    fn expect_picked(&mut self, words: &[Bytes], reply: &Tree) {
+        let items = match self.items(words) {
+            Ok(items) => items,
+            Err(wrong_type) => return assert_eq!(*reply, wrong_type),
+        };
+        let name = |item: &Tree| if let Tree::List(pair) = item { pair[0].clone() } else { item.clone() };
+        let names: Vec<Tree> = items.iter().map(name).collect();
+        let Some(count) = words.get(2).map(|word| String::from_utf8_lossy(word).parse::<i64>().expect("a count")) else {
+            let nil = names.is_empty() && *reply == Tree::leaf("nil");
+            return assert!(nil || names.contains(reply), "{reply:?}");
+        };
+        if words.len() > 3 && count > i64::MAX / 2 {
+            return assert!(reply.is_expected(&Tree::leaf("-ERR")), "{reply:?}");
+        }
+        let Tree::List(picked) = reply else { panic!("{}: {reply:?}", show(words)) };
+        let known = if words.len() > 3 { &items } else { &names };
+        assert!(picked.iter().all(|one| known.contains(one)), "{reply:?}");
+        let many = usize::try_from(count.unsigned_abs()).expect("a count");
+        if count < 0 {
+            assert_eq!(picked.len(), if items.is_empty() { 0 } else { many });
+        } else {
+            let distinct: BTreeSet<_> = picked.iter().collect();
+            assert_eq!((picked.len(), distinct.len()), (many.min(items.len()), many.min(items.len())));
+        }
+    }
+
+    /// From the beginning to the end everything that matches comes exactly once, because nothing changes meanwhile.
+    fn expect_scanned(&mut self, words: &[Bytes], reply: &Tree) {
+        if let Err(wrong_type) = self.items(words) {
+            return assert_eq!(*reply, wrong_type);
+        }
+        let at = |token: &[u8]| words[3..].iter().position(|word| word == token);
+        let pattern = at(b"MATCH").map(|at| &words[at + 4]);
+        let is_taken = |name: &&Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, name));
+        let mut expected: Vec<Tree> = match self.model.value(&words[1]) {
+            Some(Value::Set(set)) => set.iter().filter(is_taken).map(|member| Tree::bytes(member)).collect(),
+            Some(Value::Hash(hash)) => {
+                let values = usize::from(at(b"NOVALUES").is_none());
+                let fields = hash.iter().filter(|(field, _)| is_taken(field));
+                fields.flat_map(|(field, (value, _))| [field, value].into_iter().take(1 + values)).map(|b| Tree::bytes(b)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let mut found = Vec::new();
+        let mut words = words.to_vec();
+        words[2] = b"0".to_vec();
+        loop {
+            let Tree::List(parts) = self.reply(&words) else { panic!("an iteration answers an array") };
+            let [Tree::Leaf(next), Tree::List(items)] = parts.as_slice() else { panic!("{parts:?}") };
+            found.extend(items.iter().cloned());
+            words[2] = next.trim_matches('"').as_bytes().to_vec();
+            if words[2] == b"0" {
+                break;
+            }
+        }
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected, "{}", show(&words));
+    }
+
+    /// The sum has more digits than the model's: it is stored as it was answered.
+    fn expect_sum(&mut self, words: &[Bytes], reply: &Tree) {
+        let expected = self.model.call(words);
+        let (Tree::Leaf(expected), Tree::Leaf(got)) = (&expected, reply) else { panic!("{reply:?}") };
+        let Ok(sum) = expected.parse::<f64>() else {
+            return assert!(reply.is_expected(&Tree::leaf(expected)), "{}: {got}, expected {expected}", show(words));
+        };
+        let text = got.trim_matches('"');
+        let got: f64 = text.parse().unwrap_or_else(|_| panic!("{}: {got}", show(words)));
+        assert!(got == sum || (got - sum).abs() <= 1e-9 * sum.abs().max(1.0), "{}: {got}, expected {sum}", show(words));
+        self.model.put_field(&words[1], &words[2], text.as_bytes());
     }
 
     /// Nothing changes meanwhile: every key exactly once.

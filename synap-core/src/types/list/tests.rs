@@ -193,9 +193,9 @@ proptest! {
             }
             seen.1.reverse();
             prop_assert_eq!([seen.0, seen.1].concat(), &model[a..b]);
-            let positions: Vec<_> = list.positions(b"1").collect();
+            let positions: Vec<_> = list.positions(b"1", 0..usize::MAX).collect();
             prop_assert!(positions.iter().copied().eq((0..model.len()).filter(|i| model[*i] == b"1")));
-            prop_assert!(list.positions(b"1").rev().eq(positions.into_iter().rev()));
+            prop_assert!(list.positions(b"1", 0..usize::MAX).rev().eq(positions.into_iter().rev()));
         }
     }
 }
