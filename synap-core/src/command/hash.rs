@@ -1485,7 +1485,7 @@ mod tests {
             HPTTL h FIELDS 1 n => [5000]
             HINCRBYFLOAT h f 0.1 => "0.1"
             HINCRBYFLOAT h f 0.2 => "0.3"
-            HINCRBYFLOAT h f 1e4 => "10000.3"
+            HINCRBYFLOAT h f 1e4 => "10000.29999999999999982"
             HPTTL h FIELDS 1 f => [-1]
             HINCRBY h f 1 => -ERR hash value is not an integer
             HSET h s text max 9223372036854775807 => 2

@@ -116,6 +116,9 @@ impl Pair {
             Step::Call(words) => {
                 let reply = self.reply(words);
                 self.expect(words, &reply);
+                if matches!(words[0].as_slice(), b"SSCAN" | b"HSCAN") {
+                    self.iterate_collection(words);
+                }
             }
             Step::Together(calls) => {
                 self.reply(&[b"MULTI".to_vec()]);
@@ -149,7 +152,10 @@ impl Pair {
         }
         let expected = self.model.call(words);
         let unordered = words[0] == b"SORT" && is_in_the_order_of_a_set(&self.model, words);
+        let sorted = |items: &[Tree]| Tree::set(items.iter().cloned());
         let agrees = match (&expected, reply) {
+            // Fields have no order, though their names come as a list.
+            (Tree::Set(_), Tree::List(items)) => sorted(items).is_expected(&expected),
             (Tree::List(expected), Tree::List(got)) if unordered => expected.len() == got.len(),
             _ => reply.is_expected(&expected),
         };
@@ -214,15 +220,13 @@ impl Pair {
         }
     }
 
-    /// From the beginning to the end everything that matches comes exactly once, because nothing changes meanwhile.
-    fn expect_scanned(&mut self, words: &[Bytes], reply: &Tree) {
-        if let Err(wrong_type) = self.items(words) {
-            return assert_eq!(*reply, wrong_type);
-        }
+    /// What an iteration over a set or a hash is to meet, fields and values each for itself.
+    fn to_meet(&mut self, words: &[Bytes]) -> Vec<Tree> {
+        self.model.purge();
         let at = |token: &[u8]| words[3..].iter().position(|word| word == token);
         let pattern = at(b"MATCH").map(|at| &words[at + 4]);
         let is_taken = |name: &&Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, name));
-        let mut expected: Vec<Tree> = match self.model.value(&words[1]) {
+        match self.model.value(&words[1]) {
             Some(Value::Set(set)) => set.iter().filter(is_taken).map(|member| Tree::bytes(member)).collect(),
             Some(Value::Hash(hash)) => {
                 let values = usize::from(at(b"NOVALUES").is_none());
@@ -230,8 +234,25 @@ impl Pair {
                 fields.flat_map(|(field, (value, _))| [field, value].into_iter().take(1 + values)).map(|b| Tree::bytes(b)).collect()
             }
             _ => Vec::new(),
-        };
-        let mut found = Vec::new();
+        }
+    }
+
+    fn expect_scanned(&mut self, words: &[Bytes], reply: &Tree) {
+        if let Err(wrong_type) = self.items(words) {
+            return assert_eq!(*reply, wrong_type);
+        }
+        let Tree::List(parts) = reply else { panic!("{}: {reply:?}", show(words)) };
+        let [Tree::Leaf(_), Tree::List(items)] = parts.as_slice() else { panic!("{parts:?}") };
+        let expected = self.to_meet(words);
+        assert!(items.iter().all(|item| expected.contains(item)), "{}: {items:?} of {expected:?}", show(words));
+    }
+
+    /// From the beginning to the end everything that matches comes exactly once, because nothing changes meanwhile.
+    fn iterate_collection(&mut self, words: &[Bytes]) {
+        if self.items(words).is_err() {
+            return;
+        }
+        let (mut expected, mut found) = (self.to_meet(words), Vec::new());
         let mut words = words.to_vec();
         words[2] = b"0".to_vec();
         loop {
