@@ -203,6 +203,8 @@ fn is_undetermined(words: &[Vec<u8>], server: &Server, ours: &mut Ours) -> bool 
     match words[0].as_slice() {
         // Conditions on the value are younger.
         b"SET" => [&b"IFEQ"[..], b"IFNE", b"IFDEQ", b"IFDNE"].iter().any(|token| has(token)),
+        // They do not look at the index without a list, and find something at the one that has no counterpart.
+        b"LINDEX" | b"LSET" => has(b"nonsense") || has(b"-9223372036854775808"),
         b"ZRANK" => words.len() > 3 && server.version < (7, 2),
         // An option that is given twice is refused here alone.
         b"ZRANGE" if is_twice(b"REV") || is_twice(b"BYSCORE") || is_twice(b"BYLEX") => true,
