@@ -187,7 +187,9 @@ pub enum SetExpiry {
 #[args(any_order)]
 pub struct HSetExOptions {
     key_condition: Option<KeyCondition>,
+    #[arg(once = "Only one of FXX or FNX arguments can be specified")]
     fields_condition: Option<FieldsCondition>,
+    #[arg(once = "Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified")]
     expiry: Option<SetExpiry>,
 }
 
@@ -206,11 +208,15 @@ pub struct HSetEx<'a> {
     key: Key<'a>,
     options: HSetExOptions,
     /// Pairs in order; a later duplicate wins.
-    #[arg(token = "FIELDS")]
+    #[arg(token = "FIELDS", instead = HSetEx::unknown)]
     fields: Counted<'a, FieldValue<'a>, Pairs>,
 }
 
 impl HSetEx<'_> {
+    fn unknown(word: Option<&[u8]>) -> Error {
+        word.map_or(UNEVEN, |word| Error::fmt(format!("unknown argument: {}", Error::quote(word))))
+    }
+
     fn is_met(&self, cx: &ReadCx<'_>, hash: Option<&Hash>) -> bool {
         let is_there = |pair: FieldValue<'_>| hash.is_some_and(|hash| cx.field(hash, pair.field).is_some());
         self.options.key_condition.is_none_or(|condition| hash.is_some() == (condition == KeyCondition::Xx))
@@ -1413,7 +1419,9 @@ mod tests {
             HSETEX h EX -1 FIELDS 1 a 1 => -ERR invalid expire time, must be >= 0
             HSETEX h PXAT 70368744177664 FIELDS 1 a 1 => -ERR invalid expire time in 'hsetex' command
             HSETEX h FIELDS 0 a 1 => -ERR invalid number of fields
-            HSETEX h EX 5 PX 5 FIELDS 1 a 1 => -ERR syntax error
+            HSETEX h EX 5 PX 5 FIELDS 1 a 1 => -ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified
+            HSETEX h FNX FNX FIELDS 1 a 1 => -ERR Only one of FXX or FNX arguments can be specified
+            HSETEX h GT FIELDS 1 a 1 => -ERR unknown argument: GT
             "#,
         );
     }
