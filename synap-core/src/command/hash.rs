@@ -1507,6 +1507,22 @@ mod tests {
         );
     }
 
+    /// What the log tells was done before the time that it names: a replay that comes later must not know better.
+    #[test]
+    fn a_replay_removes_no_field_by_its_time() {
+        let mut replay = TestEngine::default().twin();
+        replay.clock.advance(60_000);
+        replay.check(&format!(
+            r#"
+            HSET h n 5 => 1
+            HPEXPIREAT h {} FIELDS 1 n => [1]
+            HINCRBY h n 1 => 6
+            HGET h n => "6"
+            "#,
+            START_MS + 1000
+        ));
+    }
+
     #[test]
     fn chance_answers_different_fields_or_any() {
         let mut test = TestEngine::default();
