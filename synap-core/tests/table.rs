@@ -369,9 +369,15 @@ fn rows_agree_with_redis() {
 /// Conflicts of options that a row's own `check` refuses: the grammar has no word for them.
 fn is_refused_by_a_check(error: &synap_core::Error) -> bool {
     let text = error.to_string();
-    ["not compatible", "can't be zero", "only supported in combination", "not supported in combination", "single increment-element"]
-        .iter()
-        .any(|part| text.contains(part))
+    [
+        "not compatible",
+        "can't be zero",
+        "only supported in combination",
+        "not supported in combination",
+        "single increment-element",
+    ]
+    .iter()
+    .any(|part| text.contains(part))
 }
 
 /// Arguments whose words are looked at after the grammar: bounds of ZRANGE, digests of SET.

@@ -173,9 +173,11 @@ fn options(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
             }
             None if field.is_option() => {
                 let inner = quote!(<#ty as crate::grammar::Optional>::Inner);
-                let again = field.facts.once.as_ref().map(|text| {
-                    quote!(if let Some(_) = &#ident { return Err(crate::Error::err(#text)); })
-                });
+                let again = field
+                    .facts
+                    .once
+                    .as_ref()
+                    .map(|text| quote!(if let Some(_) = &#ident { return Err(crate::Error::err(#text)); }));
                 starts.push(quote!(<#inner as crate::grammar::Arg<'a>>::starts(word)));
                 arms.push(quote! {
                     if <#inner as crate::grammar::Arg<'a>>::starts(word) {

@@ -7,10 +7,10 @@ use crate::execute::guards::Change;
 use crate::grammar::args::{Fields, Sentences, UNEVEN};
 use crate::grammar::spec::ArgKind;
 use crate::grammar::{How, Parser};
-use crate::types::{Elem, parse_int};
 use crate::types::hash::{Field, Hash};
 use crate::types::long_double::{LongDouble, Parsed};
 use crate::types::sample::{Numbers, below, choose};
+use crate::types::{Elem, parse_int};
 
 const HASH: Group = Group { name: "hash", op: "hash", category: Category::HASH };
 
@@ -735,7 +735,11 @@ pub const HSCAN: Command = Command {
         "",
         &[
             Shape::cursor("cursor", "For the next call; 0 when all was seen."),
-            Shape::array("items", "Fields and values in turn, with NOVALUES fields; maybe none before the end.", &Shape::BYTES),
+            Shape::array(
+                "items",
+                "Fields and values in turn, with NOVALUES fields; maybe none before the end.",
+                &Shape::BYTES,
+            ),
         ],
     ),
     ..HASH.read::<HScan>()
@@ -1593,7 +1597,11 @@ mod tests {
             // The hash grows to many times its size, and shrinks again.
             for number in 0..60 {
                 let name = format!("goes{}", round % 50 * 60 + number);
-                if round < 50 { put(&mut test, name) } else { test.call(&format!("HDEL h {name}")) };
+                if round < 50 {
+                    put(&mut test, name)
+                } else {
+                    test.call(&format!("HDEL h {name}"))
+                };
             }
             round += 1;
         }

@@ -641,7 +641,10 @@ impl WriteCommand for LMPop<'_> {
 const POPPED_FROM: Shape = Shape::optional(&Shape::tuple(
     "popped",
     "Null when there was nothing.",
-    &[Shape::bytes("key", "The list that they come from."), Shape::array("elements", "As they were taken.", &Shape::BYTES)],
+    &[
+        Shape::bytes("key", "The list that they come from."),
+        Shape::array("elements", "As they were taken.", &Shape::BYTES),
+    ],
 ));
 
 pub const LMPOP: Command = Command {

@@ -8,8 +8,7 @@ use crate::types::set::Set;
 
 pub(super) const SET: Group = Group { name: "set", op: "set", category: Category::SET };
 
-pub const COMMANDS: &[Command] =
-    &[SADD, SREM, SMOVE, SCARD, SISMEMBER, SMISMEMBER, SMEMBERS, SSCAN, SRANDMEMBER, SPOP];
+pub const COMMANDS: &[Command] = &[SADD, SREM, SMOVE, SCARD, SISMEMBER, SMISMEMBER, SMEMBERS, SSCAN, SRANDMEMBER, SPOP];
 
 #[derive(Args)]
 pub struct SAdd<'a> {

@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
-use super::{client, connection, generic, hash, list, pubsub, server, set, set_algebra, sort, string, transaction, zset};
+use super::{
+    client, connection, generic, hash, list, pubsub, server, set, set_algebra, sort, string, transaction, zset,
+};
 use crate::access::Category;
 use crate::error::{Error, Result};
 use crate::execute::row::Command;

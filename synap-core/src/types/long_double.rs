@@ -47,7 +47,11 @@ impl LongDouble {
         };
         if !matches!(magnitude, [b'0'..=b'9' | b'.', ..]) || matches!(magnitude, [b'0', b'x' | b'X', ..]) {
             let value = parse_double(text)?;
-            return if value.is_finite() { LongDouble::from_double(value).map(Parsed::Finite) } else { Some(Parsed::Infinite) };
+            return if value.is_finite() {
+                LongDouble::from_double(value).map(Parsed::Finite)
+            } else {
+                Some(Parsed::Infinite)
+            };
         }
         LongDouble::parse_decimal(negative, magnitude).map(Parsed::Finite)
     }
@@ -97,7 +101,11 @@ impl LongDouble {
         (0..power.unsigned_abs()).for_each(|_| scaled.multiply_add(10, 0));
         // So that the quotient has 66 or 67 bits: those of the mantissa, and what it takes to round them.
         let shift = 66 + divisor.bits() as i32 - digits.bits() as i32;
-        if shift > 0 { digits.shift_left(shift as usize) } else { divisor.shift_left(-shift as usize) };
+        if shift > 0 {
+            digits.shift_left(shift as usize)
+        } else {
+            divisor.shift_left(-shift as usize)
+        };
         let (quotient, is_exact) = divide(digits, divisor);
         LongDouble::rounded(negative, quotient, !is_exact, -shift).filter(|value| value.exponent >= -16446)
     }

@@ -232,7 +232,10 @@ impl Pair {
             Some(Value::Hash(hash)) => {
                 let values = usize::from(at(b"NOVALUES").is_none());
                 let fields = hash.iter().filter(|(field, _)| is_taken(field));
-                fields.flat_map(|(field, (value, _))| [field, value].into_iter().take(1 + values)).map(|b| Tree::bytes(b)).collect()
+                fields
+                    .flat_map(|(field, (value, _))| [field, value].into_iter().take(1 + values))
+                    .map(|b| Tree::bytes(b))
+                    .collect()
             }
             _ => Vec::new(),
         }

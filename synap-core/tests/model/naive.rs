@@ -345,13 +345,9 @@ impl Model {
             }
             "LMPOP" => self.pop_from_first(args),
             "BLMPOP" => self.pop_from_first(&args[1..]),
-            "RPOPLPUSH" | "BRPOPLPUSH" => self.run(&[
-                b"LMOVE".to_vec(),
-                args[0].clone(),
-                args[1].clone(),
-                b"RIGHT".to_vec(),
-                b"LEFT".to_vec(),
-            ]),
+            "RPOPLPUSH" | "BRPOPLPUSH" => {
+                self.run(&[b"LMOVE".to_vec(), args[0].clone(), args[1].clone(), b"RIGHT".to_vec(), b"LEFT".to_vec()])
+            }
             "LMOVE" | "BLMOVE" => {
                 let Some(mut from) = self.list(&args[0])? else {
                     // An empty source is no reason to look at the destination.
@@ -443,7 +439,9 @@ impl Model {
             }
             "HEXISTS" => int(self.hash(&args[0])?.unwrap_or_default().contains_key(&args[1]).into()),
             "HLEN" => int(self.hash(&args[0])?.unwrap_or_default().len()),
-            "HSTRLEN" => int(self.hash(&args[0])?.unwrap_or_default().get(&args[1]).map_or(0, |(value, _)| value.len())),
+            "HSTRLEN" => {
+                int(self.hash(&args[0])?.unwrap_or_default().get(&args[1]).map_or(0, |(value, _)| value.len()))
+            }
             "HKEYS" => Ok(Tree::set(self.hash(&args[0])?.unwrap_or_default().keys().map(|field| Tree::bytes(field)))),
             "HVALS" => Ok(Tree::set(self.hash(&args[0])?.unwrap_or_default().values().map(|(v, _)| Tree::bytes(v)))),
             "HINCRBY" => {
