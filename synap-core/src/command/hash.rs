@@ -816,7 +816,7 @@ impl<'h> Choice<'h> {
 
     /// Any field.
     fn one(&mut self) -> Option<Field<'h>> {
-        let random = self.numbers.next();
+        let random = self.numbers.draw();
         match &self.visible {
             None => self.hash.random(random),
             Some(visible) => visible.get(below(random, visible.len())).copied(),
@@ -825,7 +825,7 @@ impl<'h> Choice<'h> {
 
     fn different(mut self, count: usize) -> Vec<Field<'h>> {
         match self.visible {
-            None => self.hash.sample(count, self.numbers.next()),
+            None => self.hash.sample(count, self.numbers.draw()),
             Some(visible) => choose(visible.into_iter(), count, &mut self.numbers),
         }
     }
@@ -948,7 +948,7 @@ impl WriteCommand for HIncrByFloat<'_> {
                 None => return Err(Error::err("hash value is not a float")),
             },
         };
-        let new = old.add(self.increment.0).ok_or(INFINITE)?.to_text();
+        let new = old.plus(self.increment.0).ok_or(INFINITE)?.to_text();
         hash.put_keep_ttl(self.field, new.as_bytes());
         let deadline = hash.expires_at(self.field).flatten().map(|at_ms| (self.field, at_ms));
         drop(hash);

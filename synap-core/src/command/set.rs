@@ -318,7 +318,7 @@ impl ReadCommand for SRandMember<'_> {
                 let count = count.unsigned_abs() as usize;
                 let (mut numbers, mut budget) = (Numbers(random), Budget::of_answer());
                 reply.array(count);
-                for member in (0..count).map_while(|_| set.random(numbers.next())) {
+                for member in (0..count).map_while(|_| set.random(numbers.draw())) {
                     budget.spend(member.len())?;
                     reply.bulk(member.bytes(&mut digits));
                 }

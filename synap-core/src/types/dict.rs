@@ -185,7 +185,7 @@ impl Dict {
         let mut places = HashSet::with_capacity(count);
         let mut chosen = Vec::with_capacity(count);
         while chosen.len() < count
-            && let Some(place) = self.random_place(numbers.next())
+            && let Some(place) = self.random_place(numbers.draw())
         {
             if places.insert(place) {
                 chosen.push(self.segments[place.0].entry(place.1));
@@ -373,12 +373,12 @@ impl Dict {
             // Accepting a segment as often as it is full makes all elements equal. Segments of large elements have few, so that
             // this may take long: then walk.
             let accepted = (0..64).find_map(|_| {
-                let number = numbers.next();
+                let number = numbers.draw();
                 let index = below(number, count);
-                (below(numbers.next(), LEN_MAX) < self.segments[index].len()).then_some(index)
+                (below(numbers.draw(), LEN_MAX) < self.segments[index].len()).then_some(index)
             });
             index = accepted.unwrap_or_else(|| {
-                let mut rank = below(numbers.next(), self.len);
+                let mut rank = below(numbers.draw(), self.len);
                 let found = self.segments.iter().position(|segment| match rank.checked_sub(segment.len()) {
                     Some(rest) => {
                         rank = rest;
@@ -391,7 +391,7 @@ impl Dict {
         }
         let segment = &self.segments[index];
         loop {
-            let at = segment.slot_at_random((numbers.next() >> 32) as u32);
+            let at = segment.slot_at_random((numbers.draw() >> 32) as u32);
             if segment.is_occupied(at) {
                 return Some((index, at));
             }

@@ -137,7 +137,7 @@ impl LongDouble {
     }
 
     /// The sum; None when it is too large.
-    pub fn add(self, other: LongDouble) -> Option<LongDouble> {
+    pub fn plus(self, other: LongDouble) -> Option<LongDouble> {
         if self.mantissa == 0 || other.mantissa == 0 {
             let zero = LongDouble { negative: self.negative && other.negative, ..LongDouble::ZERO };
             return Some([self, other].into_iter().find(|value| value.mantissa != 0).unwrap_or(zero));
@@ -324,7 +324,7 @@ mod tests {
     }
 
     fn sum(one: &str, other: &str) -> String {
-        number(one).add(number(other)).expect("a sum").to_text()
+        number(one).plus(number(other)).expect("a sum").to_text()
     }
 
     /// What a C compiler on x86 makes of them.
@@ -366,7 +366,7 @@ mod tests {
         }
         assert_eq!(LongDouble::parse(b"-inf"), Some(Parsed::Infinite));
         assert_eq!(number("0e99999999999999999999").to_text(), "0");
-        assert_eq!(number("1e4932").add(number("1e4932")), None);
+        assert_eq!(number("1e4932").plus(number("1e4932")), None);
         assert_eq!(number("1e4931").to_text().len(), 4932);
     }
 
@@ -374,7 +374,7 @@ mod tests {
         #[test]
         fn integers_are_exact(one in any::<i64>(), other in any::<i64>()) {
             let expected = (i128::from(one) + i128::from(other)).to_string();
-            prop_assert_eq!(LongDouble::from_int(one).add(LongDouble::from_int(other)).map(LongDouble::to_text), Some(expected));
+            prop_assert_eq!(LongDouble::from_int(one).plus(LongDouble::from_int(other)).map(LongDouble::to_text), Some(expected));
             prop_assert_eq!(number(&one.to_string()), LongDouble::from_int(one));
         }
 

@@ -222,7 +222,7 @@ impl Pair {
     }
 
     /// What an iteration over a set or a hash is to meet, fields and values each for itself.
-    fn to_meet(&mut self, words: &[Bytes]) -> Vec<Tree> {
+    fn met_by(&mut self, words: &[Bytes]) -> Vec<Tree> {
         self.model.purge();
         let at = |token: &[u8]| words[3..].iter().position(|word| word == token);
         let pattern = at(b"MATCH").map(|at| &words[at + 4]);
@@ -247,7 +247,7 @@ impl Pair {
         }
         let Tree::List(parts) = reply else { panic!("{}: {reply:?}", show(words)) };
         let [Tree::Leaf(_), Tree::List(items)] = parts.as_slice() else { panic!("{parts:?}") };
-        let expected = self.to_meet(words);
+        let expected = self.met_by(words);
         assert!(items.iter().all(|item| expected.contains(item)), "{}: {items:?} of {expected:?}", show(words));
     }
 
@@ -256,7 +256,7 @@ impl Pair {
         if self.items(words).is_err() {
             return;
         }
-        let (mut expected, mut found) = (self.to_meet(words), Vec::new());
+        let (mut expected, mut found) = (self.met_by(words), Vec::new());
         let mut words = words.to_vec();
         words[2] = b"0".to_vec();
         loop {
