@@ -5,6 +5,7 @@ pub mod connection;
 pub mod facts;
 pub mod generic;
 pub mod hash;
+pub mod hash_expiry;
 pub mod help;
 pub mod list;
 pub mod pubsub;

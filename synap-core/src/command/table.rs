@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 
 use super::{
-    client, connection, generic, hash, list, pubsub, server, set, set_algebra, sort, string, transaction, zset,
+    client, connection, generic, hash, hash_expiry, list, pubsub, server, set, set_algebra, sort, string, transaction,
+    zset,
 };
 use crate::access::Category;
 use crate::error::{Error, Result};
@@ -15,6 +16,7 @@ use crate::grammar::Words;
 const GROUPS: &[&[Command]] = &[
     string::COMMANDS,
     hash::COMMANDS,
+    hash_expiry::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,
