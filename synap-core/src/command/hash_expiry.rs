@@ -114,7 +114,7 @@ impl WriteCommand for HSetEx<'_> {
             return Ok(());
         }
         let pairs = self.fields.0;
-        if at_ms.is_some_and(|at_ms| cx.is_past(at_ms)) {
+        if at_ms.is_some_and(|at_ms| cx.is_over(at_ms)) {
             let fields: Vec<&[u8]> = pairs.iter().map(|pair| pair.field).collect();
             delete_fields(cx, &self.key, &fields)?;
             return Ok(());
@@ -215,7 +215,7 @@ impl WriteCommand for HGetEx<'_> {
             Some(GetExpiry::Pxat(value)) => at(value, Unit::AtMillis)?,
         };
         let fields = self.fields.0;
-        let past = at_ms.is_some_and(|at_ms| cx.is_past(at_ms));
+        let past = at_ms.is_some_and(|at_ms| cx.is_over(at_ms));
         let mut hash = cx.change_existing::<Hash>(&self.key)?;
         let mut changed: Vec<&[u8]> = Vec::new();
         reply.array(fields.len());
@@ -247,7 +247,7 @@ fn log_expiry(cx: &mut WriteCx<'_>, key: &Key<'_>, at_ms: Option<i64>, fields: &
     }
     let (at, count) = (at_ms.unwrap_or(0).to_string(), fields.len().to_string());
     let mut words: Vec<&[u8]> = match at_ms {
-        Some(at_ms) if cx.is_past(at_ms) => vec![b"HDEL", key.bytes],
+        Some(at_ms) if cx.is_over(at_ms) => vec![b"HDEL", key.bytes],
         Some(_) => vec![b"HPEXPIREAT", key.bytes, at.as_bytes(), b"FIELDS", count.as_bytes()],
         None => vec![b"HPERSIST", key.bytes, b"FIELDS", count.as_bytes()],
     };
@@ -323,7 +323,7 @@ fn expire_fields(
     fields: Many<'_, Word<'_>>,
     reply: &mut dyn Reply,
 ) -> Result<()> {
-    let past = cx.is_past(at_ms);
+    let past = cx.is_over(at_ms);
     let Some(mut hash) = cx.change_existing::<Hash>(key)? else {
         write_for_each(fields, -2, reply);
         return Ok(());

@@ -62,6 +62,12 @@ impl<'t> ReadCx<'t> {
         if self.due != Due::Show && entry.is_due(self.now_ms) { None } else { Some(entry) }
     }
 
+    /// True when a deadline that the call is about to set is over already, and the key goes at once. Never where nothing
+    /// is removed by time: the log says by itself what became of the key.
+    pub fn is_over(&self, deadline_ms: i64) -> bool {
+        self.due == Due::Remove && deadline_ms <= self.now_ms
+    }
+
     pub fn exists(&self, key: &Key<'_>) -> bool {
         self.get(key).is_some()
     }
@@ -120,11 +126,6 @@ impl<'t> ReadCx<'t> {
     /// True when a hash has fields that have come to their time and are hidden: in a pause, or on a replica.
     pub fn hides_fields(&self, hash: &Hash) -> bool {
         self.due != Due::Show && hash.next_due().is_some_and(|due_ms| due_ms <= self.now_ms)
-    }
-
-    /// True when what is given this deadline goes at once. Never in a replay: what went then is told by the log.
-    pub fn is_past(&self, deadline_ms: i64) -> bool {
-        self.due == Due::Remove && deadline_ms <= self.now_ms
     }
 
     /// How many of a hash's fields have not come to their time.
