@@ -148,8 +148,8 @@ settings! {
     HASH_MAX_LISTPACK_ENTRIES = "hash-max-listpack-entries" | "hash-max-ziplist-entries", COUNT, "128";
     /// Bytes of a field or value up to which a hash is a listpack.
     HASH_MAX_LISTPACK_VALUE = "hash-max-listpack-value" | "hash-max-ziplist-value", COUNT, "64";
-    /// Elements of a list's node when positive; -1 to -5 for 4, 8, 16, 32, 64 kB.
-    LIST_MAX_LISTPACK_SIZE = "list-max-listpack-size" | "list-max-ziplist-size", Kind::Int { min: -5, max: 1 << 20 }, "-2";
+    /// Elements of a list's node when positive, 0 is 1; -1 to -5 for 4, 8, 16, 32, 64 kB, less is -5.
+    LIST_MAX_LISTPACK_SIZE = "list-max-listpack-size" | "list-max-ziplist-size", Kind::Int { min: i32::MIN as i64, max: 1 << 20 }, "-2";
     /// Accepted for existing configurations; list nodes are not compressed.
     LIST_COMPRESS_DEPTH = "list-compress-depth", COUNT, "0";
     /// Integers up to which a set is an array of them.

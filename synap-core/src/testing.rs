@@ -356,11 +356,6 @@ pub fn twin(engine: &Engine) -> TestEngine {
     twin
 }
 
-/// Negative numbers begin with the same sign.
-fn is_error(reply: &str) -> bool {
-    reply.strip_prefix('-').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_uppercase()))
-}
-
 /// The log of an engine that keeps all of it, from `offset` on.
 fn log_from(engine: &Engine, offset: u64) -> Vec<u8> {
     let log = &engine.state().log;
@@ -379,6 +374,11 @@ impl Drop for TestEngine {
         }
         self.engine.leave(&mut self.session);
     }
+}
+
+/// True when a reply as text is an error: its code is in capitals, where a number goes on.
+fn is_error(reply: &str) -> bool {
+    reply.strip_prefix('-').is_some_and(|code| code.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
 fn text_of(words: &[&[u8]]) -> Vec<String> {

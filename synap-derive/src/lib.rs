@@ -16,6 +16,8 @@
 //! | `name = "source"` | the argument's public name where the Rust name does not fit |
 //! | `access = "RW access update"` | what the command does with a key; without it, what its kind of command does |
 //! | `missing = "…"` | the sentence that answers a missing required token |
+//! | `instead = path` | a `fn(Option<&[u8]>) -> Error` that answers what stands in the place of a required token |
+//! | `once = "…"` | the sentence that answers an optional choice that is made again |
 //! | `uneven = "syntax"` | an incomplete last block is a syntax error, not one of arity |
 //!
 //! `#[args(any_order, once)]`: an option that is given again is refused.
@@ -109,9 +111,10 @@ fn block(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
                 };
             },
             Some(token) => {
-                let missing = match &field.facts.missing {
-                    Some(text) => quote!(crate::Error::err(#text)),
-                    None => quote!(crate::Error::SYNTAX),
+                let missing = match (&field.facts.missing, &field.facts.instead) {
+                    (Some(text), _) => quote!(crate::Error::err(#text)),
+                    (None, Some(path)) => quote!(#path(parser.peek(0))),
+                    (None, None) => quote!(crate::Error::SYNTAX),
                 };
                 quote! {
                     if !parser.take_token(#token, #how) { return Err(#missing); }
@@ -180,9 +183,15 @@ fn options(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
                     true => quote!(true),
                     false => quote!(std::mem::discriminant(before) != std::mem::discriminant(&chosen)),
                 };
+                let again = field
+                    .facts
+                    .once
+                    .as_ref()
+                    .map(|text| quote!(if let Some(_) = &#ident { return Err(crate::Error::err(#text)); }));
                 starts.push(quote!(<#inner as crate::grammar::Arg<'a>>::starts(word)));
                 arms.push(quote! {
                     if <#inner as crate::grammar::Arg<'a>>::starts(word) {
+                        #again
                         let chosen = <#inner as crate::grammar::Arg<'a>>::read(parser, #how)?;
                         if let Some(before) = &#ident
                             && { let _ = before; #differs } {
@@ -366,6 +375,8 @@ struct Facts {
     token: Option<LitStr>,
     access: Option<TokenStream>,
     missing: Option<LitStr>,
+    instead: Option<Path>,
+    once: Option<LitStr>,
     uneven_is_syntax: bool,
 }
 
@@ -377,10 +388,16 @@ impl Facts {
             token: None,
             access: None,
             missing: None,
+            instead: None,
+            once: None,
             uneven_is_syntax: false,
         };
         for attr in attrs.iter().filter(|a| a.path().is_ident("arg")) {
             attr.parse_nested_meta(|meta| {
+                if meta.path.is_ident("instead") {
+                    facts.instead = Some(meta.value()?.parse()?);
+                    return Ok(());
+                }
                 let value: LitStr = meta.value()?.parse()?;
                 if meta.path.is_ident("token") {
                     facts.token = Some(value);
@@ -390,6 +407,8 @@ impl Facts {
                     facts.access = Some(access(&value)?);
                 } else if meta.path.is_ident("missing") {
                     facts.missing = Some(value);
+                } else if meta.path.is_ident("once") {
+                    facts.once = Some(value);
                 } else if meta.path.is_ident("uneven") && value.value() == "syntax" {
                     facts.uneven_is_syntax = true;
                 } else {

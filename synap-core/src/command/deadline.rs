@@ -19,7 +19,7 @@ pub enum Unit {
 /// The point in time, or the error that answers one that cannot be. With `positive`, zero and less are refused, as SET
 /// does; EXPIRE takes them for the past.
 pub fn at(value: i64, unit: Unit, now_ms: i64, positive: bool, command: &str) -> Result<i64> {
-    let wrong = || Error::fmt(format!("invalid expire time in '{command}' command"));
+    let wrong = || invalid(command);
     if positive && value <= 0 {
         return Err(wrong());
     }
@@ -31,6 +31,11 @@ pub fn at(value: i64, unit: Unit, now_ms: i64, positive: bool, command: &str) ->
         Unit::Seconds | Unit::Millis => ms.checked_add(now_ms).ok_or_else(wrong),
         Unit::AtSeconds | Unit::AtMillis => Ok(ms),
     }
+}
+
+/// The answer to a time that cannot be.
+pub fn invalid(command: &str) -> Error {
+    Error::fmt(format!("invalid expire time in '{command}' command"))
 }
 
 /// What SET makes of a key's time to live.

@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 
 use super::{
-    bitmap, client, connection, counter, dump, generic, hash, list, persistence, pubsub, server, set, sort, string,
-    substring, transaction, zset,
+    bitmap, client, connection, counter, dump, generic, hash, hash_expiry, list, persistence, pubsub, server, set,
+    set_algebra, sort, string, substring, transaction, zset,
 };
 use crate::access::Category;
 use crate::error::{Error, Result};
@@ -19,8 +19,10 @@ const GROUPS: &[&[Command]] = &[
     substring::COMMANDS,
     bitmap::COMMANDS,
     hash::COMMANDS,
+    hash_expiry::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
+    set_algebra::COMMANDS,
     zset::COMMANDS,
     generic::COMMANDS,
     dump::COMMANDS,

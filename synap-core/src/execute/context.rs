@@ -22,7 +22,7 @@ use crate::keyspace::hasher::{SHARD_COUNT, shard_of};
 use crate::keyspace::value::{Kind, Value};
 use crate::log;
 use crate::session::Session;
-use crate::types::hash::Hash;
+use crate::types::hash::{Hash, is_live};
 use crate::types::list::List;
 use crate::types::set::Set;
 use crate::types::zset::ZSet;
@@ -133,6 +133,21 @@ impl<'t> ReadCx<'t> {
     #[inline]
     pub fn field<'h>(&self, hash: &'h Hash, field: &[u8]) -> Option<Elem<'h>> {
         if self.due == Due::Show { hash.get(field) } else { hash.get_live(field, self.now_ms) }
+    }
+
+    /// The same with the field's deadline.
+    pub fn field_entry<'h>(&self, hash: &'h Hash, field: &[u8]) -> Option<(Elem<'h>, Option<i64>)> {
+        hash.get_entry(field).filter(|(_, deadline_ms)| self.is_field_visible(*deadline_ms))
+    }
+
+    /// True when a field with this deadline has not come to its time.
+    pub fn is_field_visible(&self, deadline_ms: Option<i64>) -> bool {
+        self.due == Due::Show || is_live(deadline_ms, self.now_ms)
+    }
+
+    /// True when a hash has fields that have come to their time and are hidden: in a pause, or on a replica.
+    pub fn hides_fields(&self, hash: &Hash) -> bool {
+        self.due != Due::Show && hash.next_due().is_some_and(|due_ms| due_ms <= self.now_ms)
     }
 
     /// How many of a hash's fields have not come to their time.
@@ -613,7 +628,7 @@ impl<'t> WriteCx<'t> {
     }
 
     /// Drops it here, or keeps it for when nothing is locked.
-    fn throw_away(&mut self, trash: Trash) {
+    pub(super) fn throw_away(&mut self, trash: Trash) {
         if trash.is_large() {
             self.aside.get_or_insert_default().trash.push(trash);
         }

@@ -114,7 +114,12 @@ impl WriteCx<'_> {
                 self.expire_if_due(&Key { bytes: &due.key, hash: due.hash }, BUDGET);
             }
             for (hash, key) in with_fields {
-                self.expire_if_due(&Key { bytes: &key, hash }, BUDGET);
+                let key = Key { bytes: &key, hash };
+                match self.hash(&key).ok().flatten().and_then(Hash::next_due) {
+                    // The field that was to go has gone or changed: the next one is not filed yet.
+                    Some(due_ms) if due_ms > now_ms => self.file_fields(&key, due_ms),
+                    _ => self.expire_if_due(&key, BUDGET),
+                }
             }
         }
         more
@@ -149,4 +154,36 @@ pub fn expire_all<'e>(state: &'e State, mut enter: impl FnMut() -> Turn<'e>) -> 
         }
     }
     state.timer.end_round(earliest_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{START_MS, TestEngine};
+
+    fn expire(test: &TestEngine) {
+        expire_all(test.engine.state(), || test.engine.enter_blocking());
+    }
+
+    /// Only the first deadline of a hash is filed: when its field goes before, the next one must not be forgotten.
+    #[test]
+    fn a_field_goes_at_its_time_when_the_one_before_it_has_gone_otherwise() {
+        for other in ["HDEL h a", "HSET h a 2", "HPERSIST h FIELDS 1 a", "HPEXPIREAT h 1700000009000 FIELDS 1 a"] {
+            let mut test = TestEngine::default();
+            test.check(&format!(
+                "HSET h a 1 b 1 c 1 => 3
+                HPEXPIREAT h {} FIELDS 1 a => [1]
+                HPEXPIREAT h {} FIELDS 1 b => [1]",
+                START_MS + 100,
+                START_MS + 200
+            ));
+            assert!(!test.call(other).starts_with('-'));
+            test.clock.advance(100);
+            expire(&test);
+            assert!(test.dump().contains("\"b\"="), "{other}");
+            test.clock.advance(100);
+            expire(&test);
+            assert!(!test.dump().contains("\"b\"="), "{other}: {}", test.dump());
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 
 use super::context::WriteCx;
+use super::state::Trash;
 use crate::error::{Error, Result};
 use crate::grammar::Key;
 use crate::keyspace::db::Expiry;
@@ -119,6 +120,22 @@ impl Change<'_, '_, Hash> {
         matches!(self.value_mut().set(field, value, limits), SetOutcome::Added)
     }
 
+    /// Sets a field that keeps its time to live, if it is there; true when it is new.
+    pub fn put_keep_ttl(&mut self, field: &[u8], value: &[u8]) -> bool {
+        self.changed = true;
+        let limits = self.limits;
+        matches!(self.value_mut().set_keep_ttl(field, value, limits), SetOutcome::Added)
+    }
+
+    /// Sets a field with a deadline in Unix milliseconds; true when it is new.
+    pub fn put_until(&mut self, field: &[u8], value: &[u8], deadline_ms: i64) -> bool {
+        self.changed = true;
+        let (before, limits) = (self.next_due(), self.limits);
+        let outcome = self.value_mut().set_until(field, value, Some(deadline_ms), limits);
+        self.file_next_due(before);
+        matches!(outcome, SetOutcome::Added)
+    }
+
     pub fn delete(&mut self, field: &[u8]) -> bool {
         let removed = self.value_mut().remove(field);
         self.changed |= removed;
@@ -130,13 +147,18 @@ impl Change<'_, '_, Hash> {
         let before = self.next_due();
         let set = self.value_mut().set_expiry(field, deadline_ms);
         self.changed |= set;
+        self.file_next_due(before);
+        set
+    }
+
+    /// Has the fields looked for when the first of them is due, unless that is the time from before.
+    fn file_next_due(&mut self, before: Option<i64>) {
         if let Some(next) = self.next_due()
             && before.is_none_or(|before| next != before)
         {
             let key = self.key;
             self.cx.file_fields(&key, next);
         }
-        set
     }
 
     /// Removes the fields that are due at `now_ms` and returns their names. Not a change of the call's own.
@@ -179,6 +201,49 @@ impl Change<'_, '_, List> {
         self.changed |= popped.is_some();
         popped
     }
+
+    /// Puts another value at an index; false when the list is not that long.
+    pub fn set(&mut self, index: usize, value: &[u8]) -> bool {
+        let limits = self.limits;
+        let set = self.value_mut().set(index, value, limits);
+        self.changed |= set;
+        set
+    }
+
+    /// Inserts beside the first element that is `pivot`; false when there is none.
+    pub fn insert(&mut self, side: Beside, pivot: &[u8], value: &[u8]) -> bool {
+        let limits = self.limits;
+        let inserted = match side {
+            Beside::Before => self.value_mut().insert_before(pivot, value, limits),
+            Beside::After => self.value_mut().insert_after(pivot, value, limits),
+        };
+        self.changed |= inserted.is_some();
+        inserted.is_some()
+    }
+
+    /// Removes elements that are `value`: see [`List::remove`].
+    pub fn remove(&mut self, count: i64, value: &[u8]) -> usize {
+        let removed = self.value_mut().remove(count, value);
+        self.changed |= removed > 0;
+        removed
+    }
+
+    /// Keeps only the elements of a range.
+    pub fn trim(&mut self, keep: Range<usize>) {
+        let len = self.len();
+        let cut = self.value_mut().trim(keep);
+        self.changed |= self.len() != len;
+        if let Some(cut) = cut {
+            self.cx.throw_away(Trash::Value(Value::List(cut)));
+        }
+    }
+}
+
+/// On which side of another element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    Before,
+    After,
 }
 
 impl Change<'_, '_, Set> {

@@ -21,8 +21,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
+use hashbrown::HashSet;
 use triomphe::Arc;
 
+use super::sample::{self, Numbers, below};
 use due::{DueTree, NEVER};
 pub use segment::Entry;
 use segment::{LEN_MAX, Segment};
@@ -141,7 +143,7 @@ impl Dict {
 
     /// Visits about `count` elements from `cursor` on (0 to begin), returns the next cursor (0 at the end). An element that is
     /// there during the whole of a scan is visited, perhaps twice.
-    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Entry<'_>)) -> u64 {
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(Entry<'a>)) -> u64 {
         let mut from = cursor;
         let mut visited = 0;
         while from >> HASH_BITS == 0 {
@@ -171,6 +173,25 @@ impl Dict {
     /// An element chosen by a random number, each with the same probability.
     pub fn random(&self, random: u64) -> Option<Entry<'_>> {
         self.random_place(random).map(|(index, at)| self.segments[index].entry(at))
+    }
+
+    /// `count` different elements, or all there are, each with the same probability; in no particular order. O(count).
+    pub fn sample(&self, count: usize, random: u64) -> Vec<Entry<'_>> {
+        let mut numbers = Numbers(random);
+        // When many are wanted, it takes less to pass all than to meet the same ones again and again.
+        if count >= self.len / 3 {
+            return sample::choose(self.iter(), count, &mut numbers);
+        }
+        let mut places = HashSet::with_capacity(count);
+        let mut chosen = Vec::with_capacity(count);
+        while chosen.len() < count
+            && let Some(place) = self.random_place(numbers.draw())
+        {
+            if places.insert(place) {
+                chosen.push(self.segments[place.0].entry(place.1));
+            }
+        }
+        chosen
     }
 
     /// Removes an element chosen in the same way, returns its key.
@@ -352,12 +373,12 @@ impl Dict {
             // Accepting a segment as often as it is full makes all elements equal. Segments of large elements have few, so that
             // this may take long: then walk.
             let accepted = (0..64).find_map(|_| {
-                let number = numbers.next();
+                let number = numbers.draw();
                 let index = below(number, count);
-                (below(numbers.next(), LEN_MAX) < self.segments[index].len()).then_some(index)
+                (below(numbers.draw(), LEN_MAX) < self.segments[index].len()).then_some(index)
             });
             index = accepted.unwrap_or_else(|| {
-                let mut rank = below(numbers.next(), self.len);
+                let mut rank = below(numbers.draw(), self.len);
                 let found = self.segments.iter().position(|segment| match rank.checked_sub(segment.len()) {
                     Some(rest) => {
                         rank = rest;
@@ -370,7 +391,7 @@ impl Dict {
         }
         let segment = &self.segments[index];
         loop {
-            let at = segment.slot_at_random((numbers.next() >> 32) as u32);
+            let at = segment.slot_at_random((numbers.draw() >> 32) as u32);
             if segment.is_occupied(at) {
                 return Some((index, at));
             }
@@ -518,24 +539,6 @@ impl<'a> Iterator for Iter<'a> {
 }
 
 impl ExactSizeIterator for Iter<'_> {}
-
-/// A sequence of random numbers from one (splitmix64).
-pub(super) struct Numbers(pub u64);
-
-impl Numbers {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut number = self.0;
-        number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        number ^ number >> 31
-    }
-}
-
-/// A random number below `limit`.
-pub(super) fn below(random: u64, limit: usize) -> usize {
-    ((u128::from(random) * limit as u128) >> 64) as usize
-}
 
 #[inline]
 fn hash(seed: u64, key: &[u8]) -> u64 {

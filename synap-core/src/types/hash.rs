@@ -4,8 +4,9 @@
 //! Time does nothing here. Fields that are due are read like others until [`Hash::take_due`] removes them; who may not remove them
 //! (a follower, a load) asks the `_live` methods, which do not see them.
 
-use super::dict::{self, Dict, Entry, below};
+use super::dict::{self, Dict, Entry};
 use super::listpack::{self, Listpack, Pos};
+use super::sample::{self, Numbers, below};
 use super::{Elem, Limits};
 
 /// See the module.
@@ -157,7 +158,7 @@ impl Hash {
 
     /// Visits about `count` fields from `cursor` on (0 to begin), returns the next cursor (0 at the end). A compact hash is
     /// visited as a whole.
-    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Field<'_>)) -> u64 {
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(Field<'a>)) -> u64 {
         match &self.0 {
             Form::Dict(dict) => dict.scan(cursor, count, |entry| visit(field_of(entry))),
             _ => {
@@ -178,6 +179,14 @@ impl Hash {
         let value = pack.next(pos)?;
         let expiry = if stride == 3 { pack.next(value).and_then(|pos| expiry_of(pack.at(pos))) } else { None };
         Some((pack.at(pos), pack.at(value), expiry))
+    }
+
+    /// `count` different fields, or all there are, each with the same probability; in no particular order.
+    pub fn sample(&self, count: usize, random: u64) -> Vec<Field<'_>> {
+        match &self.0 {
+            Form::Dict(dict) => dict.sample(count, random).into_iter().map(field_of).collect(),
+            _ => sample::choose(self.iter(), count, &mut Numbers(random)),
+        }
     }
 
     /// None: no such field. Some(None): it does not expire.
@@ -706,12 +715,19 @@ mod tests {
                             prop_assert!(model.remove(&name).is_some_and(|value| !is_live(value.1, now)));
                         }
                     }
-                    Step::Random(random) => match hash.random(random) {
-                        None => prop_assert!(model.is_empty()),
-                        Some((field, value, expiry)) => {
-                            prop_assert_eq!(model.get(&field.to_vec()), Some(&(value.to_vec(), expiry)));
+                    Step::Random(random) => {
+                        match hash.random(random) {
+                            None => prop_assert!(model.is_empty()),
+                            Some((field, value, expiry)) => {
+                                prop_assert_eq!(model.get(&field.to_vec()), Some(&(value.to_vec(), expiry)));
+                            }
                         }
-                    },
+                        let count = random as usize % 20;
+                        let sample: Model = hash.sample(count, random).into_iter()
+                            .map(|(field, value, expiry)| (field.to_vec(), (value.to_vec(), expiry))).collect();
+                        prop_assert_eq!(sample.len(), count.min(model.len()));
+                        prop_assert!(sample.iter().all(|(field, entry)| model.get(field) == Some(entry)));
+                    }
                 }
                 prop_assert_eq!(hash.has_ttl(), model.values().any(|value| value.1.is_some()));
                 let first = model.values().filter_map(|value| value.1).min();

@@ -1,7 +1,7 @@
 //! A sorted set of integers in one allocation behind one pointer, each as wide as the widest needs: 2, 4 or 8 bytes.
 
 use super::blob::{BLOB_BYTES_MAX, Blob};
-use super::dict::below;
+use super::sample::below;
 
 /// See the module.
 #[derive(Clone, Default)]
@@ -42,6 +42,27 @@ impl IntSet {
     #[inline]
     pub fn contains(&self, value: i64) -> bool {
         self.search(value).is_ok()
+    }
+
+    /// The first index from `from` on whose integer is not below `value`: found fast when it is near.
+    pub fn seek(&self, from: usize, value: i64) -> usize {
+        let (bytes, width, len) = (self.blob.bytes(), self.width(), self.len());
+        let is_below = |index: usize| index < len && read(bytes, width, index) < value;
+        let (mut low, mut step) = (from, 1);
+        while is_below(low + step - 1) {
+            low += step;
+            step *= 2;
+        }
+        let mut high = (low + step - 1).min(len);
+        while low < high {
+            let middle = (low + high) / 2;
+            if is_below(middle) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 
     /// True when it is new.
@@ -214,6 +235,12 @@ mod tests {
             }
             prop_assert!(set.iter().eq(model.iter().copied()));
             prop_assert!(set.iter().rev().eq(model.iter().rev().copied()));
+            for from in 0..=set.len() {
+                for value in [-40_000, -1, 0, 7, 30_000] {
+                    let expected = (from..set.len()).find(|&index| set.get(index) >= Some(value)).unwrap_or(set.len());
+                    prop_assert_eq!(set.seek(from, value), expected);
+                }
+            }
             let again = IntSet::from_redis(&set.to_redis()).expect("well-formed");
             prop_assert!(again.iter().eq(set.clone().iter()));
             prop_assert!(set.random(3).is_none_or(|value| model.contains(&value)));

@@ -153,14 +153,14 @@ impl List {
 
     /// Inserts before the first element that is `pivot`; none when there is no such element.
     pub fn insert_before(&mut self, pivot: &[u8], value: &[u8], limits: &Limits) -> Option<()> {
-        let index = self.positions(pivot).next()?;
+        let index = self.positions(pivot, 0..self.len()).next()?;
         self.insert(index, value, limits);
         Some(())
     }
 
     /// Inserts after the first element that is `pivot`; none when there is no such element.
     pub fn insert_after(&mut self, pivot: &[u8], value: &[u8], limits: &Limits) -> Option<()> {
-        let index = self.positions(pivot).next()?;
+        let index = self.positions(pivot, 0..self.len()).next()?;
         self.insert(index + 1, value, limits);
         Some(())
     }
@@ -194,24 +194,27 @@ impl List {
         removed
     }
 
-    /// Keeps only the elements of this range.
-    pub fn trim(&mut self, keep: Range<usize>) {
+    /// Keeps only the elements of this range. What is large among the others comes back, to be dropped where it does
+    /// not hold anybody up.
+    pub fn trim(&mut self, keep: Range<usize>) -> Option<List> {
         let keep = self.clamp(keep);
         if keep.is_empty() {
-            *self = List::new();
-            return;
+            return Some(std::mem::take(self));
         }
-        match &mut self.form {
+        let cut = match &mut self.form {
             Form::Compact(pack) => {
                 pack.truncate(keep.end);
                 pack.remove_range(0, keep.start);
+                return None;
             }
             Form::Large(spine) => {
-                spine.cut_back(spine.len - keep.end);
-                spine.cut_front(keep.start);
+                let mut cut = spine.cut_back(spine.len - keep.end);
+                cut.append_spine(spine.cut_front(keep.start));
+                cut
             }
-        }
+        };
         self.shrink();
+        (cut.len > 0).then(|| List { form: Form::Large(Box::new(cut)) })
     }
 
     pub fn iter(&self) -> ListIter<'_> {
@@ -257,10 +260,17 @@ impl List {
         ListIter { list: self, range, front: None, back: None }
     }
 
-    /// Indices of the elements that are `value`; `rev()` gives them from the last one on.
-    pub fn positions<'a>(&'a self, value: &'a [u8]) -> impl DoubleEndedIterator<Item = usize> + 'a {
+    /// Indices of the elements of a range that are `value`; `rev()` gives them from the last one on.
+    pub fn positions<'a>(
+        &'a self,
+        value: &'a [u8],
+        range: Range<usize>,
+    ) -> impl DoubleEndedIterator<Item = usize> + 'a {
         let needle = Needle::new(value);
-        self.iter().enumerate().filter(move |(_, elem)| needle.is(*elem)).map(|(index, _)| index)
+        let range = self.clamp(range);
+        let indices = range.clone();
+        let is_value = move |(_, elem): &(usize, Elem<'_>)| needle.is(*elem);
+        indices.zip(self.range(range)).filter(is_value).map(|(index, _)| index)
     }
 
     /// Bytes asked of the allocator, shared ones included.

@@ -11,6 +11,7 @@ pub mod list;
 pub mod listpack;
 pub mod long_double;
 pub mod rank_tree;
+pub mod sample;
 pub mod score;
 pub mod set;
 pub mod zset;

@@ -1,8 +1,11 @@
 //! A set: sorted integers, then a listpack, then a [`Dict`], as it grows. It never goes back.
 
-use super::dict::{self, Dict, below};
+pub mod algebra;
+
+use super::dict::{self, Dict};
 use super::intset::IntSet;
 use super::listpack::{self, Listpack};
+use super::sample::{self, Numbers, below};
 use super::{Elem, Limits, parse_int};
 
 /// See the module.
@@ -17,6 +20,15 @@ enum Form {
 impl Set {
     pub const fn new() -> Set {
         Set(Form::Ints(IntSet::new()))
+    }
+
+    /// A set of these members, which need not differ, in the form that it has when they come one after the other.
+    pub fn of<'a>(members: impl IntoIterator<Item = Elem<'a>>, limits: &Limits) -> Set {
+        let mut set = Set::new();
+        for member in members {
+            set.add(member, limits);
+        }
+        set
     }
 
     #[inline]
@@ -135,7 +147,7 @@ impl Set {
 
     /// Visits about `count` members from `cursor` on (0 to begin), returns the next cursor (0 at the end). A compact set is
     /// visited as a whole.
-    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Elem<'_>)) -> u64 {
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(Elem<'a>)) -> u64 {
         match &self.0 {
             Form::Dict(dict) => dict.scan(cursor, count, |entry| visit(Elem::Bytes(entry.key))),
             _ => {
@@ -151,6 +163,19 @@ impl Set {
             Form::Ints(ints) => ints.random(random).map(Elem::Int),
             Form::Pack(pack) => pack.get(below(random, pack.len())),
             Form::Dict(dict) => dict.random(random).map(|entry| Elem::Bytes(entry.key)),
+        }
+    }
+
+    /// `count` different members, or all there are, each with the same probability; in no particular order.
+    pub fn sample(&self, count: usize, random: u64) -> Vec<Elem<'_>> {
+        let numbers = &mut Numbers(random);
+        match &self.0 {
+            Form::Ints(ints) => {
+                let indices = sample::indices(ints.len(), count, numbers);
+                indices.into_iter().filter_map(|index| ints.get(index)).map(Elem::Int).collect()
+            }
+            Form::Pack(_) => sample::choose(self.iter(), count, numbers),
+            Form::Dict(dict) => dict.sample(count, random).into_iter().map(|entry| Elem::Bytes(entry.key)).collect(),
         }
     }
 
@@ -391,6 +416,35 @@ mod tests {
         assert_eq!(set.allocated(), 112);
     }
 
+    #[test]
+    fn every_member_is_as_probable_in_every_form() {
+        let limits = Limits::default();
+        let forms = [
+            filled((0..40).map(|i| i.to_string()), &limits),
+            filled((0..40).map(|i| format!("m{i}")), &limits),
+            filled((0..4000).map(|i| format!("m{i}")), &limits),
+        ];
+        assert_eq!(forms.each_ref().map(Set::encoding), ["intset", "listpack", "hashtable"]);
+        for set in forms {
+            let len = set.len();
+            // Few and most of them: they are picked in different ways.
+            for count in [len / 10, len / 2] {
+                let mut counts = std::collections::BTreeMap::<Vec<u8>, usize>::new();
+                let rounds = 40_000 / count;
+                for round in 0..rounds {
+                    let sample = set.sample(count, round as u64 * 7919);
+                    assert_eq!(sample.len(), count);
+                    sample.into_iter().for_each(|member| *counts.entry(member.to_vec()).or_default() += 1);
+                }
+                let expected = (rounds * count) as f64 / len as f64;
+                let square = |found: usize| (found as f64 - expected).powi(2) / expected;
+                let missing = (len - counts.len()) as f64 * expected;
+                let deviation = (counts.values().map(|&found| square(found)).sum::<f64>() + missing) / len as f64;
+                assert!(deviation < 1.5, "{} {count}: {deviation}", set.encoding());
+            }
+        }
+    }
+
     fn member() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             6 => (-60i64..60).prop_map(|i| i.to_string().into_bytes()),
@@ -416,10 +470,15 @@ mod tests {
                         Some(member) => prop_assert!(model.remove(&member)),
                         None => prop_assert!(model.is_empty()),
                     },
-                    _ => match set.random(random) {
-                        Some(member) => prop_assert!(model.contains(&member.to_vec())),
-                        None => prop_assert!(model.is_empty()),
-                    },
+                    _ => {
+                        match set.random(random) {
+                            Some(member) => prop_assert!(model.contains(&member.to_vec())),
+                            None => prop_assert!(model.is_empty()),
+                        }
+                        let count = random as usize % 20;
+                        let sample: BTreeSet<_> = set.sample(count, random).into_iter().map(Elem::to_vec).collect();
+                        prop_assert!(sample.len() == count.min(model.len()) && sample.is_subset(&model));
+                    }
                 }
                 prop_assert_eq!(set.contains(&member[..]), model.contains(&member));
                 if let Some(value) = parse_int(&member) {

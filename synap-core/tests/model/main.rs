@@ -15,19 +15,23 @@ use synap_core::command::table;
 use synap_core::execute::expiry;
 use synap_core::execute::row::Command;
 use synap_core::execute::state::Rows as _;
+use synap_core::glob;
 use synap_core::grammar::generate::{self, Choices};
 use synap_core::testing::{SOME_DATA, START_MS, TestEngine, run_at_once, split, vocabulary_of};
 use tree::{Growing, Tree};
 
 /// What the model knows. SPOP and SCAN, whose answers are not determined, are looked at on their own. Floats and digests
 /// are left to examples and to the comparison with real servers.
-const KNOWN: &str = "GET SET SET SET SETNX SETEX PSETEX GETSET GETDEL GETEX MSET MSETNX MSETEX MGET DELEX DELIFEQ \
-    INCR INCRBY DECR DECRBY APPEND STRLEN GETRANGE SUBSTR SETRANGE LCS SETBIT SETBIT GETBIT BITCOUNT BITPOS BITOP BITOP \
-    BITFIELD BITFIELD BITFIELD_RO DEL UNLINK EXISTS TOUCH TYPE EXPIRE PEXPIRE EXPIREAT PEXPIREAT TTL PTTL EXPIRETIME \
-    PEXPIRETIME PERSIST RENAME RENAMENX COPY MOVE KEYS SORT_RO \
-    SELECT SWAPDB FLUSHDB LPUSH RPUSH RPUSH LPOP RPOP LRANGE LRANGE LMOVE BLMOVE BLPOP SADD SADD SREM SMEMBERS SINTER \
-    SINTER SPOP HSET HSET HGET HGETALL HDEL HEXPIRE HEXPIRE HPEXPIREAT HTTL HTTL ZADD ZADD ZADD ZRANGE ZRANGE ZRANGE \
-    ZRANGE ZRANK SORT SORT SORT";
+const KNOWN: &str = "GET SET SET SET SETNX SETEX PSETEX GETSET GETDEL GETEX MSET MSETNX MSETEX MGET DELEX DELIFEQ INCR INCRBY DECR \
+    DECRBY APPEND STRLEN GETRANGE SUBSTR SETRANGE LCS SETBIT SETBIT GETBIT BITCOUNT BITPOS BITOP BITOP BITFIELD \
+    BITFIELD BITFIELD_RO DEL UNLINK EXISTS TOUCH TYPE EXPIRE PEXPIRE EXPIREAT PEXPIREAT TTL PTTL EXPIRETIME \
+    PEXPIRETIME PERSIST RENAME RENAMENX COPY MOVE KEYS SORT_RO SELECT SWAPDB FLUSHDB LPUSH RPUSH RPUSH RPUSH LPOP \
+    RPOP LRANGE LRANGE LMOVE BLMOVE BLPOP SADD SADD SADD SADD SREM SMEMBERS SINTER SINTER SPOP HSET HSET HSET HSET \
+    HGET HGETALL HDEL HEXPIRE HEXPIRE HPEXPIREAT HTTL HTTL ZADD ZADD ZADD ZRANGE ZRANGE ZRANGE ZRANGE ZRANK SORT \
+    SORT SORT LPUSHX RPUSHX LMPOP LLEN LINDEX LPOS LPOS LSET LINSERT LREM LTRIM RPOPLPUSH BRPOP BLMPOP BRPOPLPUSH \
+    SMOVE SCARD SISMEMBER SMISMEMBER SINTERSTORE SINTERCARD SUNION SUNIONSTORE SDIFF SDIFFSTORE SRANDMEMBER SSCAN \
+    HMSET HSETNX HSETEX HSETEX HMGET HGETDEL HGETEX HGETEX HEXISTS HLEN HSTRLEN HKEYS HVALS HSCAN HRANDFIELD HINCRBY \
+    HINCRBY HINCRBYFLOAT HINCRBYFLOAT HPEXPIRE HEXPIREAT HPERSIST HPTTL HEXPIRETIME HPEXPIRETIME";
 
 #[derive(Clone)]
 enum Step {
@@ -115,6 +119,9 @@ impl Pair {
             Step::Call(words) => {
                 let reply = self.reply(words);
                 self.expect(words, &reply);
+                if matches!(words[0].as_slice(), b"SSCAN" | b"HSCAN") {
+                    self.iterate_collection(words);
+                }
             }
             Step::Together(calls) => {
                 self.reply(&[b"MULTI".to_vec()]);
@@ -139,11 +146,16 @@ impl Pair {
 
     /// Holds the reply of a call against the model's.
     fn expect(&mut self, words: &[Bytes], reply: &Tree) {
-        if words[0] == b"SPOP" {
-            return self.expect_popped(words, reply);
+        match words[0].as_slice() {
+            b"SPOP" => return self.expect_popped(words, reply),
+            b"SRANDMEMBER" | b"HRANDFIELD" => return self.expect_picked(words, reply),
+            b"SSCAN" | b"HSCAN" => return self.expect_scanned(words, reply),
+            b"HINCRBYFLOAT" => return self.expect_sum(words, reply),
+            _ => {}
         }
         let expected = self.model.call(words);
         let unordered = words[0].starts_with(b"SORT") && is_in_the_order_of_a_set(&self.model, words);
+        let sorted = |items: &[Tree]| Tree::set(items.iter().cloned());
         let agrees = match (&expected, reply) {
             // Names of keys come in any order.
             (Tree::List(expected), Tree::List(got)) if words[0] == b"KEYS" => {
@@ -151,6 +163,8 @@ impl Pair {
                 got.sort();
                 *expected == got
             }
+            // Fields have no order, though their names come as a list.
+            (Tree::Set(_), Tree::List(items)) => sorted(items).is_expected(&expected),
             (Tree::List(expected), Tree::List(got)) if unordered => expected.len() == got.len(),
             _ => reply.is_expected(&expected),
         };
@@ -177,6 +191,108 @@ impl Pair {
         let Some(Value::Set(set)) = self.model.value_mut(&words[1]) else { return };
         set.retain(|member| !popped.contains(&Tree::bytes(member)));
         self.model.drop_if_empty(&words[1]);
+    }
+
+    /// What a set or a hash holds; fields as pairs with their values.
+    fn items(&mut self, words: &[Bytes]) -> Result<Vec<Tree>, Tree> {
+        let whole: &[u8] = if words[0].starts_with(b"S") { b"SMEMBERS" } else { b"HGETALL" };
+        match self.model.call(&[whole.to_vec(), words[1].clone()]) {
+            Tree::Set(items) => Ok(items),
+            wrong_type => Err(wrong_type),
+        }
+    }
+
+    /// Chance chooses: different ones, or any.
+    fn expect_picked(&mut self, words: &[Bytes], reply: &Tree) {
+        let count = words.get(2).map(|word| String::from_utf8_lossy(word).parse::<i64>().expect("a count"));
+        if words.len() > 3 && count > Some(i64::MAX / 2) {
+            return assert!(reply.is_expected(&Tree::leaf("-ERR")), "{reply:?}");
+        }
+        let items = match self.items(words) {
+            Ok(items) => items,
+            Err(wrong_type) => return assert_eq!(*reply, wrong_type),
+        };
+        let name = |item: &Tree| if let Tree::List(pair) = item { pair[0].clone() } else { item.clone() };
+        let names: Vec<Tree> = items.iter().map(name).collect();
+        let Some(count) = count else {
+            let nil = names.is_empty() && *reply == Tree::leaf("nil");
+            return assert!(nil || names.contains(reply), "{reply:?}");
+        };
+        let Tree::List(picked) = reply else { panic!("{}: {reply:?}", show(words)) };
+        let known = if words.len() > 3 { &items } else { &names };
+        assert!(picked.iter().all(|one| known.contains(one)), "{reply:?}");
+        let many = usize::try_from(count.unsigned_abs()).expect("a count");
+        if count < 0 {
+            assert_eq!(picked.len(), if items.is_empty() { 0 } else { many });
+        } else {
+            let distinct: BTreeSet<_> = picked.iter().collect();
+            assert_eq!((picked.len(), distinct.len()), (many.min(items.len()), many.min(items.len())));
+        }
+    }
+
+    /// What an iteration over a set or a hash is to meet, fields and values each for itself.
+    fn met_by(&mut self, words: &[Bytes]) -> Vec<Tree> {
+        self.model.purge();
+        let at = |token: &[u8]| words[3..].iter().position(|word| word == token);
+        let pattern = at(b"MATCH").map(|at| &words[at + 4]);
+        let is_taken = |name: &&Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, name));
+        match self.model.value(&words[1]) {
+            Some(Value::Set(set)) => set.iter().filter(is_taken).map(|member| Tree::bytes(member)).collect(),
+            Some(Value::Hash(hash)) => {
+                let values = usize::from(at(b"NOVALUES").is_none());
+                let fields = hash.iter().filter(|(field, _)| is_taken(field));
+                fields
+                    .flat_map(|(field, (value, _))| [field, value].into_iter().take(1 + values))
+                    .map(|b| Tree::bytes(b))
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn expect_scanned(&mut self, words: &[Bytes], reply: &Tree) {
+        if let Err(wrong_type) = self.items(words) {
+            return assert_eq!(*reply, wrong_type);
+        }
+        let Tree::List(parts) = reply else { panic!("{}: {reply:?}", show(words)) };
+        let [Tree::Leaf(_), Tree::List(items)] = parts.as_slice() else { panic!("{parts:?}") };
+        let expected = self.met_by(words);
+        assert!(items.iter().all(|item| expected.contains(item)), "{}: {items:?} of {expected:?}", show(words));
+    }
+
+    /// From the beginning to the end everything that matches comes exactly once, because nothing changes meanwhile.
+    fn iterate_collection(&mut self, words: &[Bytes]) {
+        if self.items(words).is_err() {
+            return;
+        }
+        let (mut expected, mut found) = (self.met_by(words), Vec::new());
+        let mut words = words.to_vec();
+        words[2] = b"0".to_vec();
+        loop {
+            let Tree::List(parts) = self.reply(&words) else { panic!("an iteration answers an array") };
+            let [Tree::Leaf(next), Tree::List(items)] = parts.as_slice() else { panic!("{parts:?}") };
+            found.extend(items.iter().cloned());
+            words[2] = next.trim_matches('"').as_bytes().to_vec();
+            if words[2] == b"0" {
+                break;
+            }
+        }
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected, "{}", show(&words));
+    }
+
+    /// The sum has more digits than the model's: it is stored as it was answered.
+    fn expect_sum(&mut self, words: &[Bytes], reply: &Tree) {
+        let expected = self.model.call(words);
+        let (Tree::Leaf(expected), Tree::Leaf(got)) = (&expected, reply) else { panic!("{reply:?}") };
+        let Ok(sum) = expected.parse::<f64>() else {
+            return assert!(reply.is_expected(&Tree::leaf(expected)), "{}: {got}, expected {expected}", show(words));
+        };
+        let text = got.trim_matches('"');
+        let got: f64 = text.parse().unwrap_or_else(|_| panic!("{}: {got}", show(words)));
+        assert!(got == sum || (got - sum).abs() <= 1e-9 * sum.abs().max(1.0), "{}: {got}, expected {sum}", show(words));
+        self.model.put_field(&words[1], &words[2], text.as_bytes());
     }
 
     /// Nothing changes meanwhile: every key exactly once.

@@ -151,6 +151,13 @@ impl Model {
         }
     }
 
+    /// Puts a value into a field, which keeps its deadline.
+    pub fn put_field(&mut self, key: &[u8], field: &[u8], value: &[u8]) {
+        let mut hash = self.hash(key).ok().flatten().unwrap_or_default();
+        hash.entry(field.into()).or_default().0 = value.into();
+        self.put_hash(key, hash);
+    }
+
     /// The keys of the selected database, of one type or all.
     pub fn names(&mut self, r#type: Option<&str>) -> Vec<Bytes> {
         self.purge();
@@ -410,9 +417,10 @@ impl Model {
                 self.db = number(&args[0]).filter(|db| (0..16).contains(db)).ok_or(ERR)? as u32;
                 ok()
             }
-            "LPUSH" | "RPUSH" => {
+            "LPUSHX" | "RPUSHX" if self.list(&args[0])?.is_none() => int(0),
+            "LPUSH" | "RPUSH" | "LPUSHX" | "RPUSHX" => {
                 let mut list = self.list(&args[0])?.unwrap_or_default();
-                args[1..].iter().for_each(|item| push(&mut list, name == "LPUSH", item.clone()));
+                args[1..].iter().for_each(|item| push(&mut list, name.starts_with('L'), item.clone()));
                 self.put_list(&args[0], list.clone());
                 int(list.len())
             }
@@ -432,6 +440,69 @@ impl Model {
                 let range = range(number(&args[1]).ok_or(ERR)?, number(&args[2]).ok_or(ERR)?, list.len());
                 Ok(Tree::List(list.range(range).map(|item| Tree::bytes(item)).collect()))
             }
+            "LLEN" => int(self.list(&args[0])?.unwrap_or_default().len()),
+            "LINDEX" => {
+                let list = self.list(&args[0])?.unwrap_or_default();
+                Ok(Tree::optional(index(&args[1], list.len())?.and_then(|at| list.get(at))))
+            }
+            "LSET" => {
+                let mut list = self.list(&args[0])?.ok_or("-ERR no such key")?;
+                let at = index(&args[1], list.len())?.ok_or("-ERR index out of range")?;
+                list[at] = args[2].clone();
+                self.put_list(&args[0], list);
+                ok()
+            }
+            "LINSERT" => {
+                let Some(mut list) = self.list(&args[0])? else { return int(0) };
+                let Some(at) = list.iter().position(|item| *item == args[2]) else { return Ok(Tree::leaf(-1)) };
+                list.insert(at + usize::from(args[1] == b"AFTER"), args[3].clone());
+                self.put_list(&args[0], list.clone());
+                int(list.len())
+            }
+            "LREM" => {
+                let mut list = self.list(&args[0])?.unwrap_or_default();
+                let count = number(&args[1]).ok_or(ERR)?;
+                let mut found: Vec<usize> = (0..list.len()).filter(|at| list[*at] == args[2]).collect();
+                if count < 0 {
+                    found.reverse();
+                }
+                found.truncate(if count == 0 { usize::MAX } else { count.unsigned_abs() as usize });
+                found.sort();
+                found.iter().rev().for_each(|at| drop(list.remove(*at)));
+                self.put_list(&args[0], list);
+                int(found.len())
+            }
+            "LTRIM" => {
+                let list = self.list(&args[0])?.unwrap_or_default();
+                let kept = range(number(&args[1]).ok_or(ERR)?, number(&args[2]).ok_or(ERR)?, list.len());
+                self.put_list(&args[0], list.range(kept).cloned().collect());
+                ok()
+            }
+            "LPOS" => {
+                let options = Options(&args[2..]);
+                let (rank, maxlen) = (options.int("RANK").unwrap_or(1), options.int("MAXLEN").unwrap_or(0) as usize);
+                if rank == 0 {
+                    return Err(ERR);
+                }
+                let list = self.list(&args[0])?.unwrap_or_default();
+                let mut indexes: Vec<usize> = (0..list.len()).collect();
+                if rank < 0 {
+                    indexes.reverse();
+                }
+                indexes.truncate(if maxlen == 0 { usize::MAX } else { maxlen });
+                indexes.retain(|at| list[*at] == args[1]);
+                let mut found = indexes.into_iter().skip(rank.unsigned_abs() as usize - 1).map(Tree::leaf);
+                match options.int("COUNT") {
+                    None => Ok(found.next().unwrap_or(Tree::leaf("nil"))),
+                    Some(0) => Ok(Tree::List(found.collect())),
+                    Some(count) => Ok(Tree::List(found.take(count as usize).collect())),
+                }
+            }
+            "LMPOP" => self.pop_from_first(args),
+            "BLMPOP" => self.pop_from_first(&args[1..]),
+            "RPOPLPUSH" | "BRPOPLPUSH" => {
+                self.run(&[b"LMOVE".to_vec(), args[0].clone(), args[1].clone(), b"RIGHT".to_vec(), b"LEFT".to_vec()])
+            }
             "LMOVE" | "BLMOVE" => {
                 let Some(mut from) = self.list(&args[0])? else {
                     // An empty source is no reason to look at the destination.
@@ -449,10 +520,10 @@ impl Model {
                 self.put_list(&args[1], to);
                 Ok(Tree::bytes(&item))
             }
-            "BLPOP" => {
+            "BLPOP" | "BRPOP" => {
                 for key in &args[..args.len() - 1] {
                     if let Some(mut list) = self.list(key)? {
-                        let item = pop(&mut list, true).expect("a list is not empty");
+                        let item = pop(&mut list, name == "BLPOP").expect("a list is not empty");
                         self.put_list(key, list);
                         return Ok(Tree::List(vec![Tree::bytes(key), Tree::bytes(&item)]));
                     }
@@ -472,12 +543,80 @@ impl Model {
                 int(removed)
             }
             "SMEMBERS" => Ok(Tree::set(self.set(&args[0])?.unwrap_or_default().iter().map(|item| Tree::bytes(item)))),
-            "SINTER" => {
-                let sets = args.iter().map(|key| self.set(key)).collect::<Result<Vec<_>, _>>()?;
-                let mut sets = sets.into_iter().map(Option::unwrap_or_default);
-                let first = sets.next().unwrap_or_default();
-                let common = sets.fold(first, |common, set| common.intersection(&set).cloned().collect());
-                Ok(Tree::set(common.iter().map(|item| Tree::bytes(item))))
+            "SCARD" => int(self.set(&args[0])?.unwrap_or_default().len()),
+            "SISMEMBER" => int(self.set(&args[0])?.unwrap_or_default().contains(&args[1]).into()),
+            "SMISMEMBER" => {
+                let set = self.set(&args[0])?.unwrap_or_default();
+                Ok(Tree::List(args[1..].iter().map(|item| Tree::leaf(usize::from(set.contains(item)))).collect()))
+            }
+            "SMOVE" => {
+                let Some(mut from) = self.set(&args[0])? else { return int(0) };
+                let mut to = self.set(&args[1])?.unwrap_or_default();
+                let is_there = from.contains(&args[2]);
+                if is_there && args[0] != args[1] {
+                    from.remove(&args[2]);
+                    to.insert(args[2].clone());
+                    self.put_set(&args[0], from);
+                    self.put_set(&args[1], to);
+                }
+                int(is_there.into())
+            }
+            "SINTER" | "SUNION" | "SDIFF" => {
+                Ok(Tree::set(self.join(&name, args)?.iter().map(|item| Tree::bytes(item))))
+            }
+            "SINTERSTORE" | "SUNIONSTORE" | "SDIFFSTORE" => {
+                let result = self.join(name.trim_end_matches("STORE"), &args[1..])?;
+                self.keys().remove(&args[0]);
+                self.put_set(&args[0], result.clone());
+                int(result.len())
+            }
+            "SINTERCARD" => {
+                let count = number(&args[0]).ok_or(ERR)? as usize;
+                let limit = Options(&args[1 + count..]).int("LIMIT").filter(|limit| *limit > 0);
+                let common = self.join("SINTER", &args[1..1 + count])?.len();
+                int(limit.map_or(common, |limit| common.min(limit as usize)))
+            }
+            "HMSET" => {
+                self.run(&[&[b"HSET".to_vec()], args].concat())?;
+                ok()
+            }
+            "HSETNX" => {
+                if self.hash(&args[0])?.unwrap_or_default().contains_key(&args[1]) {
+                    return int(0);
+                }
+                self.run(&[&[b"HSET".to_vec()], args].concat())
+            }
+            "HSETEX" => self.set_fields(args),
+            "HGETEX" | "HGETDEL" => self.get_fields(&name, args),
+            "HMGET" => {
+                let hash = self.hash(&args[0])?.unwrap_or_default();
+                Ok(Tree::List(args[1..].iter().map(|field| Tree::optional(hash.get(field).map(|(v, _)| v))).collect()))
+            }
+            "HEXISTS" => int(self.hash(&args[0])?.unwrap_or_default().contains_key(&args[1]).into()),
+            "HLEN" => int(self.hash(&args[0])?.unwrap_or_default().len()),
+            "HSTRLEN" => {
+                int(self.hash(&args[0])?.unwrap_or_default().get(&args[1]).map_or(0, |(value, _)| value.len()))
+            }
+            "HKEYS" => Ok(Tree::set(self.hash(&args[0])?.unwrap_or_default().keys().map(|field| Tree::bytes(field)))),
+            "HVALS" => Ok(Tree::set(self.hash(&args[0])?.unwrap_or_default().values().map(|(v, _)| Tree::bytes(v)))),
+            "HINCRBY" => {
+                let mut hash = self.hash(&args[0])?.unwrap_or_default();
+                let field = hash.entry(args[1].clone()).or_insert_with(|| (b"0".to_vec(), None));
+                let old = number(&field.0).ok_or("-ERR hash value is not an integer")?;
+                let new = old.checked_add(number(&args[2]).ok_or(ERR)?).ok_or(ERR)?;
+                field.0 = new.to_string().into_bytes();
+                self.put_hash(&args[0], hash);
+                Ok(Tree::leaf(new))
+            }
+            // About: the sum has more digits than ours. The caller stores what was answered.
+            "HINCRBYFLOAT" => {
+                let hash = self.hash(&args[0])?.unwrap_or_default();
+                let old = hash.get(&args[1]).map_or(Some(0.0), |(value, _)| wide_float(value));
+                let old = old.ok_or("-ERR hash value is not a float")?;
+                if String::from_utf8_lossy(hash.get(&args[1]).map_or(&[][..], |(value, _)| value)).contains("inf") {
+                    return Err(ERR);
+                }
+                Ok(Tree::leaf(old + wide_float(&args[2]).ok_or(ERR)?))
             }
             "HSET" => {
                 let mut hash = self.hash(&args[0])?.unwrap_or_default();
@@ -500,13 +639,26 @@ impl Model {
                 self.put_hash(&args[0], hash);
                 int(removed)
             }
-            "HEXPIRE" | "HPEXPIREAT" => self.expire_fields(&name, args),
-            "HTTL" => {
+            "HEXPIRE" | "HPEXPIRE" | "HEXPIREAT" | "HPEXPIREAT" => self.expire_fields(&name, args),
+            "HPERSIST" => {
+                let mut hash = self.hash(&args[0])?.unwrap_or_default();
+                let persist = |field: &Bytes| match hash.get_mut(field).map(|(_, until)| until.take()) {
+                    None => -2,
+                    Some(None) => -1,
+                    Some(Some(_)) => 1,
+                };
+                let answers = args[3..].iter().map(persist).map(Tree::leaf).collect();
+                self.put_hash(&args[0], hash);
+                Ok(Tree::List(answers))
+            }
+            "HTTL" | "HPTTL" | "HEXPIRETIME" | "HPEXPIRETIME" => {
                 let hash = self.hash(&args[0])?.unwrap_or_default();
+                let base = if name.ends_with("TTL") { self.now_ms } else { 0 };
                 let ttl = |field: &Bytes| match hash.get(field) {
                     None => -2,
                     Some((_, None)) => -1,
-                    Some((_, Some(until))) => (until - self.now_ms).saturating_add(999) / 1000,
+                    Some((_, Some(until))) if name.starts_with("HP") => until - base,
+                    Some((_, Some(until))) => (until - base + 999) / 1000,
                 };
                 Ok(Tree::List(args[3..].iter().map(|field| Tree::leaf(ttl(field))).collect()))
             }
@@ -733,12 +885,93 @@ impl Model {
         int(1)
     }
 
+    /// When fields go that are given this time, in the sense of EX, PX, EXAT or PXAT.
+    fn field_deadline(&self, sense: &str, time: &[u8]) -> Result<i64, &'static str> {
+        let time = number(time).filter(|time| *time >= 0).ok_or(ERR)?;
+        let ms = if sense.starts_with('E') { time.checked_mul(1000).ok_or(ERR)? } else { time };
+        let base = if sense.ends_with("AT") { 0 } else { self.now_ms };
+        ms.checked_add(base).filter(|at| *at < 1 << 46).ok_or(ERR)
+    }
+
+    fn set_fields(&mut self, args: &[Bytes]) -> Answer {
+        let fields = args.iter().position(|word| word == b"FIELDS").expect("FIELDS");
+        let (options, pairs) = (Options(&args[1..fields]), &args[fields + 2..]);
+        let sense = ["EX", "PX", "EXAT", "PXAT"].into_iter().find(|token| options.has(token));
+        let until = sense.map(|sense| self.field_deadline(sense, options.value(sense).expect("a time"))).transpose()?;
+        let old = self.hash(&args[0])?;
+        let is_there = |pair: &[Bytes]| old.as_ref().is_some_and(|hash| hash.contains_key(&pair[0]));
+        if (options.has("NX") && old.is_some())
+            || (options.has("XX") && old.is_none())
+            || (options.has("FNX") && pairs.chunks(2).any(is_there))
+            || (options.has("FXX") && !pairs.chunks(2).all(is_there))
+        {
+            return int(0);
+        }
+        let mut hash = old.unwrap_or_default();
+        for pair in pairs.chunks(2) {
+            let kept = hash.get(&pair[0]).and_then(|(_, until)| *until).filter(|_| options.has("KEEPTTL"));
+            hash.insert(pair[0].clone(), (pair[1].clone(), until.or(kept)));
+        }
+        self.put_hash(&args[0], hash);
+        int(1)
+    }
+
+    fn get_fields(&mut self, name: &str, args: &[Bytes]) -> Answer {
+        let fields = args.iter().position(|word| word == b"FIELDS").expect("FIELDS");
+        let options = Options(&args[1..fields]);
+        let sense = ["EX", "PX", "EXAT", "PXAT"].into_iter().find(|token| options.has(token));
+        let until = sense.map(|sense| self.field_deadline(sense, options.value(sense).expect("a time"))).transpose()?;
+        let now_ms = self.now_ms;
+        let mut hash = self.hash(&args[0])?.unwrap_or_default();
+        let mut answers = Vec::new();
+        for field in &args[fields + 2..] {
+            answers.push(Tree::optional(hash.get(field).map(|(value, _)| value)));
+            if name == "HGETDEL" || until.is_some_and(|until| until <= now_ms) {
+                hash.remove(field);
+            } else if let Some((_, old)) = hash.get_mut(field)
+                && (until.is_some() || options.has("PERSIST"))
+            {
+                *old = until;
+            }
+        }
+        self.put_hash(&args[0], hash);
+        Ok(Tree::List(answers))
+    }
+
+    fn pop_from_first(&mut self, args: &[Bytes]) -> Answer {
+        let keys = number(&args[0]).ok_or(ERR)? as usize;
+        let most = Options(&args[2 + keys..]).int("COUNT").unwrap_or(1) as usize;
+        for key in &args[1..1 + keys] {
+            if let Some(mut list) = self.list(key)? {
+                let front = args[1 + keys] == b"LEFT";
+                let popped: Vec<_> = (0..most.min(list.len())).filter_map(|_| pop(&mut list, front)).collect();
+                self.put_list(key, list);
+                let popped = Tree::List(popped.iter().map(|item| Tree::bytes(item)).collect());
+                return Ok(Tree::List(vec![Tree::bytes(key), popped]));
+            }
+        }
+        nil()
+    }
+
+    fn join(&self, how: &str, keys: &[Bytes]) -> Result<BTreeSet<Bytes>, &'static str> {
+        let sets = keys.iter().map(|key| self.set(key)).collect::<Result<Vec<_>, _>>()?;
+        let mut sets = sets.into_iter().map(Option::unwrap_or_default);
+        let first = sets.next().unwrap_or_default();
+        Ok(sets.fold(first, |joined, set| match how {
+            "SINTER" => joined.intersection(&set).cloned().collect(),
+            "SUNION" => joined.union(&set).cloned().collect(),
+            _ => joined.difference(&set).cloned().collect(),
+        }))
+    }
+
     fn expire_fields(&mut self, name: &str, args: &[Bytes]) -> Answer {
-        let time = number(&args[1]).filter(|time| *time >= 0).ok_or(ERR)?;
-        let until = match name {
-            "HEXPIRE" => time.checked_mul(1000).and_then(|ms| ms.checked_add(self.now_ms)).ok_or(ERR)?,
-            _ => time,
+        let sense = match name {
+            "HEXPIRE" => "EX",
+            "HPEXPIRE" => "PX",
+            "HEXPIREAT" => "EXAT",
+            _ => "PXAT",
         };
+        let until = self.field_deadline(sense, &args[1])?;
         let start = args.iter().rposition(|word| word == b"FIELDS").filter(|at| *at <= 3).unwrap_or(2) + 2;
         let condition = if start == 5 { args[2].as_slice() } else { b"" };
         let mut hash = self.hash(&args[0])?.unwrap_or_default();
@@ -1071,6 +1304,20 @@ fn range(start: i64, stop: i64, len: usize) -> std::ops::Range<usize> {
     let index = |at: i64| if at < 0 { at.saturating_add(len as i64) } else { at };
     let (start, stop) = (index(start).max(0), index(stop).min(len as i64 - 1));
     if start > stop { 0..0 } else { start as usize..stop as usize + 1 }
+}
+
+/// The index that is meant, in a list of this length.
+fn index(word: &[u8], len: usize) -> Result<Option<usize>, &'static str> {
+    let index = i128::from(number(word).ok_or(NOT_INT)?);
+    let index = if index < 0 { index + len as i128 } else { index };
+    Ok(usize::try_from(index).ok().filter(|index| *index < len))
+}
+
+/// A number that may be larger than doubles are.
+fn wide_float(word: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(word).ok()?;
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    if !is_plain && !matches!(text.trim_start_matches(['+', '-']), "inf") { None } else { text.parse().ok() }
 }
 
 /// Both zeros are the same.

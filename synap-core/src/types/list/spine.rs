@@ -1,6 +1,7 @@
 //! The chunks of a large list, in groups.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use smallvec::{SmallVec, smallvec};
 use triomphe::Arc;
@@ -359,6 +360,7 @@ impl Spine {
 
     pub(super) fn remove(&mut self, needle: &Needle<'_>, most: usize, from_back: bool) -> usize {
         let mut removed = 0;
+        let mut touched: Option<RangeInclusive<usize>> = None;
         let mut place = if from_back { self.place_of(self.len - 1) } else { self.place_of(0) };
         while let Some(here) = place
             && removed < most
@@ -379,69 +381,79 @@ impl Spine {
                 remove_all(pack, &matches);
                 pack.remove_range(0, gone);
                 removed += matches.len();
+                touched = Some(match touched {
+                    None => here.group..=here.group,
+                    Some(other) => *other.start().min(&here.group)..=*other.end().max(&here.group),
+                });
             }
         }
         self.len -= removed;
-        if removed > 0 {
-            self.tidy();
+        if let Some(touched) = touched {
+            self.tidy(touched);
         }
         removed
     }
 
-    pub(super) fn cut_front(&mut self, mut count: usize) {
+    /// Removes elements at the front. The groups that went as a whole come back, in no particular order.
+    pub(super) fn cut_front(&mut self, mut count: usize) -> Spine {
+        let mut cut = Spine::of(Listpack::new(), self.size);
         if count > 0 {
             self.close_front();
         }
-        while let Some(group) = self.groups.front()
-            && count > 0
-        {
-            if group.count <= count {
-                count -= group.count;
-                self.len -= group.count;
-                self.groups.pop_front();
-                continue;
-            }
-            let mut rest = count;
-            let whole = group.node.chunks.iter().position(|chunk| passes(&mut rest, chunk.count)).unwrap_or(0);
-            self.len -= count;
-            let group = &mut self.groups[0];
-            group.count -= count;
-            let chunks = &mut Arc::make_mut(&mut group.node).chunks;
-            chunks.drain(..whole);
-            if rest > 0 {
-                chunks[0].count -= rest;
-                Arc::make_mut(&mut chunks[0].node).remove_range(0, rest);
-            }
-            return;
+        while let Some(group) = self.groups.pop_front_if(|group| group.count <= count) {
+            count -= group.count;
+            self.len -= group.count;
+            cut.push_group(group);
         }
+        let Some(group) = self.groups.front_mut().filter(|_| count > 0) else { return cut };
+        let mut rest = count;
+        let whole = group.node.chunks.iter().position(|chunk| passes(&mut rest, chunk.count)).unwrap_or(0);
+        self.len -= count;
+        group.count -= count;
+        let chunks = &mut Arc::make_mut(&mut group.node).chunks;
+        chunks.drain(..whole);
+        if rest > 0 {
+            chunks[0].count -= rest;
+            Arc::make_mut(&mut chunks[0].node).remove_range(0, rest);
+        }
+        cut
     }
 
-    pub(super) fn cut_back(&mut self, mut count: usize) {
+    /// The same at the back.
+    pub(super) fn cut_back(&mut self, mut count: usize) -> Spine {
+        let mut cut = Spine::of(Listpack::new(), self.size);
         if count > 0 {
             self.close_front();
         }
-        while let Some(group) = self.groups.back_mut()
-            && count > 0
-        {
-            if group.count <= count {
-                count -= group.count;
-                self.len -= group.count;
-                self.groups.pop_back();
-                continue;
-            }
-            let mut rest = count;
-            let last = group.node.chunks.iter().rposition(|chunk| passes(&mut rest, chunk.count)).unwrap_or(0);
-            self.len -= count;
-            group.count -= count;
-            let chunks = &mut Arc::make_mut(&mut group.node).chunks;
-            chunks.truncate(last + 1);
-            if rest > 0 {
-                chunks[last].count -= rest;
-                let keep = chunks[last].count;
-                Arc::make_mut(&mut chunks[last].node).truncate(keep);
-            }
-            return;
+        while let Some(group) = self.groups.pop_back_if(|group| group.count <= count) {
+            count -= group.count;
+            self.len -= group.count;
+            cut.push_group(group);
         }
+        let Some(group) = self.groups.back_mut().filter(|_| count > 0) else { return cut };
+        let mut rest = count;
+        let last = group.node.chunks.iter().rposition(|chunk| passes(&mut rest, chunk.count)).unwrap_or(0);
+        self.len -= count;
+        group.count -= count;
+        let chunks = &mut Arc::make_mut(&mut group.node).chunks;
+        chunks.truncate(last + 1);
+        if rest > 0 {
+            chunks[last].count -= rest;
+            let keep = chunks[last].count;
+            Arc::make_mut(&mut chunks[last].node).truncate(keep);
+        }
+        cut
+    }
+
+    fn push_group(&mut self, group: Counted<Group>) {
+        self.len += group.count;
+        self.groups.push_back(group);
+    }
+
+    /// Takes over the groups of another one.
+    pub(super) fn append_spine(&mut self, mut other: Spine) {
+        self.len += other.len;
+        self.groups.append(&mut other.groups);
     }
 
     /// Frees the first chunk of its popped elements.
@@ -528,10 +540,11 @@ impl Spine {
         true
     }
 
-    /// After elements have gone here and there: no empty nodes, no two neighbours that fit in half of one.
-    fn tidy(&mut self) {
+    /// After elements have gone here and there in these groups: no empty nodes, no two neighbours that fit in half of
+    /// one.
+    fn tidy(&mut self, touched: RangeInclusive<usize>) {
         let half = self.size.part(2);
-        for group in 0..self.groups.len() {
+        for group in touched {
             if self.groups[group].node.chunks.iter().any(|chunk| chunk.count == 0) {
                 Arc::make_mut(&mut self.groups[group].node).chunks.retain(|chunk| chunk.count > 0);
             }

@@ -32,6 +32,16 @@ impl List {
         self.iter().map(Elem::to_vec).collect()
     }
 
+    /// How many chunks it does not share with another list.
+    fn chunks_not_in(&self, other: &List) -> usize {
+        let chunks = |list: &List| -> Vec<*const Listpack> {
+            let Form::Large(spine) = &list.form else { return Vec::new() };
+            spine.groups.iter().flat_map(|g| g.node.chunks.iter().map(|c| &raw const *c.node)).collect()
+        };
+        let shared = chunks(other);
+        chunks(self).iter().filter(|chunk| !shared.contains(chunk)).count()
+    }
+
     fn chunk_sizes(&self) -> Vec<usize> {
         match &self.form {
             Form::Compact(pack) => vec![pack.byte_len()],
@@ -193,9 +203,9 @@ proptest! {
             }
             seen.1.reverse();
             prop_assert_eq!([seen.0, seen.1].concat(), &model[a..b]);
-            let positions: Vec<_> = list.positions(b"1").collect();
+            let positions: Vec<_> = list.positions(b"1", 0..usize::MAX).collect();
             prop_assert!(positions.iter().copied().eq((0..model.len()).filter(|i| model[*i] == b"1")));
-            prop_assert!(list.positions(b"1").rev().eq(positions.into_iter().rev()));
+            prop_assert!(list.positions(b"1", 0..usize::MAX).rev().eq(positions.into_iter().rev()));
         }
     }
 }
@@ -272,17 +282,33 @@ fn freezing_shares_and_a_write_copies_one_chunk() {
     let frozen = list.freeze();
     list.set(100_000, b"other", &limits(-2));
     list.pop_front();
-    let chunks = |list: &List| match &list.form {
-        Form::Large(spine) => {
-            spine.groups.iter().flat_map(|g| g.node.chunks.iter().map(|c| &raw const *c.node)).collect()
-        }
-        Form::Compact(_) => Vec::new(),
-    };
-    let (old, new) = (chunks(&frozen), chunks(&list));
-    assert_eq!(new.iter().filter(|n| !old.contains(n)).count(), 1);
+    assert_eq!(list.chunks_not_in(&frozen), 1);
     assert_eq!(frozen.get(0).map(Elem::to_vec), Some(b"value-0".to_vec()));
     assert_eq!(frozen.get(100_000).map(Elem::to_vec), Some(b"value-100000".to_vec()));
     assert_eq!(list.get(0).map(Elem::to_vec), Some(b"value-1".to_vec()));
+}
+
+#[test]
+fn a_change_copies_what_it_changes_and_gives_back_what_it_cuts_off() {
+    let mut list = List::new();
+    for i in 0..200_000 {
+        list.push_back(format!("value-{i}").as_bytes(), &limits(-2));
+    }
+    let frozen = list.freeze();
+    assert_eq!(list.remove(1, b"value-7"), 1);
+    assert_eq!(list.chunks_not_in(&frozen), 1);
+    assert_eq!(list.remove(-2, b"value-199000"), 1);
+    assert_eq!(list.chunks_not_in(&frozen), 2);
+    // A full chunk is cut in two.
+    assert_eq!(list.insert_after(b"value-100000", b"new", &limits(-2)), Some(()));
+    assert!(list.chunks_not_in(&frozen) <= 4);
+    list.check();
+    let cut = list.trim(90_000..110_000).expect("most of it");
+    assert!(cut.len() > 100_000 && list.len() == 20_000);
+    assert!(list.chunks_not_in(&frozen) <= 4);
+    list.check();
+    assert_eq!(list.trim(5..5).map(|cut| cut.len()), Some(20_000));
+    assert!(list.is_empty());
 }
 
 #[test]
