@@ -180,6 +180,9 @@ const REDIS: &[Facts] = &[
     ("AUTH", "1.0.0", -2, (0, 0, 0), "allow_busy fast loading no_auth noscript stale", "connection fast", ""),
     ("BLMOVE", "6.2.0", 6, (1, 2, 1), "blocking denyoom write", "blocking list slow write", "RW access delete, RW insert"),
     ("BLPOP", "2.0.0", -3, (1, -2, 1), "blocking write", "blocking list slow write", "RW access delete"),
+    ("BZMPOP", "7.0.0", -5, (0, 0, 0), "blocking movablekeys write", "blocking slow sortedset write", "RW access delete"),
+    ("BZPOPMAX", "5.0.0", -3, (1, -2, 1), "blocking fast write", "blocking fast sortedset write", "RW access delete"),
+    ("BZPOPMIN", "5.0.0", -3, (1, -2, 1), "blocking fast write", "blocking fast sortedset write", "RW access delete"),
     ("CLIENT GETNAME", "2.6.9", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT ID", "5.0.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT INFO", "6.2.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
@@ -199,6 +202,16 @@ const REDIS: &[Facts] = &[
     ("CLIENT HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "connection slow", ""),
     ("CONFIG HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "slow", ""),
     ("DEBUG HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "slow", ""),
+    ("GEOADD", "3.2.0", -5, (1, 1, 1), "denyoom write", "geo slow write", "RW update"),
+    ("GEODIST", "3.2.0", -4, (1, 1, 1), "readonly", "geo read slow", "RO access"),
+    ("GEOHASH", "3.2.0", -2, (1, 1, 1), "readonly", "geo read slow", "RO access"),
+    ("GEOPOS", "3.2.0", -2, (1, 1, 1), "readonly", "geo read slow", "RO access"),
+    ("GEORADIUS", "3.2.0", -6, (1, 1, 1), "denyoom movablekeys write", "geo slow write", "RO access, OW update, OW update"),
+    ("GEORADIUSBYMEMBER", "3.2.0", -5, (1, 1, 1), "denyoom movablekeys write", "geo slow write", "RO access, OW update, OW update"),
+    ("GEORADIUSBYMEMBER_RO", "3.2.10", -5, (1, 1, 1), "readonly", "geo read slow", "RO access"),
+    ("GEORADIUS_RO", "3.2.10", -6, (1, 1, 1), "readonly", "geo read slow", "RO access"),
+    ("GEOSEARCH", "6.2.0", -7, (1, 1, 1), "readonly", "geo read slow", "RO access"),
+    ("GEOSEARCHSTORE", "6.2.0", -8, (1, 2, 1), "denyoom write", "geo slow write", "OW update, RO access"),
     ("OBJECT HELP", "6.2.0", 2, (0, 0, 0), "loading stale", "keyspace slow", ""),
     ("COMMAND HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "connection slow", ""),
     ("COMMAND INFO", "2.8.13", -2, (0, 0, 0), "loading stale", "connection slow", ""),
@@ -238,6 +251,11 @@ const REDIS: &[Facts] = &[
     ("OBJECT ENCODING", "2.2.3", 3, (2, 2, 1), "readonly", "keyspace read slow", "RO"),
     ("PERSIST", "2.2.0", 2, (1, 1, 1), "fast write", "fast keyspace write", "RW update"),
     ("PEXPIREAT", "2.6.0", -3, (1, 1, 1), "fast write", "fast keyspace write", "RW update"),
+    ("PFADD", "2.8.9", -2, (1, 1, 1), "denyoom fast write", "fast hyperloglog write", "RW insert"),
+    ("PFCOUNT", "2.8.9", -2, (1, -1, 1), "may_replicate readonly", "hyperloglog read slow", "RW access"),
+    ("PFDEBUG", "2.8.9", 3, (2, 2, 1), "admin denyoom write", "admin dangerous hyperloglog slow write", "RW access"),
+    ("PFMERGE", "2.8.9", -2, (1, -1, 1), "denyoom write", "hyperloglog slow write", "RW access insert, RO access"),
+    ("PFSELFTEST", "2.8.9", 1, (0, 0, 0), "admin", "admin dangerous hyperloglog slow", ""),
     ("PING", "1.0.0", -1, (0, 0, 0), "fast", "connection fast", ""),
     ("PSUBSCRIBE", "2.0.0", -2, (0, 0, 0), "loading noscript pubsub stale", "pubsub slow", ""),
     ("PTTL", "2.6.0", 2, (1, 1, 1), "fast readonly", "fast keyspace read", "RO access"),
@@ -266,8 +284,37 @@ const REDIS: &[Facts] = &[
     ("UNWATCH", "2.2.0", 1, (0, 0, 0), "allow_busy fast loading noscript stale", "fast transaction", ""),
     ("WATCH", "2.2.0", -2, (1, -1, 1), "allow_busy fast loading noscript stale", "fast transaction", "RO"),
     ("ZADD", "1.2.0", -4, (1, 1, 1), "denyoom fast write", "fast sortedset write", "RW update"),
+    ("ZCARD", "1.2.0", 2, (1, 1, 1), "fast readonly", "fast read sortedset", "RO"),
+    ("ZCOUNT", "2.0.0", 4, (1, 1, 1), "fast readonly", "fast read sortedset", "RO access"),
+    ("ZDIFF", "6.2.0", -3, (0, 0, 0), "movablekeys readonly", "read slow sortedset", "RO access"),
+    ("ZDIFFSTORE", "6.2.0", -4, (1, 1, 1), "denyoom movablekeys write", "slow sortedset write", "OW update, RO access"),
+    ("ZINCRBY", "1.2.0", 4, (1, 1, 1), "denyoom fast write", "fast sortedset write", "RW access update"),
+    ("ZINTER", "6.2.0", -3, (0, 0, 0), "movablekeys readonly", "read slow sortedset", "RO access"),
+    ("ZINTERCARD", "7.0.0", -3, (0, 0, 0), "movablekeys readonly", "read slow sortedset", "RO access"),
+    ("ZINTERSTORE", "2.0.0", -4, (1, 1, 1), "denyoom movablekeys write", "slow sortedset write", "OW update, RO access"),
+    ("ZLEXCOUNT", "2.8.9", 4, (1, 1, 1), "fast readonly", "fast read sortedset", "RO access"),
+    ("ZMPOP", "7.0.0", -4, (0, 0, 0), "movablekeys write", "slow sortedset write", "RW access delete"),
+    ("ZMSCORE", "6.2.0", -3, (1, 1, 1), "fast readonly", "fast read sortedset", "RO access"),
+    ("ZPOPMAX", "5.0.0", -2, (1, 1, 1), "fast write", "fast sortedset write", "RW access delete"),
+    ("ZPOPMIN", "5.0.0", -2, (1, 1, 1), "fast write", "fast sortedset write", "RW access delete"),
+    ("ZRANDMEMBER", "6.2.0", -2, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
     ("ZRANGE", "1.2.0", -4, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZRANGEBYLEX", "2.8.9", -4, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZRANGEBYSCORE", "1.0.5", -4, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZRANGESTORE", "6.2.0", -5, (1, 2, 1), "denyoom write", "slow sortedset write", "OW update, RO access"),
     ("ZRANK", "2.0.0", -3, (1, 1, 1), "fast readonly", "fast read sortedset", "RO access"),
+    ("ZREM", "1.2.0", -3, (1, 1, 1), "fast write", "fast sortedset write", "RW delete"),
+    ("ZREMRANGEBYLEX", "2.8.9", 4, (1, 1, 1), "write", "slow sortedset write", "RW delete"),
+    ("ZREMRANGEBYRANK", "2.0.0", 4, (1, 1, 1), "write", "slow sortedset write", "RW delete"),
+    ("ZREMRANGEBYSCORE", "1.2.0", 4, (1, 1, 1), "write", "slow sortedset write", "RW delete"),
+    ("ZREVRANGE", "1.2.0", -4, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZREVRANGEBYLEX", "2.8.9", -4, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZREVRANGEBYSCORE", "2.2.0", -4, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZREVRANK", "2.0.0", -3, (1, 1, 1), "fast readonly", "fast read sortedset", "RO access"),
+    ("ZSCAN", "2.8.0", -3, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZSCORE", "1.2.0", 3, (1, 1, 1), "fast readonly", "fast read sortedset", "RO access"),
+    ("ZUNION", "6.2.0", -3, (0, 0, 0), "movablekeys readonly", "read slow sortedset", "RO access"),
+    ("ZUNIONSTORE", "2.0.0", -4, (1, 1, 1), "denyoom movablekeys write", "slow sortedset write", "OW update, RO access"),
 ];
 
 /// Flags that ours have and Redis' have not, with the reason.
@@ -322,9 +369,17 @@ fn rows_agree_with_redis() {
 /// Conflicts of options that a row's own `check` refuses: the grammar has no word for them.
 fn is_refused_by_a_check(error: &synap_core::Error) -> bool {
     let text = error.to_string();
-    ["not compatible", "only supported in combination", "not supported in combination", "single increment-element"]
-        .iter()
-        .any(|part| text.contains(part))
+    [
+        "not compatible",
+        "only supported in combination",
+        "not supported in combination",
+        "single increment-element",
+        "exactly one of",
+        "requires COUNT",
+        "at least 3 vertices",
+    ]
+    .iter()
+    .any(|part| text.contains(part))
 }
 
 /// Arguments whose words are looked at after the grammar: bounds of ZRANGE, digests of SET.
@@ -343,7 +398,9 @@ fn generated_words_parse() {
             match plan(&test, row, &words).0 {
                 Ok(()) => parsed += 1,
                 Err(error) if is_refused_by_a_check(&error) => {}
-                Err(error) if row.name == "ZRANGE" && is_about_the_content(&error) => {}
+                Err(error) if row.group.op == "zset" && is_about_the_content(&error) => {}
+                // NX with XX, and a polygon with a center.
+                Err(synap_core::Error::SYNTAX) if row.group.op == "geo" => {}
                 Err(error) => panic!("{} is refused, seed {seed}: {error}", show(&words)),
             }
         }
@@ -417,7 +474,7 @@ fn ends(specs: &[ArgSpec], given: &[Given]) -> Vec<usize> {
                 (ArgKind::Block(parts), Given::Group(values)) => {
                     ends.extend(self::ends(parts, values).iter().map(|end| at + end).filter(|end| *end > at));
                 }
-                (_, Given::Many(items)) if spec.repeat != Repeat::Counted => {
+                (_, Given::Many(items)) if !matches!(spec.repeat, Repeat::Counted | Repeat::PerItem) => {
                     for count in 1..items.len() {
                         let some = Given::Many(items[..count].to_vec());
                         ends.push(at + generate::words(std::slice::from_ref(spec), &[some]).len());
@@ -578,6 +635,9 @@ fn what_sort_finds_elsewhere_needs_the_right_to_read_everything() {
     test.check(r#"SORT list2 BY w_* ALPHA LIMIT 0 1 GET # GET w_* => ["10", nil]"#);
 }
 
+/// Rows that change how a value is held and not what it says: for Redis they write keys without needing the right to.
+const KEEPERS: &[&str] = &["PFCOUNT", "PFDEBUG"];
+
 /// A row that changes a key says so: else somebody with rights to read would get through.
 #[test]
 fn rows_that_write_say_what_they_do_with_their_keys() {
@@ -587,10 +647,10 @@ fn rows_that_write_say_what_they_do_with_their_keys() {
         for access in &accesses {
             assert_eq!(kinds.iter().filter(|kind| access.has(**kind)).count(), 1, "{}: {access:?}", row.name);
             assert!(!access.has(Access::RO) || !access.writes(), "{}: {access:?}", row.name);
-            assert!(access.has(Access::RO) || access.writes(), "{}: {access:?}", row.name);
+            assert!(access.has(Access::RO) || access.writes() || KEEPERS.contains(&row.name), "{}: {access:?}", row.name);
         }
         let writes = accesses.iter().any(|access| access.writes());
-        assert!(accesses.is_empty() || writes == row.writes(), "{}", row.name);
+        assert!(accesses.is_empty() || writes == row.writes() || KEEPERS.contains(&row.name), "{}", row.name);
     }
 }
 

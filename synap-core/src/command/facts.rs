@@ -119,7 +119,7 @@ fn write_args(args: &'static [ArgSpec], reply: &mut dyn Reply) {
         }
         match arg.repeat {
             Repeat::Once => {}
-            Repeat::Many | Repeat::Counted => flags.push("multiple"),
+            Repeat::Many | Repeat::Counted | Repeat::PerItem => flags.push("multiple"),
             Repeat::EachWithToken => flags.extend(["multiple", "multiple_token"]),
         }
         let members = 2
@@ -159,6 +159,8 @@ struct KeySpec {
     /// Words from the first key to the last, `-1 - n` counted from the end.
     last: i64,
     step: i64,
+    /// A word says how many keys follow it.
+    counted: bool,
     access: Access,
 }
 
@@ -208,14 +210,15 @@ fn find_keys(row: &Command, arg: &'static ArgSpec, at: Option<i64>, after: i64, 
                 (None, None) => return,
             };
             let last = if arg.repeat == Repeat::Many { -1 - after } else { 0 };
-            specs.push(KeySpec { begin, last, step: 1, access: row.access(access) });
+            let counted = arg.repeat == Repeat::Counted;
+            specs.push(KeySpec { begin, last, step: 1, counted, access: row.access(access) });
         }
         ArgKind::Block(inner) if arg.repeat == Repeat::Many => {
             let step = inner.iter().map(|inner| width(inner).unwrap_or(1)).sum();
             for (index, inner) in inner.iter().enumerate() {
                 if let (ArgKind::Key(access), Some(at)) = (inner.kind, at) {
                     let begin = Begin::Index(at + index as i64);
-                    specs.push(KeySpec { begin, last: -1, step, access: row.access(access) });
+                    specs.push(KeySpec { begin, last: -1, step, counted: false, access: row.access(access) });
                 }
             }
         }
@@ -235,16 +238,15 @@ pub fn key_positions(row: &Command) -> ((i64, i64, i64), Vec<Access>) {
 
 /// First key, last key and step of the old form: zeros when there is no fixed first key.
 fn legacy_range(specs: &[KeySpec]) -> (i64, i64, i64) {
-    let fixed: Vec<(i64, &KeySpec)> = specs
-        .iter()
-        .filter_map(|spec| if let Begin::Index(at) = spec.begin { Some((at, spec)) } else { None })
-        .collect();
-    match fixed.as_slice() {
-        [] => (0, 0, 0),
-        [(first, spec), rest @ ..] => {
-            let last = if spec.last != 0 { spec.last } else { rest.last().map_or(*first, |(at, _)| *at) };
-            (*first, last, spec.step)
-        }
+    let fixed = |spec: &KeySpec| match spec.begin {
+        Begin::Index(at) if !spec.counted => Some((at, if spec.last != 0 { spec.last } else { at }, spec.step)),
+        _ => None,
+    };
+    let mut fixed = specs.iter().filter_map(fixed);
+    match (fixed.next(), fixed.next_back()) {
+        (None, _) => (0, 0, 0),
+        (Some(only), None) => only,
+        (Some((first, _, step)), Some((_, last, _))) => (first, last, step),
     }
 }
 
@@ -279,6 +281,18 @@ impl KeySpec {
         reply.text("find_keys");
         reply.map(2);
         reply.text("type");
+        if self.counted {
+            reply.text("keynum");
+            reply.text("spec");
+            reply.map(3);
+            reply.text("keynumidx");
+            reply.int(0);
+            reply.text("firstkey");
+            reply.int(1);
+            reply.text("keystep");
+            reply.int(self.step);
+            return;
+        }
         reply.text("range");
         reply.text("spec");
         reply.map(3);
@@ -348,7 +362,7 @@ fn usage_of(arg: &ArgSpec) -> String {
     let with_token = [arg.token, &core].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ");
     let repeated = match arg.repeat {
         Repeat::Once => with_token,
-        Repeat::Many => format!("{with_token} [{core} ...]"),
+        Repeat::Many | Repeat::PerItem => format!("{with_token} [{core} ...]"),
         Repeat::Counted => format!("{} count {core} [{core} ...]", arg.token).trim_start().to_string(),
         Repeat::EachWithToken => format!("{with_token} [{with_token} ...]"),
     };

@@ -4,8 +4,10 @@ pub mod client;
 pub mod connection;
 pub mod facts;
 pub mod generic;
+pub mod geo;
 pub mod hash;
 pub mod help;
+pub mod hyperloglog;
 pub mod list;
 pub mod pubsub;
 pub mod server;
@@ -15,6 +17,9 @@ pub mod string;
 pub mod table;
 pub mod transaction;
 pub mod zset;
+pub mod zset_algebra;
+pub mod zset_pop;
+pub mod zset_range;
 
 mod deadline;
 
@@ -26,11 +31,11 @@ pub(crate) mod prelude {
     pub use crate::access::Category;
     pub use crate::error::{Code, Error, Result};
     pub use crate::execute::row::{
-        BlockingCommand, Command, Flags, Group, ReadCommand, SessionCommand, Tool, WalkCommand, WriteCommand,
+        BlockingCommand, Command, Flags, Group, KeepingCommand, ReadCommand, SessionCommand, Tool, WalkCommand, WriteCommand,
     };
     pub use crate::execute::{Flow, ReadCx, SessionCx, WalkCx, WriteCx};
-    pub use crate::grammar::args::{Channel, Counted, Each, Key, KeyPattern, Many, Pattern, Word};
-    pub use crate::grammar::numbers::{Count, Cursor, Database, Effort, Int, Timeout};
+    pub use crate::grammar::args::{Channel, Counted, Each, Key, KeyPattern, Many, NumKeys, Pattern, PerItem, Sentences, Word};
+    pub use crate::grammar::numbers::{Choices, Count, Cursor, Database, Effort, Int, PopCount, Timeout};
     pub use crate::grammar::spec::Shape;
     pub use crate::grammar::{Arg, Args, Words};
     pub use crate::reply::Reply;

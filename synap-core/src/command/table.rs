@@ -2,7 +2,10 @@
 
 use std::sync::OnceLock;
 
-use super::{client, connection, generic, hash, list, pubsub, server, set, sort, string, transaction, zset};
+use super::{
+    client, connection, generic, geo, hash, hyperloglog, list, pubsub, server, set, sort, string, transaction, zset,
+    zset_algebra, zset_pop, zset_range,
+};
 use crate::access::Category;
 use crate::error::{Error, Result};
 use crate::execute::row::Command;
@@ -16,6 +19,11 @@ const GROUPS: &[&[Command]] = &[
     list::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
+    zset_range::COMMANDS,
+    zset_pop::COMMANDS,
+    zset_algebra::COMMANDS,
+    hyperloglog::COMMANDS,
+    geo::COMMANDS,
     generic::COMMANDS,
     sort::COMMANDS,
     transaction::COMMANDS,
@@ -25,7 +33,7 @@ const GROUPS: &[&[Command]] = &[
     server::COMMANDS,
 ];
 
-/// Longer words are no names: a name is looked up as one number.
+/// A name is looked up as one number. The few that are longer are compared one by one.
 const NAME_BYTES_MAX: usize = size_of::<u128>();
 
 /// All rows with an index of their names. Open addressing over a power of two of slots, at most half full.
@@ -64,8 +72,8 @@ impl Table {
         for row in rows {
             let word = row.first_word();
             let index = entries.iter().position(|entry| entry.word == word).unwrap_or_else(|| {
-                assert!(word.len() <= NAME_BYTES_MAX, "{word} is too long for the index");
-                entries.push(Entry { folded: fold(word.as_bytes()), word, row: None, subcommands: Vec::new() });
+                let folded = if is_long(word.as_bytes()) { 0 } else { fold(word.as_bytes()) };
+                entries.push(Entry { folded, word, row: None, subcommands: Vec::new() });
                 entries.len() - 1
             });
             match row.name.split_once(' ') {
@@ -75,7 +83,7 @@ impl Table {
         }
         let size = (entries.len() * 2).next_power_of_two();
         let mut slots = vec![0_u16; size].into_boxed_slice();
-        for (index, entry) in entries.iter().enumerate() {
+        for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| !is_long(entry.word.as_bytes())) {
             let mut slot = hash(entry.folded) as usize & (size - 1);
             while slots[slot] != 0 {
                 slot = (slot + 1) & (size - 1);
@@ -87,8 +95,8 @@ impl Table {
 
     #[inline]
     fn entry(&self, word: &[u8]) -> Option<&Entry> {
-        if word.len() > NAME_BYTES_MAX {
-            return None;
+        if is_long(word) {
+            return self.long_entry(word);
         }
         let mask = self.slots.len() - 1;
         let folded = fold(word);
@@ -102,6 +110,16 @@ impl Table {
             slot = (slot + 1) & mask;
         }
     }
+
+    #[cold]
+    fn long_entry(&self, word: &[u8]) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.word.as_bytes().eq_ignore_ascii_case(word))
+    }
+}
+
+#[inline]
+fn is_long(word: &[u8]) -> bool {
+    word.len() > NAME_BYTES_MAX
 }
 
 /// A word of at most [`NAME_BYTES_MAX`] bytes as a number that is the same for small letters and capitals. Names are
@@ -201,7 +219,7 @@ mod tests {
             let words: Vec<&[u8]> = mixed.split(' ').map(str::as_bytes).collect();
             assert_eq!(found(&words).ok(), Some(row.name));
         }
-        for wrong in [&b"GET "[..], b"GET\0", b"", b"GE", b"GETT", b"COMMANDCOMMANDCOMMAND", b"\xff\xff\xff"] {
+        for wrong in [&b"GET "[..], b"GET\0", b"", b"GE", b"GETT", b"COMMANDCOMMANDCOMMAND", b"GEORADIUSBYMEMBERS", b"\xff\xff\xff"] {
             assert!(found(&[wrong]).is_err(), "{wrong:?}");
         }
     }

@@ -213,27 +213,84 @@ impl<'a, T: Arg<'a>> Arg<'a> for Many<'a, T> {
     }
 }
 
-/// A count, then exactly so many: `numkeys key [key …]`. The messages are those of hash field commands; a command
-/// whose Redis twin words them otherwise checks the count itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Counted<'a, T>(pub Many<'a, T>);
+/// A count, then exactly so many: `numkeys key [key …]`. What a wrong count is told is the affair of `S`.
+#[derive(Debug)]
+pub struct Counted<'a, T, S = Fields>(pub Many<'a, T>, PhantomData<fn() -> S>);
 
-impl<'a, T: Arg<'a>> Arg<'a> for Counted<'a, T> {
+/// The sentences about a count, which differ from command to command.
+pub trait Sentences {
+    /// The count is no number, or not positive.
+    const NOT_POSITIVE: Error;
+    /// The count is no number.
+    const NOT_INT: Error = Self::NOT_POSITIVE;
+    /// There are not so many words.
+    const MISMATCH: Error;
+    /// Nothing may follow, so that more words than counted are a mismatch, too.
+    const IS_LAST: bool = true;
+}
+
+/// Of most commands on fields of a hash.
+#[derive(Debug)]
+pub struct Fields;
+
+impl Sentences for Fields {
+    const NOT_POSITIVE: Error = Error::err("Number of fields must be a positive integer");
+    const MISMATCH: Error = Error::err("The `numfields` parameter must match the number of arguments");
+}
+
+/// Of LMPOP and its like.
+#[derive(Debug)]
+pub struct NumKeys;
+
+impl Sentences for NumKeys {
+    const NOT_POSITIVE: Error = Error::err("numkeys should be greater than 0");
+    const MISMATCH: Error = Error::SYNTAX;
+    const IS_LAST: bool = false;
+}
+
+/// Of SINTERCARD and its like.
+#[derive(Debug)]
+pub struct CardKeys;
+
+impl Sentences for CardKeys {
+    const NOT_POSITIVE: Error = NumKeys::NOT_POSITIVE;
+    const MISMATCH: Error = Error::err("Number of keys can't be greater than number of args");
+    const IS_LAST: bool = false;
+}
+
+impl<'a, T: Arg<'a>, S: Sentences> Arg<'a> for Counted<'a, T, S> {
     const KIND: ArgKind = T::KIND;
     const MIN: usize = 1 + T::MIN;
     const FIXED: bool = false;
     const REPEAT: Repeat = Repeat::Counted;
 
     fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
-        const POSITIVE: Error = Error::err("Number of fields must be a positive integer");
-        const MISMATCH: Error = Error::err("The `numfields` parameter must match the number of arguments");
-        let count = crate::types::parse_int(parser.word()?).ok_or(POSITIVE)?;
-        let count = usize::try_from(count).ok().filter(|&c| c > 0).ok_or(POSITIVE)?;
+        let count = crate::types::parse_int(parser.word()?).ok_or(S::NOT_INT)?;
+        let count = usize::try_from(count).ok().filter(|&c| c > 0).ok_or(S::NOT_POSITIVE)?;
         let room = parser.remaining().saturating_sub(how.after);
-        if !T::FIXED || count.checked_mul(T::MIN).is_none_or(|words| words > room) {
-            return Err(MISMATCH);
+        let fits = |words: usize| if S::IS_LAST { words == room } else { words <= room };
+        if !T::FIXED || !count.checked_mul(T::MIN).is_some_and(fits) {
+            return Err(S::MISMATCH);
         }
-        Ok(Counted(Many::check(parser, how, count * T::MIN, Some(count))?))
+        parser.note_count(count);
+        Ok(Counted(Many::check(parser, how, count * T::MIN, Some(count))?, PhantomData))
+    }
+}
+
+/// As many as the [`Counted`] argument before it has: a weight for each key.
+#[derive(Clone, Copy, Debug)]
+pub struct PerItem<'a, T>(pub Many<'a, T>);
+
+impl<'a, T: Arg<'a>> Arg<'a> for PerItem<'a, T> {
+    const KIND: ArgKind = T::KIND;
+    const MIN: usize = T::MIN;
+    const FIXED: bool = false;
+    const REPEAT: Repeat = Repeat::PerItem;
+
+    fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
+        let (count, room) = (parser.counted(), parser.remaining().saturating_sub(how.after));
+        let words = count.checked_mul(T::MIN).filter(|words| T::FIXED && *words <= room).ok_or(Error::SYNTAX)?;
+        Ok(PerItem(Many::check(parser, how, words, Some(count))?))
     }
 }
 

@@ -51,6 +51,38 @@ impl<'a> Arg<'a> for Effort {
     }
 }
 
+/// How many to take: one or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PopCount(pub u64);
+
+impl<'a> Arg<'a> for PopCount {
+    const KIND: ArgKind = ArgKind::Int { min: 1, max: i64::MAX };
+    fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
+        const NOT_POSITIVE: Error = Error::err("count should be greater than 0");
+        let value = parse_int(parser.word()?).and_then(|value| u64::try_from(value).ok());
+        value.filter(|&value| value > 0).map(PopCount).ok_or(NOT_POSITIVE)
+    }
+}
+
+/// How many items chance chooses: so many different ones, or with a negative number so many choices of which each may
+/// be any item again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choices(pub i64);
+
+impl Choices {
+    /// Items that are chosen again and again are as many as the caller says, not as many as there are: somewhere an
+    /// answer must end.
+    pub const AGAIN_MAX: i64 = 1 << 20;
+}
+
+impl<'a> Arg<'a> for Choices {
+    const KIND: ArgKind = ArgKind::Int { min: -Choices::AGAIN_MAX, max: i64::MAX };
+    fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
+        let value = parse_int(parser.word()?).ok_or(Error::NOT_INT)?;
+        if value < -Choices::AGAIN_MAX { Err(Error::err("value is out of range")) } else { Ok(Choices(value)) }
+    }
+}
+
 /// A cursor of an iteration; 0 begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor(pub u64);

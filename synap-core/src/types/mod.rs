@@ -3,7 +3,9 @@
 
 pub mod blob;
 pub mod dict;
+pub mod geo;
 pub mod hash;
+pub mod hyperloglog;
 pub mod intset;
 pub mod list;
 pub mod listpack;
