@@ -29,11 +29,16 @@ type Words = Vec<Vec<u8>>;
 const SEQUENCES: u64 = 120;
 const CALLS: u64 = 150;
 
-/// Left out: what chance or the order of a table answers (SPOP, SCAN), and what came later than the servers.
+/// Left out: what chance or the order of a table answers (SPOP, SCAN, ZRANDMEMBER), and what came later than the servers.
 const COMPARED: &str = "GET SET SET SET INCR MSET MGET DEL EXISTS TYPE EXPIRE PEXPIREAT TTL PTTL PERSIST RENAME COPY \
     SELECT SWAPDB FLUSHDB ECHO PING LPUSH RPUSH RPUSH LPOP RPOP LRANGE LRANGE LMOVE BLMOVE BLPOP SADD SADD SREM \
     SMEMBERS SINTER SINTER HSET HSET HGET HGETALL HDEL ZADD ZADD ZADD ZRANGE ZRANGE ZRANGE ZRANGE ZRANK SORT SORT \
-    SORT MULTI EXEC EXEC DISCARD WATCH UNWATCH PUBLISH OBJECT|ENCODING OBJECT|ENCODING COMMAND|GETKEYS";
+    SORT MULTI EXEC EXEC DISCARD WATCH UNWATCH PUBLISH OBJECT|ENCODING OBJECT|ENCODING COMMAND|GETKEYS ZREVRANK \
+    ZINCRBY ZREM ZCARD ZSCORE ZMSCORE ZSCAN ZRANGESTORE ZRANGEBYSCORE ZRANGEBYLEX ZREVRANGE ZREVRANGEBYSCORE \
+    ZREVRANGEBYLEX ZCOUNT ZLEXCOUNT ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREMRANGEBYLEX ZPOPMIN ZPOPMAX ZMPOP BZPOPMIN \
+    BZPOPMAX BZMPOP ZUNION ZINTER ZDIFF ZUNIONSTORE ZINTERSTORE ZDIFFSTORE ZINTERCARD PFADD PFADD PFADD PFCOUNT PFCOUNT \
+    PFMERGE PFDEBUG GEOADD GEOADD GEOPOS GEOHASH GEODIST GEOSEARCH GEOSEARCH GEOSEARCHSTORE GEORADIUS GEORADIUS_RO \
+    GEORADIUSBYMEMBER GEORADIUSBYMEMBER_RO";
 
 #[test]
 fn replies_and_data_are_those_of_a_real_server() {
@@ -183,7 +188,8 @@ fn settle(words: &mut Words) {
             }
         }
         b"EXPIRE" if words.len() > 2 => later(&mut words[2], 1000),
-        b"BLPOP" | b"BLMOVE" => *words.last_mut().expect("a timeout") = b"0.001".to_vec(),
+        b"BZMPOP" if words.len() > 1 => words[1] = b"0.001".to_vec(),
+        b"BLPOP" | b"BLMOVE" | b"BZPOPMIN" | b"BZPOPMAX" => *words.last_mut().expect("a timeout") = b"0.001".to_vec(),
         _ => {}
     }
 }
@@ -199,14 +205,22 @@ fn is_undetermined(words: &[Vec<u8>], server: &Server, ours: &mut Ours) -> bool 
     match words[0].as_slice() {
         // Conditions on the value are younger.
         b"SET" => [&b"IFEQ"[..], b"IFNE", b"IFDEQ", b"IFDNE"].iter().any(|token| has(token)),
-        b"ZRANK" => words.len() > 3 && server.version < (7, 2),
+        b"ZRANK" | b"ZREVRANK" => words.len() > 3 && server.version < (7, 2),
+        b"ZSCAN" => has(b"NOSCORES") && server.version < (7, 2),
         // An option that is given twice is refused here alone.
         b"ZRANGE" if is_twice(b"REV") || is_twice(b"BYSCORE") || is_twice(b"BYLEX") => true,
         // Nothing at all and what is too large for a double are scores for Redis here, though nowhere else; we refuse
         // them everywhere.
-        b"ZRANGE" if has(b"BYSCORE") => has(b"") || has(b"1e400"),
+        b"ZRANGE" | b"ZRANGESTORE" if has(b"BYSCORE") => has(b"") || has(b"1e400"),
+        b"ZRANGEBYSCORE" | b"ZREVRANGEBYSCORE" | b"ZCOUNT" | b"ZREMRANGEBYSCORE" => {
+            ["", "1e400", "("].iter().any(|bound| words[1..].iter().any(|word| word == bound.as_bytes()))
+        }
         // Names are in order only among equal scores.
         b"ZRANGE" => has(b"BYLEX") && !has(b"zset2"),
+        b"ZRANGEBYLEX" | b"ZREVRANGEBYLEX" | b"ZLEXCOUNT" | b"ZREMRANGEBYLEX" => !ours.has_one_score(words.get(1)),
+        b"ZRANGESTORE" => has(b"BYLEX") && !ours.has_one_score(words.get(2)),
+        // Younger, and which of those that are equally far come first.
+        name if name.starts_with(b"GEO") => has(b"BYPOLYGON") || has(b"COUNT"),
         b"SORT" if words.len() > 1 => {
             let by = words.iter().position(|word| word == b"BY").and_then(|at| words.get(at + 1));
             let part = has(b"LIMIT") || has(b"STORE");
@@ -240,6 +254,8 @@ fn normal(words: &[Vec<u8>], value: Value) -> Value {
         Value::Set(items) => Value::Set(sorted(items)),
         Value::Array(items) if is("SMEMBERS") || is("SINTER") => Value::Array(sorted(items)),
         Value::Array(items) if is("SORT") && has(b"BY") && has(b"ALPHA") => Value::Array(sorted(items)),
+        // Places that are equally far, or that nobody wants sorted.
+        Value::Array(items) if is("GEOSEARCH") || words[0].starts_with(b"GEORADIUS") => Value::Array(sorted(items)),
         Value::Array(items) if is("HGETALL") => {
             let mut pairs: Vec<_> = items.chunks(2).map(|pair| format!("{pair:?}")).collect();
             pairs.sort();
@@ -348,6 +364,16 @@ impl Ours {
         let (mut session, watcher) = (open(), open());
         session.resp3 = resp3;
         Ours { session, watcher, engine }
+    }
+
+    /// True when all members of a sorted set have the same score. Asked in RESP2, where doubles are bytes.
+    fn has_one_score(&mut self, key: Option<&Vec<u8>>) -> bool {
+        let Some(key) = key else { return true };
+        let ends = ["0", "-1"].map(|at| {
+            let words = [b"ZRANGE".to_vec(), key.clone(), at.into(), at.into(), b"WITHSCORES".to_vec()];
+            self.peek(&words).as_items().and_then(|items| items.last().cloned())
+        });
+        ends[0] == ends[1]
     }
 
     fn peek(&mut self, words: &[Vec<u8>]) -> Value {

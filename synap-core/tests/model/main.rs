@@ -70,10 +70,13 @@ fn row(name: &str) -> &'static Command {
 
 fn call() -> impl Strategy<Value = Vec<Bytes>> {
     let rows: Vec<_> = KNOWN.split(' ').filter(|name| !name.is_empty()).map(row).collect();
-    (0..rows.len(), prop::collection::vec(any::<u32>(), 0..24)).prop_map(move |(index, numbers)| {
+    let numbers = prop::collection::vec(any::<u32>(), 0..24);
+    (0..rows.len(), numbers).prop_filter_map("fewer options than the row asks for", move |(index, numbers)| {
         let row = rows[index];
         let given = generate::arguments(row.args, &mut Choices::within(&numbers, vocabulary_of(row.group)));
-        std::iter::once(row.name.as_bytes().to_vec()).chain(generate::words(row.args, &given)).collect()
+        let args = generate::words(row.args, &given);
+        let is_enough = args.len() >= row.min_words;
+        is_enough.then(|| std::iter::once(row.name.as_bytes().to_vec()).chain(args).collect())
     })
 }
 
