@@ -670,9 +670,8 @@ fn check_search(from: Option<&Origin<'_>>, by: Option<&By<'_>>, choice: &Choice,
         }
         Some(_) => {}
         None => {
-            return Err(Error::fmt(format!(
-                "exactly one of BYRADIUS, BYBOX and BYPOLYGON can be specified for {name}"
-            )));
+            // The sentence of before there were polygons, which clients know.
+            return Err(Error::fmt(format!("exactly one of BYRADIUS and BYBOX can be specified for {name}")));
         }
     }
     choice.check()
