@@ -59,6 +59,101 @@ fn replies_and_data_are_those_of_a_real_server() {
     }
 }
 
+/// The programs that are on the PATH, each started.
+fn servers() -> Vec<Server> {
+    ["valkey-server", "redis-server"].into_iter().filter_map(Server::start).collect()
+}
+
+/// Runs a call in both.
+fn same(theirs: &mut Connection, ours: &mut Ours, line: &str) -> Value {
+    let words = split(line);
+    let (expected, got) = (theirs.call(&words), ours.call(&words));
+    assert_eq!(expected, got, "{line}: theirs (left) and ours (right)");
+    got
+}
+
+/// Byte for byte, as they grow from sparse to dense and are merged: then a dump moves both ways.
+#[test]
+fn hyperloglogs_are_those_of_a_real_server() {
+    for server in servers() {
+        for (seed, size_max) in [(1, 3000), (2, 500), (3, 0), (4, 15_000)] {
+            let (mut theirs, mut ours) = (Connection::open(server.port), Ours::open(seed, false));
+            theirs.call(&split("FLUSHALL"));
+            same(&mut theirs, &mut ours, &format!("CONFIG SET hll-sparse-max-bytes {size_max}"));
+            for round in 0..60 {
+                let words: Vec<String> = numbers(seed * 1000 + round, 1 + (round as usize % 7) * 60)
+                    .iter()
+                    .map(|number| number.to_string().repeat(1 + *number as usize % 4))
+                    .collect();
+                let key = ["a", "b", "c"][round as usize % 3];
+                let mut call = |line: &str| same(&mut theirs, &mut ours, line);
+                call(&format!("PFADD {key} {}", words.join(" ")));
+                call(&format!("GET {key}"));
+                if round % 4 == 0 {
+                    call(&format!("PFCOUNT {key}"));
+                    call(&format!("PFCOUNT {key}"));
+                    call("PFCOUNT a b c none");
+                    call(&format!("PFMERGE merged {key}"));
+                    call("GET merged");
+                    call(&format!("GET {key}"));
+                    call(&format!("PFDEBUG ENCODING {key}"));
+                }
+                if round % 20 == 19 {
+                    call("PFMERGE all a b c");
+                    call("GET all");
+                    call("PFDEBUG DECODE merged");
+                    call("PFDEBUG GETREG all");
+                    call("OBJECT ENCODING all");
+                }
+            }
+            same(&mut theirs, &mut ours, "CONFIG SET hll-sparse-max-bytes 3000");
+        }
+    }
+}
+
+/// Searches of all sizes around points everywhere.
+#[test]
+fn places_are_found_as_in_a_real_server() {
+    for server in servers() {
+        let (mut theirs, mut ours) = (Connection::open(server.port), Ours::open(1, false));
+        theirs.call(&split("FLUSHALL"));
+        let random: Vec<f64> = numbers(7, 4000).iter().map(|number| f64::from(*number) / f64::from(u32::MAX)).collect();
+        let mut random = random.into_iter().cycle();
+        let mut between = |low: f64, high: f64| low + (high - low) * random.next().expect("it goes on");
+        // Half of them near each other, some at the edges.
+        for index in 0..600 {
+            let (longitude, latitude) = match index % 8 {
+                0 => ([-180.0, 180.0][index / 8 % 2], between(-85.0, 85.0)),
+                1 => (between(-180.0, 180.0), [-85.05112878, 85.05112878][index / 8 % 2]),
+                2 | 3 => (between(-180.0, 180.0), between(-85.0, 85.0)),
+                _ => (13.0 + between(-1.0, 1.0), 38.0 + between(-1.0, 1.0)),
+            };
+            same(&mut theirs, &mut ours, &format!("GEOADD places {longitude} {latitude} p{index}"));
+        }
+        same(&mut theirs, &mut ours, "ZRANGE places 0 -1 WITHSCORES");
+        for index in 0..400 {
+            let member = format!("p{}", between(0.0, 600.0) as u32);
+            let center = match index % 3 {
+                0 => format!("FROMMEMBER {member}"),
+                1 => format!("FROMLONLAT {} {}", between(-180.0, 180.0), between(-85.0, 85.0)),
+                _ => format!("FROMLONLAT {} {}", 13.0 + between(-1.0, 1.0), 38.0 + between(-1.0, 1.0)),
+            };
+            let size = between(0.0, 17.0).exp() - 1.0;
+            let shape = match index % 2 {
+                0 => format!("BYRADIUS {size} M"),
+                _ => format!("BYBOX {size} {} M", size * between(0.1, 3.0)),
+            };
+            let line = format!("GEOSEARCH places {center} {shape} WITHDIST WITHCOORD WITHHASH");
+            // Without a wish for an order it is that of the grid.
+            same(&mut theirs, &mut ours, &line);
+            same(&mut theirs, &mut ours, &format!("GEOSEARCH places {center} {shape} COUNT 5 ANY"));
+            same(&mut theirs, &mut ours, &format!("GEOSEARCHSTORE near places {center} {shape} STOREDIST"));
+            same(&mut theirs, &mut ours, &format!("GEODIST places p1 {member} KM"));
+            same(&mut theirs, &mut ours, &format!("GEOHASH places {member}"));
+        }
+    }
+}
+
 /// Runs one sequence in both and returns where both refuse a call, but not in the same words. Odd seeds speak RESP3.
 fn compare(server: &Server, seed: u64) -> Vec<String> {
     let resp3 = seed % 2 == 1;

@@ -1038,3 +1038,118 @@ pub const GEORADIUSBYMEMBER_RO: Command = Command {
     returns: FOUND,
     ..GEO.read::<GeoRadiusByMemberRo>()
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+
+    const SICILY: &str = r#"GEOADD s 13.361389 38.115556 Palermo 15.087269 37.502669 Catania => 2"#;
+
+    #[test]
+    fn places_are_kept_as_scores() {
+        let mut test = TestEngine::default();
+        test.check(SICILY);
+        test.check(
+            r#"
+            ZSCORE s Palermo => 3479099956230698
+            GEOADD s CH 13.361389 38.115556 Palermo 15 37 Catania => 1
+            GEOADD s NX 1 1 Palermo 15.087269 37.502669 Catania => 0
+            GEOADD s XX 15.087269 37.502669 Catania 1 1 new => 0
+            GEOADD s NX XX 1 1 a => -ERR syntax error
+            GEOADD s 1 2 a 3 => -ERR syntax error
+            GEOADD s 200 100 a => -ERR invalid longitude,latitude pair 200.000000,100.000000
+            GEOADD s x 1 a => -ERR value is not a valid float
+            GEODIST s Palermo Catania => "166274.1516"
+            GEODIST s Palermo Catania km => "166.2742"
+            GEODIST s Palermo none => nil
+            GEODIST s Palermo Catania x => -ERR unsupported unit provided. please use M, KM, FT, MI
+            GEOHASH s Palermo none => ["sqc8b49rny0", nil]
+            GEOPOS s Palermo none => [[13.361389338970184, 38.1155563954963], nil]
+            GEOPOS none x => [nil]
+            "#,
+        );
+        test.session.resp3 = false;
+        test.check(r#"GEOPOS s Palermo => [["13.36138933897018433", "38.11555639549629859"]]"#);
+    }
+
+    #[test]
+    fn places_are_found() {
+        let mut test = TestEngine::default();
+        test.check(SICILY);
+        test.check(
+            r#"
+            GEORADIUS s 15 37 200 km WITHDIST => [["Palermo", "190.4424"], ["Catania", "56.4413"]]
+            GEORADIUS s 15 37 200 km WITHHASH ASC COUNT 1 => [["Catania", 3479447370796909]]
+            GEORADIUS_RO s 15 37 100 km => ["Catania"]
+            GEORADIUS_RO s 15 37 100 km STORE x => -ERR syntax error
+            GEORADIUSBYMEMBER s Palermo 100 km => ["Palermo"]
+            GEORADIUSBYMEMBER_RO s Palermo 170 km DESC => ["Catania", "Palermo"]
+            GEORADIUSBYMEMBER s none 1 km => -ERR could not decode requested zset member
+            GEORADIUSBYMEMBER none x 1 km => []
+            GEOSEARCH s FROMLONLAT 15 37 BYBOX 400 400 km ASC => ["Catania", "Palermo"]
+            GEOSEARCH s FROMMEMBER Palermo BYRADIUS 0 m WITHDIST => [["Palermo", "0.0000"]]
+            GEOSEARCH s FROMLONLAT 15 37 BYRADIUS 200 km COUNT 1 ANY => ["Palermo"]
+            GEOSEARCH s BYPOLYGON 4 13 38 14 38 14 39 13 39 => ["Palermo"]
+            GEORADIUS s 15 37 -1 km => -ERR radius cannot be negative
+            GEORADIUS s 15 37 x km => -ERR need numeric radius
+            GEORADIUS s 15 37 1 km COUNT 0 => -ERR COUNT must be > 0
+            GEORADIUS s 15 37 1 km ANY => -ERR the ANY argument requires COUNT argument
+            GEORADIUS s 15 37 1 km STORE x WITHDIST => -ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options
+            GEOSEARCH s FROMLONLAT 15 37 BYBOX -1 1 km => -ERR height or width cannot be negative
+            GEOSEARCH s FROMLONLAT 15 37 ASC COUNT 1 => -ERR exactly one of BYRADIUS and BYBOX can be specified for GEOSEARCH
+            GEOSEARCH s BYRADIUS 1 km ASC COUNT 1 => -ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for GEOSEARCH
+            GEOSEARCH s FROMMEMBER a FROMLONLAT 1 1 BYRADIUS 1 km => -ERR syntax error
+            GEOSEARCH s BYPOLYGON 2 1 1 2 2 => -ERR GEOSEARCH BYPOLYGON must have at least 3 vertices
+            GEOSEARCH s BYPOLYGON 3 1 1 2 2 => -ERR GEOSEARCH BYPOLYGON must have at least 3 vertices
+            GEOSEARCH s BYPOLYGON 3 1 1 2 2 3 3 FROMMEMBER a => -ERR syntax error
+            "#,
+        );
+    }
+
+    #[test]
+    fn places_are_stored() {
+        let mut test = TestEngine::default();
+        test.check(SICILY);
+        test.check(
+            r#"
+            GEOSEARCHSTORE near s FROMLONLAT 15 37 BYBOX 400 400 km => 2
+            ZRANGE near 0 -1 WITHSCORES => [["Palermo", 3479099956230698], ["Catania", 3479447370796909]]
+            GEOSEARCHSTORE near s FROMLONLAT 15 37 BYRADIUS 100 km STOREDIST => 1
+            ZRANGE near 0 -1 => ["Catania"]
+            GEORADIUS s 15 37 200 km STOREDIST near => 2
+            ZRANGE near 0 -1 => ["Catania", "Palermo"]
+            GEOSEARCHSTORE near s FROMLONLAT 15 37 BYRADIUS 1 km WITHDIST => -ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options
+            GEOSEARCHSTORE near none FROMMEMBER x BYRADIUS 1 km => 0
+            EXISTS near => 0
+            "#,
+        );
+    }
+
+    /// Valkey's own example: corners that turn back on themselves.
+    #[test]
+    fn a_polygon_may_cross_itself() {
+        let mut test = TestEngine::default();
+        let places = [
+            (151.20932132005692, -33.877723137822436, "Elizabeth"),
+            (151.2119820713997, -33.87697539508043, "Connaught"),
+            (151.2119820713997, -33.87156123068408, "StJames"),
+            (151.2229523062706, -33.883973760201364, "Oxford"),
+            (151.22852593660355, -33.88116782387797, "Goodhope"),
+            (151.2224105000496, -33.87544442350019, "KingsCross"),
+            (151.22953444719315, -33.874838625143106, "Bartley"),
+        ];
+        for (longitude, latitude, name) in places {
+            test.call(&format!("GEOADD p {longitude} {latitude} {name}"));
+        }
+        let corners = "11 151.21619137411474 -33.869643764947696 151.20408853981647 -33.87845382042545 \
+             151.2123775086366 -33.87864711938855 151.21046943124387 -33.87588862400425 151.21701035939626 \
+             -33.874286511854834 151.2239557405701 -33.8735722632175 151.22495056246407 -33.87893571656996 \
+             151.2274447496748 -33.882307713036354 151.23212935868654 -33.88136096120022 151.23097291274465 \
+             -33.87456240592362 151.22475424781445 -33.87099633192101";
+        assert_eq!(
+            test.call(&format!("GEOSEARCH p BYPOLYGON {corners} WITHDIST ASC")),
+            r#"[["Bartley", "858.3013"], ["Goodhope", "929.4979"], ["Elizabeth", "1035.7735"]]"#
+        );
+        assert_eq!(test.call(&format!("GEOSEARCH p BYPOLYGON {corners}")), r#"["Goodhope", "Bartley", "Elizabeth"]"#);
+    }
+}

@@ -291,3 +291,90 @@ pub const PFSELFTEST: Command = Command {
     flags: Flags::ADMIN.and(Flags::LOOKS),
     ..HLL.session::<PfSelfTest>()
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn elements_are_counted() {
+        TestEngine::default().check(
+            r#"
+            PFADD h => 1
+            PFADD h => 0
+            GET h => "HYLL\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80\x7f\xff"
+            PFADD h a b c => 1
+            PFADD h a b => 0
+            PFCOUNT h => 3
+            PFADD i c d => 1
+            PFCOUNT h i none => 4
+            PFMERGE m h i => OK
+            PFCOUNT m => 4
+            PFCOUNT none => 0
+            PFDEBUG ENCODING h => sparse
+            PFDEBUG TODENSE h => 1
+            PFDEBUG TODENSE h => 0
+            PFCOUNT h => 3
+            PFADD h z => 1
+            PFCOUNT h => 4
+            PFDEBUG DECODE h => -ERR HLL encoding is not sparse
+            PFDEBUG ENCODING none => -ERR The specified key does not exist
+            OBJECT ENCODING i => "raw"
+            PFSELFTEST => OK
+            "#,
+        );
+    }
+
+    /// A count is kept in the value, logged and seen by WATCH, as in Redis.
+    #[test]
+    fn a_count_is_kept() {
+        let mut test = TestEngine::default();
+        test.check("PFADD h a b c => 1");
+        let before = test.call("GET h");
+        test.check("PFCOUNT h => 3");
+        let kept = test.call("GET h");
+        assert_ne!(before, kept);
+        test.check("PFADD h a => 0");
+        assert_eq!(test.call("GET h"), kept);
+        let end = test.engine.state().log.end();
+        test.check("PFCOUNT h => 3");
+        assert_eq!(test.engine.state().log.end(), end);
+    }
+
+    #[test]
+    fn what_is_none_is_refused_and_stays() {
+        TestEngine::default().check(
+            r#"
+            SET number 10 => OK
+            PFADD number a => -WRONGTYPE Key is not a valid HyperLogLog string value.
+            PFCOUNT number => -WRONGTYPE Key is not a valid HyperLogLog string value.
+            RPUSH list a => 1
+            PFADD list a => -WRONGTYPE Operation against a key holding the wrong kind of value
+            SET h "HYLL\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80\x7f" => OK
+            PFCOUNT h => -INVALIDOBJ Corrupted HLL object detected
+            PFADD h a => -INVALIDOBJ Corrupted HLL object detected
+            PFMERGE m h => -INVALIDOBJ Corrupted HLL object detected
+            PFDEBUG GETREG h => -INVALIDOBJ Corrupted HLL object detected
+            EXISTS m => 0
+            GET h => "HYLL\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80\x7f"
+            "#,
+        );
+    }
+
+    #[test]
+    fn the_setting_says_when_it_becomes_dense() {
+        TestEngine::default().check(
+            r#"
+            CONFIG SET hll-sparse-max-bytes 20 => OK
+            PFADD h a b c d => 1
+            PFDEBUG ENCODING h => dense
+            PFCOUNT h => 4
+            CONFIG SET hll-sparse-max-bytes 3000 => OK
+            PFADD i a b c d => 1
+            PFDEBUG ENCODING i => sparse
+            PFMERGE i h => OK
+            PFDEBUG ENCODING i => dense
+            "#,
+        );
+    }
+}

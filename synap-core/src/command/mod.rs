@@ -23,7 +23,10 @@ pub mod zset_range;
 
 mod deadline;
 
+use crate::error::{Error, Result};
+use crate::grammar::Pattern;
 pub use crate::grammar::spec;
+use crate::types::Elem;
 pub use table::{Table, table};
 
 /// What a file of commands begins with.
@@ -35,7 +38,7 @@ pub(crate) mod prelude {
     };
     pub use crate::execute::{Flow, ReadCx, SessionCx, WalkCx, WriteCx};
     pub use crate::grammar::args::{Channel, Counted, Each, Key, KeyPattern, Many, NumKeys, Pattern, PerItem, Sentences, Word};
-    pub use crate::grammar::numbers::{Choices, Count, Cursor, Database, Effort, Int, PopCount, Timeout};
+    pub use crate::grammar::numbers::{CardLimit, Count, Cursor, Database, Effort, Int, Picks, PopCount, Timeout};
     pub use crate::grammar::spec::Shape;
     pub use crate::grammar::{Arg, Args, Words};
     pub use crate::reply::Reply;
@@ -45,11 +48,31 @@ pub(crate) mod prelude {
 pub const REDIS_VERSION: &str = "7.2.4";
 
 /// The number of an existing database.
-pub fn database(state: &crate::execute::State, db: crate::grammar::numbers::Database) -> crate::Result<u32> {
+pub fn database(state: &crate::execute::State, db: crate::grammar::numbers::Database) -> Result<u32> {
     u32::try_from(db.0)
         .ok()
         .filter(|db| i64::from(*db) < state.settings.int(crate::settings::DATABASES))
-        .ok_or(crate::Error::err("DB index is out of range"))
+        .ok_or(Error::err("DB index is out of range"))
+}
+
+/// True when the pattern of an iteration takes a name.
+pub(crate) fn takes(pattern: Option<Pattern<'_>>, name: Elem<'_>) -> bool {
+    pattern.is_none_or(|Pattern(pattern)| crate::glob::matches(pattern, name.bytes(&mut itoa::Buffer::new())))
+}
+
+/// The bytes that an answer may still have, when it can be longer than the data that it is made from.
+pub(crate) struct Budget(usize);
+
+impl Budget {
+    /// As much as one string may have.
+    pub fn of_answer() -> Budget {
+        Budget(512 << 20)
+    }
+
+    pub fn spend(&mut self, bytes: usize) -> Result<()> {
+        self.0 = self.0.checked_sub(bytes).ok_or(Error::err("value is out of range"))?;
+        Ok(())
+    }
 }
 
 /// The indexes that `start..=stop` mean for `len` items, negative ones counted from the end.

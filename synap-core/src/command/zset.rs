@@ -1,12 +1,11 @@
 //! Sorted sets, member by member. Ranges, pops and set algebra have files of their own.
 
-use hashbrown::HashSet;
-
 use super::prelude::*;
-use crate::execute::State;
+use super::{Budget, takes};
 use crate::execute::guards::Change;
 use crate::grammar::args::UNEVEN;
 use crate::types::Elem;
+use crate::types::sample::{Numbers, below};
 use crate::types::score::format_double;
 use crate::types::zset::{Outcome, ZSet};
 
@@ -401,11 +400,11 @@ pub const ZREVRANK: Command = Command {
     ..ZSET.read::<ZRevRank>()
 };
 
-/// How many to choose.
+/// How many to pick.
 #[derive(Args)]
-pub struct Picks {
+pub struct Pick {
     /// So many different ones at most; a negative number so many that may be the same.
-    count: Choices,
+    count: Picks,
     /// Answers the scores too.
     #[arg(token = "WITHSCORES")]
     withscores: bool,
@@ -415,28 +414,25 @@ pub struct Picks {
 pub struct ZRandMember<'a> {
     /// Sorted set to read.
     key: Key<'a>,
-    picks: Option<Picks>,
+    pick: Option<Pick>,
 }
 
 impl ReadCommand for ZRandMember<'_> {
     fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let (zset, state) = (cx.zset(&self.key)?, cx.state());
-        match (zset, self.picks) {
-            (None, None) => reply.null(),
+        let random = cx.state().random();
+        match (cx.zset(&self.key)?, self.pick) {
+            (zset, None) => match zset.and_then(|zset| zset.random(random)) {
+                Some((member, _)) => reply.bulk(member.bytes(&mut itoa::Buffer::new())),
+                None => reply.null(),
+            },
             (None, Some(_)) => reply.array(0),
-            (Some(zset), None) => {
-                let member = zset.random(state.random()).map(|(member, _)| member);
-                reply.bulk(member.unwrap_or(Elem::Bytes(b"")).bytes(&mut itoa::Buffer::new()));
+            (Some(zset), Some(Pick { count: Picks(count @ 0..), withscores })) => {
+                let picked = zset.sample(usize::try_from(count).unwrap_or(usize::MAX), random);
+                write_range(picked.into_iter(), withscores, reply);
             }
-            (Some(zset), Some(Picks { count: Choices(count), withscores })) => {
-                let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
-                if count < 0 {
-                    write_range(again(zset, wanted, state).into_iter(), withscores, reply);
-                } else if wanted >= zset.len() {
-                    write_range(zset.iter(), withscores, reply);
-                } else {
-                    write_range(different(zset, wanted, state).into_iter(), withscores, reply);
-                }
+            (Some(zset), Some(Pick { count: Picks(count), withscores })) => {
+                let picked = again(zset, count.unsigned_abs() as usize, random)?;
+                write_range(picked.into_iter(), withscores, reply);
             }
         }
         Ok(())
@@ -444,36 +440,18 @@ impl ReadCommand for ZRandMember<'_> {
 }
 
 /// Members chosen by chance, each time among all.
-fn again<'z>(zset: &'z ZSet, count: usize, state: &State) -> Vec<(Elem<'z>, f64)> {
+fn again(zset: &ZSet, count: usize, random: u64) -> Result<Vec<(Elem<'_>, f64)>> {
     // A compact form is counted through for each rank: better once.
     let few: Vec<_> = if zset.as_listpack().is_some() { zset.iter().collect() } else { Vec::new() };
-    let choose = |random: u64| few.get(below(random, few.len())).copied().or_else(|| zset.random(random));
-    (0..count).filter_map(|_| choose(state.random())).collect()
-}
-
-/// Different members chosen by chance, in their order. `count` is less than there are.
-fn different<'z>(zset: &'z ZSet, count: usize, state: &State) -> Vec<(Elem<'z>, f64)> {
-    // Floyd's method: one number for each, whatever part of the whole they are.
-    let mut chosen = HashSet::with_capacity(count);
-    for last in zset.len() - count..zset.len() {
-        let rank = below(state.random(), last + 1);
-        if !chosen.insert(rank) {
-            chosen.insert(last);
-        }
+    let (mut numbers, mut budget) = (Numbers(random), Budget::of_answer());
+    let mut picked = Vec::with_capacity(count);
+    for _ in 0..count {
+        let random = numbers.next();
+        let Some(one) = few.get(below(random, few.len())).copied().or_else(|| zset.random(random)) else { break };
+        budget.spend(one.0.len())?;
+        picked.push(one);
     }
-    let mut ranks: Vec<usize> = chosen.into_iter().collect();
-    ranks.sort_unstable();
-    let (mut members, mut next) = (zset.iter(), 0);
-    let mut pick = |rank: usize| {
-        let skipped = rank - std::mem::replace(&mut next, rank + 1);
-        members.nth(skipped)
-    };
-    ranks.into_iter().filter_map(|rank| pick(rank)).collect()
-}
-
-/// A random number below `limit`.
-fn below(random: u64, limit: usize) -> usize {
-    ((u128::from(random) * limit as u128) >> 64) as usize
+    Ok(picked)
 }
 
 pub const ZRANDMEMBER: Command = Command {
@@ -516,12 +494,10 @@ pub struct ZScan<'a> {
 impl ReadCommand for ZScan<'_> {
     fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let ZScanOptions { r#match, count, noscores } = self.options;
-        let count = count.map_or(10, |Effort(count)| usize::try_from(count).unwrap_or(usize::MAX));
+        let count = count.unwrap_or_default().items();
         let mut found: Vec<(Vec<u8>, f64)> = Vec::new();
-        let mut digits = itoa::Buffer::new();
         let visit = |member: Elem<'_>, score: f64| {
-            let member = member.bytes(&mut digits);
-            if r#match.is_none_or(|Pattern(pattern)| crate::glob::matches(pattern, member)) {
+            if takes(r#match, member) {
                 found.push((member.to_vec(), score));
             }
         };
@@ -577,5 +553,89 @@ pub(super) fn write_range<'z>(
         if with_scores {
             reply.double(score);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn members_are_picked_by_chance() {
+        let mut test = TestEngine::default();
+        for setting in ["128", "2"] {
+            test.call(&format!("CONFIG SET zset-max-listpack-entries {setting}"));
+            test.check(
+                r#"
+                DEL z => 0
+                ZADD z 1 a 2 b 3 c 4 d 5 e => 5
+                ZRANDMEMBER none => nil
+                ZRANDMEMBER none 3 => []
+                ZRANDMEMBER z 0 => []
+                ZRANDMEMBER z 7 => ["a", "b", "c", "d", "e"]
+                ZRANDMEMBER z -2000000 => -ERR value is out of range
+                ZRANDMEMBER z x => -ERR value is not an integer or out of range
+                ZRANDMEMBER z 1 x => -ERR syntax error
+                "#,
+            );
+            let mut seen = BTreeSet::new();
+            for _ in 0..200 {
+                let picked = test.call("ZRANDMEMBER z 2");
+                seen.insert(picked);
+                assert_eq!(test.call("ZRANDMEMBER z -9 WITHSCORES").matches(", [").count(), 8);
+            }
+            // Any two of five, in their order.
+            assert_eq!(seen.len(), 10, "{seen:?}");
+            test.check("DEL z => 1");
+        }
+    }
+
+    #[test]
+    fn a_scan_meets_every_member() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            ZADD z 1 a 2.5 b => 2
+            ZSCAN z 0 => ["0", ["a", "1", "b", "2.5"]]
+            ZSCAN z 0 NOSCORES MATCH b* => ["0", ["b"]]
+            ZSCAN none 0 => ["0", []]
+            ZSCAN z x => -ERR invalid cursor
+            ZSCAN z 0 COUNT 0 => -ERR syntax error
+            "#,
+        );
+        for number in 0..1000 {
+            test.call(&format!("ZADD large {number} m{number}"));
+        }
+        let (mut cursor, mut seen) = ("0".to_string(), BTreeSet::new());
+        loop {
+            let reply = test.call(&format!("ZSCAN large {cursor} COUNT 50 NOSCORES"));
+            let mut words = reply.split('"').skip(1).step_by(2);
+            cursor = words.next().expect("a cursor").to_string();
+            seen.extend(words.map(str::to_string));
+            if cursor == "0" {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 1000);
+    }
+
+    #[test]
+    fn a_sum_that_is_no_number_is_refused() {
+        TestEngine::default().check(
+            r#"
+            ZADD z inf a => 1
+            ZINCRBY z -inf a => -ERR resulting score is not a number (NaN)
+            ZINCRBY z 1 a => inf
+            ZINCRBY z 0.1 b => 0.1
+            ZINCRBY z 0.2 b => 0.30000000000000004
+            ZINCRBY z x b => -ERR value is not a valid float
+            ZREVRANK z b WITHSCORE => [1, 0.30000000000000004]
+            ZMSCORE z b x a => [0.30000000000000004, nil, inf]
+            ZREM z a b x => 2
+            EXISTS z => 0
+            "#,
+        );
     }
 }

@@ -482,18 +482,6 @@ pub const ZDIFFSTORE: Command = Command {
     ..ZSET.write::<ZDiffStore>()
 };
 
-/// Where counting ends; 0 for nowhere.
-#[derive(Clone, Copy)]
-pub struct CardLimit(u64);
-
-impl<'a> Arg<'a> for CardLimit {
-    const KIND: ArgKind = ArgKind::Int { min: 0, max: i64::MAX };
-    fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
-        let limit = crate::types::parse_int(parser.word()?).and_then(|limit| u64::try_from(limit).ok());
-        limit.map(CardLimit).ok_or(Error::err("LIMIT can't be negative"))
-    }
-}
-
 #[derive(Args)]
 pub struct ZInterCard<'a> {
     /// Sorted sets or sets.
@@ -527,3 +515,71 @@ pub const ZINTERCARD: Command = Command {
     flags: Flags::MOVABLE_KEYS,
     ..ZSET.read::<ZInterCard>()
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn unions_intersections_and_differences() {
+        TestEngine::default().check(
+            r#"
+            ZADD one 1 a 2 b 3 1 => 3
+            ZADD two 10 b 20 c => 2
+            SADD set 1 2 => 2
+            ZUNION 3 one two set WITHSCORES => [["a", 1], ["2", 1], ["1", 4], ["b", 12], ["c", 20]]
+            ZUNION 2 one two WEIGHTS 2 -1 AGGREGATE MIN WITHSCORES => [["c", -20], ["b", -10], ["a", 2], ["1", 6]]
+            ZINTER 2 one two WITHSCORES => [["b", 12]]
+            ZINTER 2 one none => []
+            ZINTERCARD 2 one one LIMIT 2 => 2
+            ZINTERCARD 2 one one LIMIT 0 => 3
+            ZINTERCARD 1 one LIMIT -1 => -ERR LIMIT can't be negative
+            ZDIFF 3 one two set WITHSCORES => [["a", 1]]
+            ZDIFFSTORE target 2 one two => 2
+            ZUNIONSTORE target 2 one two WEIGHTS 1 0 => 4
+            ZRANGE target 0 -1 WITHSCORES => [["c", 0], ["a", 1], ["b", 2], ["1", 3]]
+            ZINTERSTORE target 2 one none => 0
+            EXISTS target => 0
+            SET text x => OK
+            ZUNION 2 one text => -WRONGTYPE Operation against a key holding the wrong kind of value
+            ZUNION 0 one => -ERR at least 1 input key is needed for 'zunion' command
+            ZUNIONSTORE t 0 one => -ERR at least 1 input key is needed for 'zunionstore' command
+            ZUNION x one => -ERR value is not an integer or out of range
+            ZUNION 3 one two => -ERR syntax error
+            ZUNION 2 one two WEIGHTS 1 => -ERR syntax error
+            ZUNION 1 one WEIGHTS 1 2 => -ERR syntax error
+            ZUNION 1 one WEIGHTS x => -ERR weight value is not a float
+            "#,
+        );
+    }
+
+    #[test]
+    fn what_is_no_number_is_zero() {
+        TestEngine::default().check(
+            r#"
+            ZADD one inf a => 1
+            ZADD two -inf a => 1
+            ZUNION 2 one two WITHSCORES => [["a", 0]]
+            ZINTER 2 one two WITHSCORES => [["a", 0]]
+            ZUNION 1 one WEIGHTS 0 WITHSCORES => [["a", 0]]
+            "#,
+        );
+    }
+
+    /// A few large ones and many small ones go different ways.
+    #[test]
+    fn differences_agree_whichever_way_they_are_taken() {
+        let mut test = TestEngine::default();
+        for number in 0..400 {
+            test.call(&format!("ZADD large {number} m{number}"));
+        }
+        let mut keys = String::new();
+        for number in 0..30 {
+            test.call(&format!("ZADD small{number} 1 m{number} 2 x{number}"));
+            keys += &format!(" small{number}");
+        }
+        assert_eq!(test.call(&format!("ZDIFFSTORE target 31 large{keys}")), "370");
+        assert_eq!(test.call("ZRANGE target 0 0"), r#"["m30"]"#);
+        assert_eq!(test.call("ZDIFFSTORE target 2 small1 large"), "1");
+    }
+}

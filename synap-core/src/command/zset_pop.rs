@@ -331,3 +331,67 @@ pub const BZMPOP: Command = Command {
     flags: Flags::BLOCKING.and(Flags::MOVABLE_KEYS),
     ..ZSET.blocking::<BZMPop>()
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::execute::{Input, Outcome, execute, waiting};
+    use crate::session::{Client, WaitEnd};
+    use crate::testing::{TestEngine, Text};
+
+    #[test]
+    fn members_are_taken_from_both_ends() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            ZADD z 1 a 2 b 3 c 4 d => 4
+            ZPOPMIN z => ["a", 1]
+            ZPOPMAX z 2 => [["d", 4], ["c", 3]]
+            ZPOPMIN z 0 => []
+            ZPOPMIN z -1 => -ERR value is out of range, must be positive
+            ZPOPMIN none => []
+            ZMPOP 2 none z MAX COUNT 5 => ["z", [["b", 2]]]
+            EXISTS z => 0
+            ZMPOP 1 z MIN => nil
+            ZMPOP 0 z MIN => -ERR numkeys should be greater than 0
+            ZMPOP 1 z MIN COUNT 0 => -ERR count should be greater than 0
+            ZMPOP 2 z MIN => -ERR syntax error
+            ZADD z 1 a 2 b => 2
+            BZPOPMAX none z 0 => ["z", "b", 2]
+            BZMPOP 0 2 none z MIN => ["z", [["a", 1]]]
+            "#,
+        );
+        test.session.resp3 = false;
+        test.check(
+            r#"
+            ZADD z 1 a 2 b 3 c => 3
+            ZPOPMIN z 2 => ["a", 1, "b", 2]
+            ZMPOP 1 z MIN => ["z", [["c", 3]]]
+            "#,
+        );
+    }
+
+    #[test]
+    fn who_waits_gets_what_is_added() {
+        for (call, answer) in [
+            (&["BZPOPMIN", "none", "z", "0"][..], r#"["z", "b", 1]"#),
+            (&["BZPOPMAX", "z", "0"], r#"["z", "a", 2]"#),
+            (&["BZMPOP", "0", "2", "none", "z", "MAX", "COUNT", "9"], r#"["z", [["a", 2], ["b", 1]]]"#),
+        ] {
+            let mut test = TestEngine::default();
+            let mut waits = test.another();
+            let words: Vec<&[u8]> = call.iter().map(|word| word.as_bytes()).collect();
+            let outcome =
+                execute(&mut test.engine.enter_blocking(), &mut waits, &Input::words(&words), &mut Text::new(true));
+            let Outcome::Blocked(waiter) = outcome else { panic!("{outcome:?}") };
+            // A list at the key is not what it waits for.
+            test.check("RPUSH z x => 1");
+            test.check("DEL z => 1");
+            test.check("ZADD z 2 a 1 b => 2");
+            let mut text = Text::new(true);
+            assert!(!waiting::leave(&mut test.engine.enter_blocking(), &mut waits, &waiter, WaitEnd::TimedOut));
+            Client::take_mail(&mut waits, &mut text);
+            assert_eq!(text.out, answer);
+            test.engine.leave(&mut waits);
+        }
+    }
+}

@@ -688,3 +688,68 @@ pub const ZREMRANGEBYLEX: Command = Command {
     returns: REMOVED,
     ..ZSET.write::<ZRemRangeByLex>()
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn the_old_ranges() {
+        TestEngine::default().check(
+            r#"
+            ZADD z 1 a 2 b 2 c 3 d => 4
+            ZRANGEBYSCORE z (1 +inf WITHSCORES LIMIT 1 2 => [["c", 2], ["d", 3]]
+            ZRANGEBYSCORE z -inf +inf LIMIT 0 0 => []
+            ZRANGEBYSCORE z -inf +inf LIMIT -1 5 => []
+            ZREVRANGEBYSCORE z 2 -inf LIMIT 1 1 => ["b"]
+            ZREVRANGE z 0 1 => ["d", "c"]
+            ZREVRANGE z -1 -1 WITHSCORES => [["a", 1]]
+            ZCOUNT z 2 (3 => 2
+            ZCOUNT z x 1 => -ERR min or max is not a float
+            ZRANGEBYLEX z a b => -ERR min or max not valid string range item
+            ZRANGEBYLEX z - + WITHSCORES => -ERR syntax error, WITHSCORES not supported in combination with BYLEX
+            ZADD names 0 alpha 0 bar 0 cool 0 down => 4
+            ZRANGEBYLEX names [bar (down => ["bar", "cool"]
+            ZREVRANGEBYLEX names + (alpha LIMIT 0 2 => ["down", "cool"]
+            ZLEXCOUNT names - [bar => 2
+            "#,
+        );
+    }
+
+    #[test]
+    fn ranges_are_stored_and_removed() {
+        TestEngine::default().check(
+            r#"
+            ZADD z 1 a 2 b 3 c 4 d => 4
+            SET target x => OK
+            ZRANGESTORE target z 1 2 => 2
+            ZRANGE target 0 -1 WITHSCORES => [["b", 2], ["c", 3]]
+            ZRANGESTORE target z (1 +inf BYSCORE LIMIT 0 1 => 1
+            ZRANGE target 0 -1 => ["b"]
+            ZRANGESTORE target z +inf 3 BYSCORE REV => 2
+            ZRANGE target 0 -1 => ["c", "d"]
+            ZRANGESTORE target none 0 -1 => 0
+            EXISTS target => 0
+            ZRANGESTORE target z 0 1 LIMIT 0 1 => -ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX
+            ZREMRANGEBYSCORE z (3 5 => 1
+            ZREMRANGEBYRANK z 0 0 => 1
+            ZREMRANGEBYLEX z - + => 2
+            EXISTS z => 0
+            "#,
+        );
+    }
+
+    /// Where names lie depends on the form when scores differ: a twin with another form must have the same data.
+    #[test]
+    fn ranges_of_names_over_different_scores_are_logged_as_what_they_came_to() {
+        let mut test = TestEngine::default();
+        for number in 0..300 {
+            test.call(&format!("ZADD z {} m{}", number % 7, number * 37 % 1000));
+        }
+        test.call("ZRANGESTORE target z [m2 (m5 BYLEX");
+        test.call("ZREMRANGEBYLEX z [m3 [m4");
+        test.call("ZRANGESTORE target2 z (m9 [m1 BYLEX REV LIMIT 3 5");
+        test.call("ZRANGESTORE target z (m [a BYLEX");
+        test.check_twin();
+    }
+}

@@ -26,22 +26,49 @@ impl<'a, const MIN: i64, const MAX: i64> Arg<'a> for Int<MIN, MAX> {
     }
 }
 
-/// How many: zero or more. Redis says "must be positive" for a negative one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count(pub u64);
+macro_rules! not_negative {
+    ($($(#[doc = $doc:literal])* $name:ident = $sentence:literal;)*) => {$(
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $name(pub u64);
 
-impl<'a> Arg<'a> for Count {
-    const KIND: ArgKind = ArgKind::Int { min: 0, max: i64::MAX };
-    fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
-        const RANGE: Error = Error::err("value is out of range, must be positive");
-        let value = parse_int(parser.word()?).ok_or(RANGE)?;
-        u64::try_from(value).map(Count).map_err(|_| RANGE)
-    }
+        impl<'a> Arg<'a> for $name {
+            const KIND: ArgKind = ArgKind::Int { min: 0, max: i64::MAX };
+            fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
+                let value = parse_int(parser.word()?).and_then(|value| u64::try_from(value).ok());
+                value.map($name).ok_or(Error::err($sentence))
+            }
+        }
+    )*};
+}
+
+not_negative! {
+    /// How many: zero or more. Redis says "must be positive" for a negative one.
+    Count = "value is out of range, must be positive";
+    /// COUNT of LPOS.
+    MatchCount = "COUNT can't be negative";
+    /// MAXLEN of LPOS.
+    MaxLen = "MAXLEN can't be negative";
+    /// LIMIT of SINTERCARD and its like.
+    CardLimit = "LIMIT can't be negative";
 }
 
 /// How many items a call may look at: one or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort(pub u64);
+
+impl Effort {
+    /// The most that is asked for in one go.
+    pub fn items(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl Default for Effort {
+    fn default() -> Effort {
+        Effort(10)
+    }
+}
 
 impl<'a> Arg<'a> for Effort {
     const KIND: ArgKind = ArgKind::Int { min: 1, max: i64::MAX };
@@ -64,22 +91,35 @@ impl<'a> Arg<'a> for PopCount {
     }
 }
 
-/// How many items chance chooses: so many different ones, or with a negative number so many choices of which each may
-/// be any item again.
+/// How many from the front, or with a minus from the back: all integers but the one that has no counterpart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choices(pub i64);
+pub struct FromEnd(pub i64);
 
-impl Choices {
-    /// Items that are chosen again and again are as many as the caller says, not as many as there are: somewhere an
-    /// answer must end.
+impl<'a> Arg<'a> for FromEnd {
+    const KIND: ArgKind = ArgKind::Int { min: -i64::MAX, max: i64::MAX };
+    fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
+        const RANGE: Error =
+            Error::err("value is out of range, value must between -9223372036854775807 and 9223372036854775807");
+        let value = parse_int(parser.word()?).ok_or(Error::NOT_INT)?;
+        if value == i64::MIN { Err(RANGE) } else { Ok(FromEnd(value)) }
+    }
+}
+
+/// How many items chance picks: so many different ones, or with a minus so many times any of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picks(pub i64);
+
+impl Picks {
+    /// Different items are as many as there are. Those that may be picked again are as many as the caller says, and an
+    /// answer must end somewhere.
     pub const AGAIN_MAX: i64 = 1 << 20;
 }
 
-impl<'a> Arg<'a> for Choices {
-    const KIND: ArgKind = ArgKind::Int { min: -Choices::AGAIN_MAX, max: i64::MAX };
+impl<'a> Arg<'a> for Picks {
+    const KIND: ArgKind = ArgKind::Int { min: -Picks::AGAIN_MAX, max: i64::MAX };
     fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
         let value = parse_int(parser.word()?).ok_or(Error::NOT_INT)?;
-        if value < -Choices::AGAIN_MAX { Err(Error::err("value is out of range")) } else { Ok(Choices(value)) }
+        if value < -Picks::AGAIN_MAX { Err(Error::err("value is out of range")) } else { Ok(Picks(value)) }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod intset;
 pub mod list;
 pub mod listpack;
 pub mod rank_tree;
+pub mod sample;
 pub mod score;
 pub mod set;
 pub mod zset;
