@@ -1162,3 +1162,50 @@ fn a_start_that_cannot_succeed_says_why() {
     }
     Wire::connect(server.resp).expect("PING", "+PONG");
 }
+
+/// What a client sends behind a call that waits is kept and answered, up to a limit; beyond it the client is ended.
+#[test]
+fn a_client_that_waits_may_send_ahead() {
+    let server = Server::with(&["--client-query-buffer-limit", "8mb"]);
+    let set = encode(&[b"SET", b"large", &vec![b'x'; 3 << 20]]);
+    let mut other = Wire::connect(server.resp);
+    for wait in ["BLPOP list 0", "CLIENT PAUSE"] {
+        let mut ahead = Wire::connect(server.resp);
+        let mut greedy = Wire::connect(server.resp);
+        let ids = [ahead.id(), greedy.id()];
+        if wait == "CLIENT PAUSE" {
+            other.expect("CLIENT PAUSE 60000 WRITE", "+OK");
+        } else {
+            ahead.say(wait);
+            greedy.say(wait);
+        }
+        ahead.send(&[set.clone(), call("EXISTS large")].concat());
+        // What the system holds on the way does not count, so it is more than twice the limit.
+        let sent = (0..8).take_while(|_| greedy.stream.get_mut().write_all(&set).is_ok()).count();
+        assert!(sent < 8 || greedy.try_read().is_err(), "24 MB were taken from a client that may send 8 MB");
+        let is_there = |other: &mut Wire, id: i64| other.call("CLIENT LIST").text().contains(&format!("id={id} "));
+        eventually("the greedy one is gone", || !is_there(&mut other, ids[1]));
+        assert!(is_there(&mut other, ids[0]));
+        if wait == "CLIENT PAUSE" {
+            other.expect("CLIENT UNPAUSE", "+OK");
+        } else {
+            other.expect("RPUSH list a", ":1");
+            ahead.hears("[\"list\" \"a\"]");
+        }
+        ahead.hears("+OK");
+        ahead.hears(":1");
+    }
+}
+
+#[test]
+fn calls_of_a_transaction_are_counted() {
+    let server = Server::start();
+    let mut client = connect(&server, 0, Resp::Two);
+    for words in ["MULTI", "SET a 1", "SET b 2", "EXEC"] {
+        say(&mut client, words);
+    }
+    let info = say(&mut client, "INFO commandstats");
+    for counted in ["cmdstat_set:calls=2,", "cmdstat_exec:calls=1,", "cmdstat_multi:calls=1,"] {
+        assert!(info.contains(counted), "{counted} is not in {info}");
+    }
+}

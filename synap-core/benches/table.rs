@@ -21,7 +21,7 @@ fn main() {
     let absent: Vec<[u8; 16]> = (KEYS..2 * KEYS).map(key).collect();
     let order: Vec<[u8; 16]> = (0..KEYS).map(|n| keys[n * 611_953 % KEYS]).collect();
     let missing: Vec<[u8; 16]> = (0..KEYS).map(|n| absent[n * 611_953 % KEYS]).collect();
-    let mut db = Db::new(hasher);
+    let mut db = Db::new(hasher, 0);
 
     let mut worst_ns = 0;
     let began = Instant::now();
@@ -49,7 +49,7 @@ fn main() {
 
     println!("keys       bytes per key of 16 with a value of 16");
     for count in [100_000, 150_000, 200_000, 215_000, 230_000, 300_000, 1_000_000] {
-        let mut db = Db::new(hasher);
+        let mut db = Db::new(hasher, 0);
         for key in &keys[..count] {
             db.set_bytes(hasher.hash(key), key, b"sixteen letters.", Expiry::Clear);
         }

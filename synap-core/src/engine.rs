@@ -170,7 +170,7 @@ impl Engine {
     }
 
     /// Runs `work` alone inside the gate.
-    pub async fn alone<R>(&self, work: impl FnOnce(&mut Turn<'_>) -> R) -> R {
+    pub async fn alone<'s, R>(&'s self, work: impl FnOnce(&mut Turn<'s>) -> R) -> R {
         let state = self.state();
         let closed = state.gate.close().await;
         let mut turn = Turn::new(state, Pass::Closed(closed));

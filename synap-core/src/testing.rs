@@ -19,7 +19,7 @@ use crate::grammar::generate::Vocabulary;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::hasher::shard_of;
 use crate::keyspace::value::ValueRef;
-use crate::log::Reader;
+use crate::log::{Position, Reader};
 use crate::reply::{Mark, Reply};
 use crate::session::{Door, Session, WaitEnd};
 use crate::settings;
@@ -220,16 +220,38 @@ impl TestEngine {
     pub fn snapshot_reload(&self, seed: u64) -> TestEngine {
         let mut copy = TestEngine::with(seed, self.engine.state().expiry.get());
         copy.checked = true;
-        copy.session.db = self.session.db;
-        {
-            let target = copy.engine.enter_blocking();
-            each_entry(&self.engine, |db, entry| {
-                let hash = copy.engine.state().hasher.hash(entry.key());
-                let mut cx = target.shard_context(shard_of(hash));
-                cx.in_db(db, |cx| cx.put(&Key { bytes: entry.key(), hash }, entry.copy_as(entry.key())));
-            });
-        }
+        copy.session.select(self.session.db);
+        each_entry(&self.engine, |db, entry| copy.put(db, entry));
         copy
+    }
+
+    /// An empty engine that is to replay the log of another one: its clock stands still and it shows what is due.
+    pub fn replaying(seed: u64) -> TestEngine {
+        let mut twin = TestEngine::with(seed, Due::Show);
+        twin.checked = true;
+        twin
+    }
+
+    /// Puts a copy of `entry` into database `db`, as loading a snapshot does. Nothing is logged.
+    pub fn put(&self, db: u32, entry: &Entry) {
+        let hash = self.engine.state().hasher.hash(entry.key());
+        let turn = self.engine.enter_blocking();
+        let mut cx = turn.shard_context(shard_of(hash));
+        cx.in_db(db, |cx| cx.put(&Key { bytes: entry.key(), hash }, entry.copy_as(entry.key())));
+    }
+
+    /// Replays the log of `other` from `position` on.
+    pub fn replay(&mut self, other: &Engine, position: Position) {
+        self.session.select(position.db.unwrap_or(0));
+        let bytes = log_from(other, position.offset);
+        for call in Reader::new(&bytes, position.offset) {
+            self.replay_call(call.expect("the log reads back").words.as_slice());
+        }
+    }
+
+    fn replay_call(&mut self, words: &[&[u8]]) {
+        let reply = self.call_words(words);
+        assert!(!reply.starts_with('-'), "the log holds {:?}, which fails: {reply}", text_of(words));
     }
 
     /// Runs a call to where it would wait: a blocked one times out at once, no sleep is slept, and a pause answers
@@ -294,25 +316,29 @@ pub fn check_twin(engine: &Engine) {
 
 /// A twin of any engine that keeps its whole log: see [`TestEngine::twin`].
 pub fn twin(engine: &Engine) -> TestEngine {
-    let log = &engine.state().log;
-    let mut bytes = Vec::new();
-    let (mut at, end) = (log.oldest(), log.end());
-    while at < end {
-        at = log.read_from(at, &mut bytes).expect("the whole log is kept");
-    }
+    let bytes = log_from(engine, engine.state().log.oldest());
     let calls: Vec<_> = Reader::new(&bytes, 0).map(|call| call.expect("the log reads back").words).collect();
-    let mut twin = TestEngine::with(0x5eed, Due::Show);
-    twin.checked = true;
+    let mut twin = TestEngine::replaying(0x5eed);
     let mut reload_due = true;
     for (index, words) in calls.iter().enumerate() {
         if reload_due && index >= calls.len() / 2 && twin.session.transaction.is_none() {
             reload_due = false;
             twin = twin.snapshot_reload(0x5eed + 1);
         }
-        let reply = twin.call_words(words);
-        assert!(!reply.starts_with('-'), "the log holds {:?}, which fails: {reply}", text_of(words));
+        twin.replay_call(words);
     }
     twin
+}
+
+/// The log of an engine that keeps all of it, from `offset` on.
+fn log_from(engine: &Engine, offset: u64) -> Vec<u8> {
+    let log = &engine.state().log;
+    let mut bytes = Vec::new();
+    let (mut at, end) = (offset, log.end());
+    while at < end {
+        at = log.read_from(at, &mut bytes).expect("the whole log is kept");
+    }
+    bytes
 }
 
 impl Drop for TestEngine {

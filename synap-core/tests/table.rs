@@ -537,8 +537,8 @@ fn every_call_replies_what_its_row_says() {
         for seed in 0..CALLS {
             for row in rows().iter().filter(|row| row.kind != Kind::Session) {
                 let words = call(row, seed);
-                test.session.resp3 = resp3;
-                test.session.db = 0;
+                test.session.speak(resp3);
+                test.session.select(0);
                 let reply = test.call_at_once(&slices(&words));
                 assert!(!reply.is_empty(), "{} is not answered", show(&words));
             }
@@ -553,7 +553,7 @@ fn every_call_of_a_session_replies_what_its_row_says() {
         for seed in 0..CALLS {
             for resp3 in [false, true] {
                 let mut session = test.another();
-                session.resp3 = resp3;
+                session.speak(resp3);
                 let words = call(row, seed);
                 let reply = run(&test, &mut session, &words);
                 let silent = matches!(row.name, "SHUTDOWN" | "CLIENT REPLY");

@@ -11,7 +11,9 @@ use synap_core::command::table;
 use synap_core::execute::expiry;
 use synap_core::execute::row::{Command, Kind};
 use synap_core::execute::state::Rows as _;
+use synap_core::execute::walk::Walk;
 use synap_core::grammar::generate::{self, Choices};
+use synap_core::sync::block_on;
 use synap_core::testing::{TestEngine, numbers, vocabulary_of};
 
 /// One step of a sequence.
@@ -93,15 +95,19 @@ fn run(steps: &[Step], small: bool) {
         if index % 20 == 19 {
             test.check_twin();
         }
-        match step {
-            Step::Call(words) => {
-                test.call_at_once(&slices(words));
-            }
-            Step::Wait { ms } => test.clock.advance(*ms),
-            Step::Expire => expire(&test),
-        }
+        take(&mut test, step);
     }
     test.check_twin();
+}
+
+fn take(test: &mut TestEngine, step: &Step) {
+    match step {
+        Step::Call(words) => {
+            test.call_at_once(&slices(words));
+        }
+        Step::Wait { ms } => test.clock.advance(*ms),
+        Step::Expire => expire(test),
+    }
 }
 
 /// What the engine's thread does when something is due.
@@ -118,6 +124,51 @@ proptest! {
         small in any::<bool>(),
     ) {
         run(&steps, small);
+    }
+}
+
+/// Begins a walk, goes on with it between calls, and gives what it saw to another engine, which replays the log from
+/// the cut on.
+fn walk_among(before: &[Step], during: &[Step], pace: usize, small: bool) {
+    let mut test = TestEngine::prepared(1);
+    if small {
+        assert_eq!(test.call(SMALL), "OK");
+    }
+    before.iter().for_each(|step| take(&mut test, step));
+    let engine = test.engine.clone();
+    let mut walk = block_on(engine.alone(|turn| Walk::begin(turn))).expect("no other walk is on");
+    let at_the_cut = test.dump();
+    let mut copy = TestEngine::replaying(0x5eed);
+    let mut goes_on = true;
+    let mut step_walk = |copy: &TestEngine| {
+        goes_on = goes_on && walk.step(|| engine.enter_blocking(), |db, entry| copy.put(db, entry));
+        goes_on
+    };
+    for (index, step) in during.iter().enumerate() {
+        take(&mut test, step);
+        if pace > 0 && index % pace == 0 {
+            step_walk(&copy);
+        }
+    }
+    while step_walk(&copy) {}
+    assert_eq!(copy.dump(), at_the_cut, "the walk saw another moment");
+    let position = walk.position;
+    drop(walk);
+    copy.replay(&engine, position);
+    assert_eq!(copy.dump(), test.dump(), "the log from the cut on does not lead to the end");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_walk_among_calls_sees_the_moment_of_its_cut(
+        before in prop::collection::vec(step(rows()), 0..60),
+        during in prop::collection::vec(step(rows()), 1..120),
+        pace in 0..4_usize,
+        small in any::<bool>(),
+    ) {
+        walk_among(&before, &during, pace, small);
     }
 }
 

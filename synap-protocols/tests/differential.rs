@@ -461,7 +461,7 @@ impl Ours {
         let engine = Engine::open_memory(Options { seed, active_expiry: false, ..Options::default() });
         let open = || engine.session(Door::Resp, "test".into(), "test".into());
         let (mut session, watcher) = (open(), open());
-        session.resp3 = resp3;
+        session.speak(resp3);
         Ours { session, watcher, engine }
     }
 
@@ -480,7 +480,7 @@ impl Ours {
     }
 
     fn peek(&mut self, words: &[Vec<u8>]) -> Value {
-        self.watcher.db = self.session.db;
+        self.watcher.select(self.session.db);
         run(&self.engine, &mut self.watcher, words)
     }
 }

@@ -51,11 +51,9 @@ pub async fn run(engine: &Engine, session: &mut Session, input: &Input<'_>, repl
             Outcome::Blocked(waiter) => return wait(engine, session, &waiter, reply).await,
             Outcome::Sleep(time) => {
                 engine.state().log.notify();
-                let client = session.client.clone();
-                let killed = async { while client.woken().await != Wake::Killed {} };
                 return tokio::select! {
                     () = sleep(time) => End::Replied,
-                    () = killed => End::Killed,
+                    () = session.client.killed() => End::Killed,
                 };
             }
             Outcome::Shutdown(options) => {
@@ -82,11 +80,10 @@ async fn unpaused(engine: &Engine, session: &Session) -> bool {
     let changed = state.pause.changed_since(session.paused_at);
     let now_ms = state.clock.now_ms();
     let Some(until_ms) = state.pause.until(now_ms) else { return !client.is_killed() };
-    let killed = async { while client.woken().await != Wake::Killed {} };
     tokio::select! {
         () = changed => true,
         () = sleep(from_ms(until_ms - now_ms)) => true,
-        () = killed => false,
+        () = client.killed() => false,
     }
 }
 

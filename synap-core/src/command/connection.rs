@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::prelude::*;
 use crate::execute::state::State;
 use crate::execute::transaction;
-use crate::session::{Door, ReplyMode, Session};
+use crate::session::{ReplyMode, Session};
 
 const CONNECTION: Group = Group { name: "connection", op: "connection", category: Category::CONNECTION };
 
@@ -73,8 +73,7 @@ impl SessionCommand for Hello<'_> {
         }
         if let Some(version) = version {
             let session = cx.session();
-            session.resp3 = version == 3 || session.client.door != Door::Resp;
-            session.client.resp3.store(session.resp3, Ordering::Relaxed);
+            session.speak(version == 3);
             reply.speak(session.resp3);
         }
         let resp3 = cx.session().resp3;
@@ -128,9 +127,7 @@ pub const HELLO: Command = Command {
 
 fn log_in(cx: &mut SessionCx<'_, '_, '_>, name: &[u8], password: &[u8]) -> Result<()> {
     let user = cx.state().users.login(name, password)?;
-    let session = cx.session();
-    session.client.info.lock().user = user.name.clone();
-    session.user = Some(user);
+    cx.session().log_in(user);
     Ok(())
 }
 
@@ -273,11 +270,9 @@ impl SessionCommand for Reset {
         transaction::unwatch(caller.turn, caller.session);
         let session = &mut *caller.session;
         leave_everything(state, session);
-        session.db = 0;
-        session.client.db.store(0, Ordering::Relaxed);
+        session.select(0);
         session.replies = ReplyMode::On;
-        session.resp3 = session.client.door != Door::Resp;
-        session.client.resp3.store(session.resp3, Ordering::Relaxed);
+        session.speak(false);
         reply.speak(session.resp3);
         session.client.info.lock().name.clear();
         session.user = Some(state.users.default_user()).filter(|user| user.nopass && user.enabled);
@@ -291,10 +286,7 @@ impl SessionCommand for Reset {
 pub fn leave_everything(state: &State, session: &mut Session) {
     let client = session.client.clone();
     state.channels.unsubscribe_all(&client, &mut session.subscriptions);
-    if std::mem::take(&mut session.monitor) {
-        client.monitor.store(false, Ordering::Relaxed);
-        state.registry.monitors.fetch_sub(1, Ordering::Relaxed);
-    }
+    state.registry.watch_no_more(&client);
 }
 
 pub const RESET: Command = Command {
@@ -322,9 +314,7 @@ pub struct Select {
 impl SessionCommand for Select {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let db = super::database(cx.state(), self.index)?;
-        let session = cx.session();
-        session.db = db;
-        session.client.db.store(db, Ordering::Relaxed);
+        cx.session().select(db);
         reply.ok();
         Ok(Flow::Done)
     }

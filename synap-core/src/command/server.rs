@@ -1,7 +1,6 @@
 //! The server: whole databases, what it is, how it is set.
 
 use std::fmt::Write;
-use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -156,11 +155,7 @@ pub struct Monitor;
 impl SessionCommand for Monitor {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let state = cx.state();
-        let session = cx.session();
-        if !std::mem::replace(&mut session.monitor, true) {
-            session.client.monitor.store(true, Ordering::Relaxed);
-            state.registry.monitors.fetch_add(1, Ordering::Relaxed);
-        }
+        state.registry.watch_all(&cx.session().client);
         reply.ok();
         Ok(Flow::Done)
     }
@@ -267,7 +262,7 @@ fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
             line("maxclients", &state.settings.int(settings::MAXCLIENTS));
             line("blocked_clients", &blocked);
             line("watching_clients", &watching);
-            line("monitor_clients", &state.registry.monitors.load(Ordering::Relaxed));
+            line("monitor_clients", &state.registry.monitor_count());
         }
         "memory" => {
             if let Some(allocated) = state.host().memory_used() {
@@ -328,17 +323,14 @@ fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
             }
         }
         "keyspace" => {
-            let walk = cx.walk();
-            for db in 0..state.settings.int(settings::DATABASES) as u32 {
-                let (mut keys, mut expires) = (0, 0);
-                walk.each(0, db, |_, _, data| {
-                    keys += data.len();
-                    expires += data.volatile();
-                    ControlFlow::<()>::Continue(())
-                });
-                if keys > 0 {
-                    line(&format!("db{db}"), &format_args!("keys={keys},expires={expires},avg_ttl=0"));
-                }
+            let mut counts: Vec<(usize, usize)> = Vec::new();
+            cx.walk().each_db(|db, data| {
+                counts.resize(counts.len().max(db as usize + 1), (0, 0));
+                counts[db as usize].0 += data.len();
+                counts[db as usize].1 += data.volatile();
+            });
+            for (db, (keys, expires)) in counts.into_iter().enumerate().filter(|(_, (keys, _))| *keys > 0) {
+                line(&format!("db{db}"), &format_args!("keys={keys},expires={expires},avg_ttl=0"));
             }
         }
         _ => {}

@@ -5,6 +5,7 @@ use super::{Call, Caller, Outcome};
 use crate::error::{Code, Error, Result};
 use crate::grammar::Keys;
 use crate::reply::Reply;
+use crate::session::Session;
 
 /// The answer of [`admit`].
 pub enum Admission {
@@ -16,7 +17,7 @@ pub enum Admission {
 /// Decides for a parsed call. Runs inside the gate, so what it saw is still true when the call runs.
 #[inline]
 pub fn admit(caller: &mut Caller<'_, '_>, call: &Call<'_>, keys: &Keys, reply: &mut dyn Reply) -> Admission {
-    if let Err(error) = check(caller, call, keys) {
+    if let Err(error) = check(caller.session, call, keys) {
         return Admission::Elsewhere(super::refuse(caller.turn, caller.session, Some(call.row), &error, reply));
     }
     if caller.session.transaction.is_some() && !call.row.flags.has(Flags::IMMEDIATE) {
@@ -29,9 +30,10 @@ pub fn admit(caller: &mut Caller<'_, '_>, call: &Call<'_>, keys: &Keys, reply: &
     Admission::Go
 }
 
-fn check(caller: &Caller<'_, '_>, call: &Call<'_>, keys: &Keys) -> Result<()> {
+/// Whether the session's user may run `call` with these keys and channels.
+pub(super) fn check(session: &Session, call: &Call<'_>, keys: &Keys) -> Result<()> {
     let row = call.row;
-    let Some(user) = &caller.session.user else {
+    let Some(user) = &session.user else {
         return if row.flags.has(Flags::NO_AUTH) {
             Ok(())
         } else {
@@ -60,7 +62,7 @@ fn check(caller: &Caller<'_, '_>, call: &Call<'_>, keys: &Keys) -> Result<()> {
             return Err(no_right("No permissions to access a channel".into()));
         }
     }
-    if caller.session.is_subscriber_only() && !row.flags.has(Flags::SUBSCRIBER) {
+    if session.is_subscriber_only() && !row.flags.has(Flags::SUBSCRIBER) {
         return Err(Error::fmt(format!(
             "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
             row.full_name()
@@ -83,6 +85,7 @@ fn queue(caller: &mut Caller<'_, '_>, call: &Call<'_>, reply: &mut dyn Reply) ->
     if transaction.broken || transaction.queue(call.words) {
         let count = transaction.calls.len();
         caller.session.client.queued.store(count as i64, std::sync::atomic::Ordering::Relaxed);
+        caller.turn.answered_unrun = true;
         reply.status("QUEUED");
     } else {
         reply.error(&Error::err("transaction is too large"));

@@ -13,6 +13,7 @@ use super::{Call, Caller, Turn};
 use crate::error::{Error, Result};
 use crate::grammar::Key;
 use crate::keyspace::EntryMut;
+use crate::keyspace::cut::Old;
 use crate::keyspace::db::{Db, Expiry, Stored};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::hasher::{SHARD_COUNT, shard_of};
@@ -353,7 +354,10 @@ impl<'t> WriteCx<'t> {
                     }
                     self.changed_mask |= 1 << index;
                 }
-                self.aside.get_or_insert_default().trash.push(Trash::Db(old));
+                match old.old_values() {
+                    Some(values) => values.put(Old::Db(old)),
+                    None => self.aside.get_or_insert_default().trash.push(Trash::Db(old)),
+                }
             }
         }
         // Logged even when there was nothing: a replica that has more than its master must lose it.
@@ -660,6 +664,16 @@ impl<'w> WalkCx<'w> {
             }
         }
         None
+    }
+
+    /// Shows every database of every shard, each shard held once.
+    pub fn each_db(&self, mut look: impl FnMut(u32, &Db)) {
+        for index in 0..SHARD_COUNT {
+            self.with_shard(index, |cx| {
+                let shard = cx.held.get(index);
+                (0..shard.db_count()).filter_map(|db| Some((db, shard.db(db)?))).for_each(|(db, data)| look(db, data));
+            });
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! | log, tell, unlock | [`finish`] |
 //! | MULTI … EXEC, WATCH | [`transaction`] |
 //! | blocked calls | [`waiting`] |
+//! | snapshots | [`walk`] |
 
 pub mod admit;
 pub mod context;
@@ -27,6 +28,7 @@ pub mod timer;
 pub mod transaction;
 mod turn;
 pub mod waiting;
+pub mod walk;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -138,8 +140,9 @@ pub fn execute(turn: &mut Turn<'_>, session: &mut Session, input: &Input<'_>, re
     }
     let call = Call { words: input.words, raw: input.raw, row, hint: input.hint };
     session.client.last_row.store(row.id as u32, Ordering::Relaxed);
+    turn.answered_unrun = false;
     let outcome = (row.run.call)(&mut Caller { turn: &mut *turn, session }, &call, reply);
-    if !matches!(outcome, Outcome::NeedAlone | Outcome::Paused) {
+    if !turn.answered_unrun && !matches!(outcome, Outcome::NeedAlone | Outcome::Paused) {
         turn.count(&call, session);
         // Only its own task counts a client's calls.
         let calls = session.client.calls.load(Ordering::Relaxed) + 1;
@@ -157,6 +160,7 @@ fn refuse(
     reply: &mut dyn Reply,
 ) -> Outcome {
     turn.state.stats.rejected(row, error);
+    turn.answered_unrun = true;
     if row.is_some_and(|row| row.flags.has(Flags::ENDS_MULTI)) {
         reply.error(&transaction::abort(turn, session, error));
         return Outcome::Replied;
@@ -164,6 +168,13 @@ fn refuse(
     if let Some(transaction) = &mut session.transaction {
         transaction.broken = true;
     }
+    reply.error(error);
+    Outcome::Replied
+}
+
+/// Answers the error of a call that ran, or that would have run but for its arguments.
+fn fail(state: &State, call: &Call<'_>, error: &Error, reply: &mut dyn Reply) -> Outcome {
+    state.stats.failed(call.row, error);
     reply.error(error);
     Outcome::Replied
 }
@@ -274,7 +285,7 @@ where
     }
     let args = match parsed {
         Ok(args) => args,
-        Err(error) => return refuse(caller.turn, caller.session, Some(call.row), &error, reply),
+        Err(error) => return fail(state, call, &error, reply),
     };
     let Caller { turn, session } = caller;
     let Some(mut cx) = turn.lock(call, &keys, session.db, M::alone(&args)) else { return Outcome::NeedAlone };
@@ -329,8 +340,7 @@ where
     caller.session.seen = caller.session.seen.max(cx.seen());
     if let Err(error) = flow {
         reply.rollback(mark);
-        state.stats.failed(call.row, &error);
-        reply.error(&error);
+        return fail(state, call, &error, reply);
     }
     Outcome::Replied
 }
@@ -368,7 +378,7 @@ where
     }
     let args = match parsed {
         Ok(args) => args,
-        Err(error) => return refuse(caller.turn, caller.session, Some(call.row), &error, reply),
+        Err(error) => return fail(state, call, &error, reply),
     };
     if args.alone() && !caller.turn.is_alone() {
         return Outcome::NeedAlone;
@@ -392,9 +402,7 @@ where
         Ok(Flow::Paused) => Outcome::Paused,
         Err(error) => {
             reply.rollback(mark);
-            state.stats.failed(call.row, &error);
-            reply.error(&error);
-            Outcome::Replied
+            fail(state, call, &error, reply)
         }
     }
 }

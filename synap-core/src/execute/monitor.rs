@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::Call;
@@ -14,7 +13,7 @@ use crate::session::{Mail, Session};
 /// Sends `call` to all monitors, which are woken when `cx` is unlocked. Words that are secret are not shown.
 #[inline]
 pub fn show(cx: &mut WriteCx<'_>, session: &Session, call: &Call<'_>) {
-    if cx.state().registry.monitors.load(Ordering::Relaxed) > 0 {
+    if cx.state().registry.monitor_count() > 0 {
         let wakers = show_to_all(cx.state(), session, session.db, call);
         cx.wakers().extend(wakers);
     }
@@ -23,7 +22,7 @@ pub fn show(cx: &mut WriteCx<'_>, session: &Session, call: &Call<'_>) {
 /// [`show`] for a caller that holds no lock, behind the call, which was made with database `db` selected.
 #[inline]
 pub fn show_now(state: &State, session: &Session, db: u32, call: &Call<'_>) {
-    if state.registry.monitors.load(Ordering::Relaxed) > 0 {
+    if state.registry.monitor_count() > 0 {
         show_to_all(state, session, db, call).into_iter().for_each(Waker::wake);
     }
 }
@@ -55,6 +54,7 @@ fn show_to_all(state: &State, session: &Session, db: u32, call: &Call<'_>) -> Ve
         line.push('"');
     }
     let line: Arc<str> = line.into();
-    let monitors = state.registry.all().into_iter().filter(|client| client.monitor.load(Ordering::Relaxed));
-    monitors.filter_map(|client| client.put(Mail::Monitor(line.clone()), 0)).collect()
+    let mut wakers = Vec::new();
+    state.registry.for_each_monitor(|client| wakers.extend(client.put(Mail::Monitor(line.clone()), 0)));
+    wakers
 }

@@ -9,6 +9,7 @@ use hashbrown::{Equivalent, HashMap};
 use lock_api::RawMutex as _;
 use parking_lot::RawMutex;
 
+use crate::keyspace::cut::OldValues;
 use crate::keyspace::db::Db;
 use crate::keyspace::hasher::{KeyHasher, SHARD_COUNT};
 use crate::session::{Waiter, WatchFlag};
@@ -37,6 +38,8 @@ impl Equivalent<Place> for PlaceRef<'_> {
 pub struct Shard {
     dbs: Vec<Option<Box<Db>>>,
     hasher: KeyHasher,
+    /// The snapshot epoch of databases that are made now.
+    epoch: u16,
     /// Log offset of the last append that changed this shard: what a reader saw is safe when it is settled.
     pub last_offset: u64,
     /// The time of the last call that was here: see [`super::Turn`].
@@ -52,6 +55,7 @@ impl Shard {
         Shard {
             dbs: Vec::new(),
             hasher,
+            epoch: 0,
             last_offset: 0,
             latest_ms: i64::MIN,
             watchers: HashMap::new(),
@@ -73,7 +77,7 @@ impl Shard {
         if index >= self.dbs.len() {
             self.dbs.resize_with(index + 1, || None);
         }
-        self.dbs[index].get_or_insert_with(|| Box::new(Db::new(self.hasher)))
+        self.dbs[index].get_or_insert_with(|| Box::new(Db::new(self.hasher, self.epoch)))
     }
 
     /// Database `db`, not made.
@@ -84,6 +88,11 @@ impl Shard {
 
     pub fn db_count(&self) -> u32 {
         self.dbs.len() as u32
+    }
+
+    /// Keys in all databases.
+    pub fn key_count(&self) -> usize {
+        self.dbs.iter().flatten().map(|db| db.len()).sum()
     }
 
     /// Takes database `db` away, whole.
@@ -103,6 +112,31 @@ impl Shard {
     #[inline]
     pub fn is_observed(&self) -> bool {
         !self.watchers.is_empty() || !self.waiters.is_empty()
+    }
+
+    /// The cut of a snapshot in this shard, with the gate closed.
+    pub fn begin_cut(&mut self, epoch: u16, old: &Arc<OldValues>) {
+        self.epoch = epoch;
+        for (index, db) in self.dbs.iter_mut().enumerate() {
+            if let Some(db) = db {
+                db.begin_cut(epoch, index as u32, old.clone());
+            }
+        }
+    }
+
+    /// The walker has seen all of this shard, or has given up.
+    pub fn end_cut(&mut self) {
+        self.dbs.iter_mut().flatten().for_each(|db| db.end_cut());
+    }
+
+    /// The number that a database had at the cut which the walker is not through with.
+    pub fn next_walked(&self) -> Option<u32> {
+        self.dbs.iter().flatten().find_map(|db| db.walked_as())
+    }
+
+    /// The database that had this number at the cut, until the walker is through with it.
+    pub fn walked(&mut self, db_at_cut: u32) -> Option<&mut Db> {
+        self.dbs.iter_mut().flatten().map(|db| &mut **db).find(|db| db.walked_as() == Some(db_at_cut))
     }
 
     /// The earliest deadline of any key or field.

@@ -12,6 +12,7 @@ use super::row::Command;
 use super::shards::Shards;
 use super::stats::{Slowlog, Stats};
 use super::timer::Timer;
+use super::walk::Walks;
 use crate::access::Users;
 use crate::clock::Clock;
 use crate::error::Result;
@@ -36,6 +37,7 @@ pub struct State {
     pub registry: Registry,
     pub channels: Channels,
     pub pause: Pause,
+    pub walks: Walks,
     pub stats: Stats,
     pub slowlog: Slowlog,
     pub table: &'static dyn Rows,
@@ -188,6 +190,7 @@ impl State {
             registry: Registry::default(),
             channels: Channels::default(),
             pause: Pause::default(),
+            walks: Walks::default(),
             stats: Stats::new(parts.table.count()),
             table: parts.table,
             expiry: ExpiryMode::new(parts.due),

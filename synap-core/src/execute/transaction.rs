@@ -7,7 +7,7 @@ use super::context::{Inside, SessionCx};
 use super::row::{Command, Inner};
 use super::shards::{Place, PlaceRef};
 use super::turn::{Caller, Turn};
-use super::{Call, Flow, waiting};
+use super::{Call, Flow, admit, waiting};
 use crate::error::{Code, Error, Result};
 use crate::grammar::{Key, Keys, OwnedWords, Parser};
 use crate::keyspace::hasher::shard_of;
@@ -107,11 +107,18 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
     let mut published = Vec::new();
     cx.begin_unit();
     reply.array(planned.len());
-    for (row, words, _) in &planned {
+    for (row, words, keys) in &planned {
         let slices = words.slices();
         let call = Call { words: &slices, raw: None, row, hint: None };
+        // The rights may be others than when it was queued.
+        if let Err(error) = admit::check(caller.session, &call, keys) {
+            state.stats.rejected(Some(row), &error);
+            reply.error(&error);
+            continue;
+        }
         super::monitor::show(&mut cx, caller.session, &call);
         let mark = reply.mark();
+        let began = state.ticks.raw();
         let flow = match row.run.inner {
             Inner::Data(run) => run(&mut cx, &call, reply),
             Inner::Session(run) => {
@@ -138,6 +145,7 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
                 reply.error(&error);
             }
         }
+        state.stats.ran(row.id, 1, state.ticks.raw().saturating_sub(began));
         cx.record(&call);
     }
     cx.end_unit();

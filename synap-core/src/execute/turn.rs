@@ -35,6 +35,8 @@ pub struct Turn<'e> {
     last_tick: u64,
     /// Calls of one row in a row, not yet added to the statistics.
     run: RunOfCalls,
+    /// The call was refused or queued: it is not counted as one that ran.
+    pub(super) answered_unrun: bool,
 }
 
 #[cfg(any(test, feature = "testing"))]
@@ -54,7 +56,7 @@ struct RunOfCalls {
 impl<'e> Turn<'e> {
     pub fn new(state: &'e State, pass: Pass<'e>) -> Turn<'e> {
         let run = RunOfCalls::default();
-        Turn { state, pass, now_ms: state.clock.now_ms(), last_tick: state.ticks.raw(), run }
+        Turn { state, pass, now_ms: state.clock.now_ms(), last_tick: state.ticks.raw(), run, answered_unrun: false }
     }
 
     pub fn is_alone(&self) -> bool {
@@ -69,6 +71,7 @@ impl<'e> Turn<'e> {
             now_ms: cx.now_ms(),
             last_tick: 0,
             run: RunOfCalls::default(),
+            answered_unrun: false,
         }
     }
 

@@ -18,9 +18,13 @@ use crate::grammar::{Key, Keys, OwnedWords, Words};
 use crate::keyspace::hasher::shard_of;
 use crate::reply::{Reply, Tape};
 use crate::session::{Client, Mail, NullKind, Session, WaitEnd, Waiter};
+use crate::settings;
 
 /// How many further keys one serving may pass elements on to before it asks for everything.
 const CHAIN_MAX: usize = 8;
+
+/// How many waiters a write looks at before it asks for everything instead.
+const LOOKS_MAX: usize = 64;
 
 /// True when every waiter that a write of `keys` may serve stays within the shards that are held. Otherwise the call
 /// gives its locks back and runs with the gate closed.
@@ -33,26 +37,33 @@ pub(super) fn can_serve_all(cx: &WriteCx<'_>, words: Words<'_>, keys: &Keys) -> 
         })
 }
 
-/// Follows the waiters from key to key. Each key is looked at once: as a walk of all paths it would take clients to the
-/// power of keys, under the locks.
+/// Follows the waiters from key to key. Each key is looked at once, and not all of many waiters: as a walk of all paths
+/// it would take clients to the power of keys, under the locks.
 fn stays_within(cx: &ReadCx<'_>, key: &[u8], hash: u64) -> bool {
     let mut keys: SmallVec<[(u64, &[u8]); CHAIN_MAX]> = SmallVec::new();
     keys.push((hash, key));
+    // In any database: COPY and MOVE write into others than the selected one.
+    let dbs = cx.state().settings.int(settings::DATABASES) as u32;
+    let mut looks = 0;
     let mut next = 0;
     while let Some(&(hash, key)) = keys.get(next) {
         next += 1;
-        let shard = cx.held().get(shard_of(hash));
-        // In any database: COPY and MOVE write into others than the selected one.
-        let of_key = shard.waiters.iter().filter(|(place, _)| *place.key == *key).flat_map(|(_, queue)| queue);
-        for (hash, key) in of_key.flat_map(|waiter| &waiter.reaches) {
-            if !cx.held().holds(shard_of(*hash)) {
+        let waiters = &cx.held().get(shard_of(hash)).waiters;
+        for waiter in (0..dbs).filter_map(|db| waiters.get(&PlaceRef { db, key })).flatten() {
+            looks += 1;
+            if looks > LOOKS_MAX {
                 return false;
             }
-            if keys.iter().all(|(_, known)| *known != &**key) {
-                if keys.len() > CHAIN_MAX {
+            for (hash, key) in &waiter.reaches {
+                if !cx.held().holds(shard_of(*hash)) {
                     return false;
                 }
-                keys.push((*hash, &**key));
+                if keys.iter().all(|(_, known)| *known != &**key) {
+                    if keys.len() > CHAIN_MAX {
+                        return false;
+                    }
+                    keys.push((*hash, &**key));
+                }
             }
         }
     }

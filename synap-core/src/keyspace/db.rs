@@ -1,9 +1,13 @@
 //! One database in one shard: its table, its timers, and the promise that they agree.
 //!
 //! Whatever changes which keys there are, or their deadlines, goes through here; the table itself is lent out for
-//! reading only. Time is told by the caller, and nothing here removes a key because of it.
+//! reading only. Time is told by the caller, and nothing here removes a key because of it. What a snapshot in the making
+//! has not seen yet is kept for it before it changes (see [`super::cut`]).
+
+use std::sync::Arc;
 
 use super::EntryMut;
+use super::cut::{Cut, OldValues};
 use super::entry::{Body, Entry, with_body};
 use super::hasher::KeyHasher;
 use super::table::Table;
@@ -38,11 +42,44 @@ pub struct Db {
     /// Deadlines of fields, each under the hash of its key. Generations are not used.
     fields: Timers,
     volatile: usize,
+    cut: Cut,
 }
 
 impl Db {
-    pub fn new(hasher: KeyHasher) -> Db {
-        Db { table: Table::new(hasher), timers: Timers::new(), fields: Timers::new(), volatile: 0 }
+    /// An empty database in the snapshot epoch `epoch`: whatever comes into it came after the last cut.
+    pub fn new(hasher: KeyHasher, epoch: u16) -> Db {
+        let cut = Cut::new(epoch);
+        Db { table: Table::new(hasher), timers: Timers::new(), fields: Timers::new(), volatile: 0, cut }
+    }
+
+    /// The cut of a snapshot, with the gate closed: what is here now belongs to it, under the number `db`. What changes
+    /// before [`Db::take_old`] has told of it goes to `old`.
+    pub fn begin_cut(&mut self, epoch: u16, db: u32, old: Arc<OldValues>) {
+        self.cut.begin(epoch, db, old);
+    }
+
+    /// The walker has been everywhere here, or has given up.
+    pub fn end_cut(&mut self) {
+        self.cut.end();
+    }
+
+    /// The number that this database had at the cut, until [`Db::end_cut`].
+    pub fn walked_as(&self) -> Option<u32> {
+        self.cut.walked_as()
+    }
+
+    /// Where the database goes when it is dropped before [`Db::end_cut`].
+    pub fn old_values(&self) -> Option<Arc<OldValues>> {
+        self.cut.old_values()
+    }
+
+    /// One step of the walker, as [`Table::scan`]: visits what is as it was at the cut, once.
+    pub fn take_old(&self, cursor: u64, mut visit: impl FnMut(&Entry)) -> u64 {
+        self.table.scan(cursor, |entry| {
+            if self.cut.take(entry) {
+                visit(entry);
+            }
+        })
     }
 
     /// The keys, to read, to scan and to prefetch.
@@ -80,7 +117,9 @@ impl Db {
     /// The entry, to change its value.
     #[inline]
     pub fn get_mut(&mut self, hash: u64, key: &[u8]) -> Option<EntryMut<'_>> {
-        self.table.get_mut(hash, key)
+        let entry = self.table.get_mut(hash, key)?;
+        self.cut.keep(&entry);
+        Some(entry)
     }
 
     /// SET: one search of the table, in place when the new string falls into the size class of the old entry.
@@ -89,6 +128,7 @@ impl Db {
             self.create(hash, key, Body::string(bytes), expiry);
             return Stored::Created;
         };
+        self.cut.keep(&old);
         let before = old.deadline();
         let deadline = decide(&mut self.timers, hash, before, expiry);
         let shed = old.store_bytes(bytes, deadline);
@@ -103,6 +143,7 @@ impl Db {
                 self.create(hash, key, body, expiry);
                 return Stored::Created;
             };
+            self.cut.keep(&old);
             let before = old.deadline();
             let deadline = decide(&mut self.timers, hash, before, expiry);
             let shed = old.entry().rewrite(body, false, deadline);
@@ -119,7 +160,11 @@ impl Db {
             entry.set_deadline(Some(self.timers.file(deadline.ms(), hash, None)));
             self.volatile += 1;
         }
+        entry.set_epoch(self.cut.epoch());
         let old = self.table.insert(hash, entry);
+        if let Some(old) = &old {
+            self.cut.keep(old);
+        }
         self.recount(old.as_ref().and_then(Entry::deadline), None);
         old
     }
@@ -127,6 +172,7 @@ impl Db {
     /// Gives a key another deadline, or none. Says whether the key exists.
     pub fn set_expiry(&mut self, hash: u64, key: &[u8], at_ms: Option<i64>) -> bool {
         let Some(mut entry) = self.table.get_mut(hash, key) else { return false };
+        self.cut.keep(&entry);
         let before = entry.deadline();
         let deadline = decide(&mut self.timers, hash, before, at_ms.map_or(Expiry::Clear, Expiry::At));
         if deadline != before {
@@ -139,16 +185,9 @@ impl Db {
     /// Takes a key out. The entry may be dropped after the lock.
     pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {
         let entry = self.table.remove(hash, key)?;
+        self.cut.keep(&entry);
         self.recount(entry.deadline(), None);
         Some(entry)
-    }
-
-    /// Detaches all keys, in O(1): FLUSHALL.
-    pub fn take(&mut self) -> Table {
-        self.timers.clear();
-        self.fields.clear();
-        self.volatile = 0;
-        self.table.take()
     }
 
     /// When there is next something to do, for keys or fields. May be early, never late.
@@ -194,7 +233,9 @@ impl Db {
 
     fn create(&mut self, hash: u64, key: &[u8], body: Body<'_>, expiry: Expiry) {
         let deadline = decide(&mut self.timers, hash, None, expiry);
-        self.table.insert_new(hash, Entry::build(key, body, false, deadline));
+        let entry = Entry::build(key, body, false, deadline);
+        entry.set_epoch(self.cut.epoch());
+        self.table.insert_new(hash, entry);
         self.recount(None, deadline);
     }
 

@@ -1,5 +1,6 @@
 //! The data: shards, their tables, entries, expiry.
 
+pub mod cut;
 pub mod db;
 mod edit;
 pub mod entry;

@@ -149,6 +149,14 @@ impl Client {
         self.mailbox.poll_killed(waker)
     }
 
+    /// Waits until the client was killed, whatever mail it has.
+    pub fn killed(&self) -> impl Future<Output = ()> + Send + '_ {
+        std::future::poll_fn(|cx| match self.poll_killed(cx.waker()) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        })
+    }
+
     /// Waits until there is mail or the client was killed.
     pub fn woken(&self) -> impl Future<Output = Wake> + Send + '_ {
         std::future::poll_fn(|cx| match self.poll_wake(cx.waker()) {

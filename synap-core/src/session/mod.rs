@@ -23,17 +23,18 @@ pub use waiter::{NullKind, WaitEnd, Waiter};
 pub use watch::{WatchFlag, Watched, Watches};
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::access::User;
 
 /// The part of a connection that only its own task touches.
 pub struct Session {
     pub client: Arc<Client>,
-    /// The selected database.
+    /// The selected database. [`Session::select`] changes it.
     pub db: u32,
     /// `None` until logged in.
     pub user: Option<Arc<User>>,
-    /// Speaks RESP3 (or a door with the same vocabulary).
+    /// Speaks RESP3 (or a door with the same vocabulary). [`Session::speak`] changes it.
     pub resp3: bool,
     /// Between MULTI and EXEC.
     pub transaction: Option<Box<Transaction>>,
@@ -44,8 +45,6 @@ pub struct Session {
     pub replies: ReplyMode,
     /// How often the pause had been changed when it stopped the last call that it stopped.
     pub paused_at: u64,
-    /// Sees every call of everybody.
-    pub monitor: bool,
 }
 
 /// `CLIENT REPLY`.
@@ -61,21 +60,38 @@ pub enum ReplyMode {
 
 impl Session {
     pub fn new(client: Arc<Client>, user: Option<Arc<User>>) -> Session {
-        let resp3 = client.door != Door::Resp;
-        client.resp3.store(resp3, std::sync::atomic::Ordering::Relaxed);
-        Session {
+        let mut session = Session {
             client,
             db: 0,
             user,
-            resp3,
+            resp3: false,
             transaction: None,
             watches: Watches::default(),
             subscriptions: Subscriptions::default(),
             seen: 0,
             replies: ReplyMode::On,
             paused_at: 0,
-            monitor: false,
-        }
+        };
+        session.speak(false);
+        session
+    }
+
+    /// Selects a database, and shows it in CLIENT LIST.
+    pub fn select(&mut self, db: u32) {
+        self.db = db;
+        self.client.db.store(db, Ordering::Relaxed);
+    }
+
+    /// Speaks RESP3 from now on, or RESP2. Doors other than RESP always have the vocabulary of RESP3.
+    pub fn speak(&mut self, resp3: bool) {
+        self.resp3 = resp3 || self.client.door != Door::Resp;
+        self.client.resp3.store(self.resp3, Ordering::Relaxed);
+    }
+
+    /// Acts for `user` from now on.
+    pub fn log_in(&mut self, user: Arc<User>) {
+        self.client.info.lock().user = user.name.clone();
+        self.user = Some(user);
     }
 
     /// A RESP2 connection with subscriptions may only use the commands of publish/subscribe.

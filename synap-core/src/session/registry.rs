@@ -12,8 +12,9 @@ use super::client::{Client, Door};
 pub struct Registry {
     clients: Mutex<BTreeMap<u64, Arc<Client>>>,
     last_id: AtomicU64,
-    /// How many sessions watch everything (MONITOR).
-    pub monitors: AtomicUsize,
+    monitors: Mutex<Vec<Arc<Client>>>,
+    /// How many they are: one load tells a call that nobody watches.
+    monitor_count: AtomicUsize,
     /// Connections that came in since the start. Those of the HTTP door are counted by the door: its sessions are
     /// requests.
     pub accepted: AtomicU64,
@@ -32,6 +33,34 @@ impl Registry {
 
     pub fn remove(&self, id: u64) {
         self.clients.lock().remove(&id);
+    }
+
+    /// From now on, `client` is shown every call (MONITOR).
+    pub fn watch_all(&self, client: &Arc<Client>) {
+        let mut monitors = self.monitors.lock();
+        if !client.monitor.swap(true, Ordering::Relaxed) {
+            monitors.push(client.clone());
+            self.monitor_count.store(monitors.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// The end of [`Registry::watch_all`], for whoever has begun it.
+    pub fn watch_no_more(&self, client: &Arc<Client>) {
+        if client.monitor.load(Ordering::Relaxed) {
+            let mut monitors = self.monitors.lock();
+            client.monitor.store(false, Ordering::Relaxed);
+            monitors.retain(|other| !Arc::ptr_eq(other, client));
+            self.monitor_count.store(monitors.len(), Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    pub fn monitor_count(&self) -> usize {
+        self.monitor_count.load(Ordering::Relaxed)
+    }
+
+    pub fn for_each_monitor(&self, visit: impl FnMut(&Arc<Client>)) {
+        self.monitors.lock().iter().for_each(visit);
     }
 
     pub fn get(&self, id: u64) -> Option<Arc<Client>> {

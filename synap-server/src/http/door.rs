@@ -178,10 +178,8 @@ impl Door {
         let db = self.database(headers).map_err(|error| answer::error(&error))?;
         let session = self.engine.session(session::Door::Http, peer.addr.clone(), peer.laddr.clone());
         let mut visitor = Visitor::new(&self.engine, session);
-        visitor.client.info.lock().user = user.name.clone();
-        visitor.user = Some(user);
-        visitor.client.db.store(db, std::sync::atomic::Ordering::Relaxed);
-        visitor.db = db;
+        visitor.log_in(user);
+        visitor.select(db);
         Ok(visitor)
     }
 

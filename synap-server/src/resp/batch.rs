@@ -3,6 +3,8 @@
 //! A batch is decoded as a whole, its keys are hashed and prefetched, then its calls run in order. At a pipeline of 64
 //! the prefetching alone makes a call three times cheaper: the fetches of a batch overlap.
 
+use std::sync::atomic::Ordering;
+
 use smallvec::SmallVec;
 use synap_core::execute::{Command, Input, Outcome, Turn, execute};
 use synap_core::grammar::WordList;
@@ -214,6 +216,7 @@ fn run_batch(
     if calls.len() > 1 {
         prefetch(turn, session, input, spans, calls, hashes);
     }
+    session.client.last_active_ms.store(turn.now_ms, Ordering::Relaxed);
     let mut used = 0;
     for call in calls.iter() {
         if session.client.has_mail() {

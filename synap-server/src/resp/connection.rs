@@ -30,11 +30,11 @@ const READ_BYTES_LONG: usize = 1 << 20;
 /// A buffer that grew beyond this is not kept.
 const KEPT_BYTES: usize = 64 << 10;
 
+/// Fewer bytes of replies are sent at once: to come back for them costs as much as waking the other side.
+const GATHER_BYTES_MIN: usize = 64;
+
 /// Buffers that a thread keeps for replies.
 const SPARE_MAX: usize = 64;
-
-/// What a blocked or paused client may send ahead.
-const AHEAD_BYTES_MAX: usize = 1 << 20;
 
 thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers::default());
@@ -175,10 +175,12 @@ impl Connection {
             match ready!(stop)? {
                 Stop::Starved if self.output.is_empty() => {}
                 Stop::Starved if self.is_settled() => {
-                    // The replies leave when the other connections that are ready have had their turn: a client that
-                    // holds several of them is woken once for all, and not for each.
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
+                    if self.output.len() >= GATHER_BYTES_MIN {
+                        // They leave when the other connections that are ready have had their turn: a client that holds
+                        // several of them is woken once for all, and not for each.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                 }
                 Stop::Starved => return Poll::Ready(Ok(Wait::Settle)),
                 stop => return Poll::Ready(Ok(Wait::Stop(stop))),
@@ -211,7 +213,6 @@ impl Connection {
         let state = self.engine.state();
         state.log.notify();
         let client = &self.session.client;
-        self.touch();
         client.query_bytes.store(self.input.len(), Ordering::Relaxed);
         if !output.is_empty() {
             if self.output.is_empty() {
@@ -301,7 +302,7 @@ impl Connection {
             self.output.drain(..self.sent);
             self.sent = 0;
         }
-        if done > 0 {
+        if done > 0 && result.is_pending() {
             self.touch();
         }
         self.session.client.total_out.fetch_add(done as u64, Ordering::Relaxed);
@@ -317,7 +318,7 @@ impl Connection {
         if !self.is_settled() {
             tokio::select! {
                 () = self.settled() => {}
-                () = killed(self.session.client.clone()) => return Ok(()),
+                () = self.session.client.killed() => return Ok(()),
             }
         }
         poll_fn(|cx| {
@@ -368,7 +369,7 @@ impl Connection {
     async fn sleep(&self, time: Duration) -> bool {
         tokio::select! {
             () = tokio::time::sleep(time) => true,
-            () = killed(self.session.client.clone()) => false,
+            () = self.session.client.killed() => false,
         }
     }
 
@@ -409,15 +410,22 @@ impl Connection {
         self.flush().await?;
         // Not the next change: the pause that is on now may be another one, which does not hold the call.
         let paused_at = self.session.paused_at;
+        let engine = self.engine.clone();
+        let state = engine.state();
         loop {
-            let state = self.engine.state();
             let now_ms = state.clock.now_ms();
             let Some(until_ms) = state.pause.until(now_ms) else { return Ok(true) };
             let rest = Duration::from_millis(until_ms.abs_diff(now_ms));
+            let changed = state.pause.changed_since(paused_at);
+            let client = self.session.client.clone();
             let wake = tokio::select! {
-                () = state.pause.changed_since(paused_at) => return Ok(true),
-                () = tokio::time::sleep(rest) => return Ok(true),
-                wake = self.session.client.woken() => wake,
+                () = changed => return Ok(true),
+                () = sleep(rest) => return Ok(true),
+                wake = client.woken() => wake,
+                closed = poll_fn(|cx| self.poll_closed(cx)) => {
+                    closed?;
+                    return Ok(false);
+                }
             };
             if wake == Wake::Killed {
                 return Ok(false);
@@ -488,22 +496,22 @@ impl Connection {
         Ok(true)
     }
 
-    /// Ready when the client has closed. What it sends ahead meanwhile is kept, up to a limit.
+    /// Ready when the client has closed. What it sends ahead meanwhile is kept; too much of it ends the client.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.input.len() < AHEAD_BYTES_MAX {
+        let bytes_max = batch::limits(&self.engine, &self.session).call_bytes_max;
+        loop {
             ready!(BUFFERS.with_borrow_mut(|buffers| self.poll_read_more(cx, &mut buffers.input)))?;
             self.has_calls = !self.input.is_empty();
+            self.session.client.query_bytes.store(self.input.len(), Ordering::Relaxed);
             if self.eof {
                 return Poll::Ready(Ok(()));
             }
+            if self.input.len() > bytes_max {
+                let error = "the client has sent more ahead than client-query-buffer-limit";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            }
         }
-        Poll::Pending
     }
-}
-
-/// Ready when `client` was ended, whatever mail it has.
-async fn killed(client: Arc<Client>) {
-    poll_fn(|cx| if client.poll_killed(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 /// Longest sleep that a timer takes; whoever waits longer looks again in between.

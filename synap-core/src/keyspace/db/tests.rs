@@ -6,7 +6,7 @@ use super::*;
 use crate::keyspace::value::Blob;
 
 fn db() -> Db {
-    Db::new(KeyHasher::new(7))
+    Db::new(KeyHasher::new(7), 0)
 }
 
 fn hash(db: &Db, key: &[u8]) -> u64 {
@@ -142,15 +142,6 @@ fn fields_fire_by_the_hash_of_their_key() {
     assert_eq!(db.due_fields(25, 1), [1]);
     assert_eq!(db.due_fields(25, 9), [2]);
     assert_eq!((db.due_fields(i64::MAX, 9), db.next_deadline()), (vec![3], None));
-}
-
-#[test]
-fn flushing_detaches_keys_and_forgets_deadlines() {
-    let mut db = db();
-    set(&mut db, b"k", b"v", Expiry::At(5));
-    db.file_field(3, 1);
-    assert_eq!(db.take().len(), 1);
-    assert_eq!((db.len(), db.volatile(), db.next_deadline(), db.allocated_bytes()), (0, 0, None, 0));
 }
 
 #[derive(Clone, Debug)]
