@@ -655,7 +655,11 @@ fn rows_that_write_say_what_they_do_with_their_keys() {
         for access in &accesses {
             assert_eq!(kinds.iter().filter(|kind| access.has(**kind)).count(), 1, "{}: {access:?}", row.name);
             assert!(!access.has(Access::RO) || !access.writes(), "{}: {access:?}", row.name);
-            assert!(access.has(Access::RO) || access.writes() || KEEPERS.contains(&row.name), "{}: {access:?}", row.name);
+            assert!(
+                access.has(Access::RO) || access.writes() || KEEPERS.contains(&row.name),
+                "{}: {access:?}",
+                row.name
+            );
         }
         let writes = accesses.iter().any(|access| access.writes());
         assert!(accesses.is_empty() || writes == row.writes() || KEEPERS.contains(&row.name), "{}", row.name);

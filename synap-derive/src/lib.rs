@@ -17,6 +17,7 @@
 //! | `access = "RW access update"` | what the command does with a key; without it, what its kind of command does |
 //! | `missing = "…"` | the sentence that answers a missing required token |
 //! | `uneven = "syntax"` | an incomplete last block is a syntax error, not one of arity |
+//! | `again = "replaces"` | among options, another member of the same choice replaces the one before it |
 //!
 //! `#[args(excess_is_arity)]` on a struct: words beyond it are an error of arity instead of syntax.
 //! `#[args(excess = path)]` names a `fn(&Self, Words) -> Error` that makes the error of the words beyond it.
@@ -149,7 +150,7 @@ fn block(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
 }
 
 /// Options in any order. The same option again replaces what it said before, as in Redis; another member of the same
-/// choice is refused by the choice's own type.
+/// choice is refused, unless it replaces, too.
 fn options(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
     let specs = specs(fields.iter().map(|f| (&f.facts, Some(&f.ty))));
     let idents: Vec<_> = fields.iter().map(|f| &f.ident).collect();
@@ -170,14 +171,19 @@ fn options(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
             }
             None if field.is_option() => {
                 let inner = quote!(<#ty as crate::grammar::Optional>::Inner);
-                starts.push(quote!(<#inner as crate::grammar::Arg<'a>>::starts(word)));
-                arms.push(quote! {
-                    if <#inner as crate::grammar::Arg<'a>>::starts(word) {
-                        let chosen = <#inner as crate::grammar::Arg<'a>>::read(parser, #how)?;
+                let refusal = (!field.facts.again_replaces).then(|| {
+                    quote! {
                         if let Some(before) = &#ident
                             && std::mem::discriminant(before) != std::mem::discriminant(&chosen) {
                             return Err(crate::Error::SYNTAX);
                         }
+                    }
+                });
+                starts.push(quote!(<#inner as crate::grammar::Arg<'a>>::starts(word)));
+                arms.push(quote! {
+                    if <#inner as crate::grammar::Arg<'a>>::starts(word) {
+                        let chosen = <#inner as crate::grammar::Arg<'a>>::read(parser, #how)?;
+                        #refusal
                         #ident = Some(chosen);
                         continue;
                     }
@@ -357,6 +363,7 @@ struct Facts {
     access: Option<TokenStream>,
     missing: Option<LitStr>,
     uneven_is_syntax: bool,
+    again_replaces: bool,
 }
 
 impl Facts {
@@ -368,6 +375,7 @@ impl Facts {
             access: None,
             missing: None,
             uneven_is_syntax: false,
+            again_replaces: false,
         };
         for attr in attrs.iter().filter(|a| a.path().is_ident("arg")) {
             attr.parse_nested_meta(|meta| {
@@ -382,6 +390,8 @@ impl Facts {
                     facts.missing = Some(value);
                 } else if meta.path.is_ident("uneven") && value.value() == "syntax" {
                     facts.uneven_is_syntax = true;
+                } else if meta.path.is_ident("again") && value.value() == "replaces" {
+                    facts.again_replaces = true;
                 } else {
                     return Err(meta.error("unknown attribute; see the derive's page"));
                 }

@@ -323,11 +323,8 @@ fn write_degrees(degrees: f64, reply: &mut dyn Reply) {
 }
 
 const DEGREES: [Shape; 2] = [Shape::double("", ""), Shape::text("", "")];
-const POINT: Shape = Shape::tuple(
-    "",
-    "",
-    &[Shape::one_of("longitude", "", &DEGREES), Shape::one_of("latitude", "", &DEGREES)],
-);
+const POINT: Shape =
+    Shape::tuple("", "", &[Shape::one_of("longitude", "", &DEGREES), Shape::one_of("latitude", "", &DEGREES)]);
 
 pub const GEOPOS: Command = Command {
     name: "GEOPOS",
@@ -335,7 +332,11 @@ pub const GEOPOS: Command = Command {
     since: "3.2.0",
     summary: "Returns where members are.",
     complexity: "O(N) for N members",
-    returns: Shape::array("places", "For each member its place; null when there is no such member.", &Shape::optional(&POINT)),
+    returns: Shape::array(
+        "places",
+        "For each member its place; null when there is no such member.",
+        &Shape::optional(&POINT),
+    ),
     tool: Tool::Default,
     ..GEO.read::<GeoPos>()
 };
@@ -406,7 +407,10 @@ pub const GEODIST: Command = Command {
     op: "geo.dist",
     since: "3.2.0",
     summary: "Returns how far two members are from each other.",
-    returns: Shape::optional(&Shape::text("distance", "With four digits behind the dot; null when a member is missing.")),
+    returns: Shape::optional(&Shape::text(
+        "distance",
+        "With four digits behind the dot; null when a member is missing.",
+    )),
     tool: Tool::Default,
     ..GEO.read::<GeoDist>()
 };
@@ -517,12 +521,7 @@ const FOUND: Shape = Shape::one_of(
 
 /// Stores places with their scores, or their distances, and answers how many. Logged as what they are: on another machine
 /// a sine may end in another bit.
-fn store_found(
-    cx: &mut WriteCx<'_>,
-    key: &Key<'_>,
-    found: Vec<(Vec<u8>, f64)>,
-    reply: &mut dyn Reply,
-) {
+fn store_found(cx: &mut WriteCx<'_>, key: &Key<'_>, found: Vec<(Vec<u8>, f64)>, reply: &mut dyn Reply) {
     let mut zset = ZSet::new();
     found.iter().for_each(|(member, score)| {
         zset.insert(member, *score, cx.limits());
@@ -547,7 +546,14 @@ struct Search {
 
 impl Search {
     /// Searches and answers.
-    fn answer(&self, cx: &ReadCx<'_>, key: &Key<'_>, area: Option<&Area>, with: With, reply: &mut dyn Reply) -> Result<()> {
+    fn answer(
+        &self,
+        cx: &ReadCx<'_>,
+        key: &Key<'_>,
+        area: Option<&Area>,
+        with: With,
+        reply: &mut dyn Reply,
+    ) -> Result<()> {
         match (cx.zset(key)?, area) {
             (Some(zset), Some(area)) => with.write(&self.choice.search(zset, area), self.unit, reply),
             _ => reply.array(0),
@@ -682,6 +688,7 @@ fn check_search(from: Option<&Origin<'_>>, by: Option<&By<'_>>, choice: &Choice,
 pub struct GeoSearchOptions<'a> {
     from: Option<Origin<'a>>,
     by: Option<By<'a>>,
+    #[arg(again = "replaces")]
     order: Option<Order>,
     /// So many at most: the nearest.
     #[arg(token = "COUNT")]
@@ -746,6 +753,7 @@ pub const GEOSEARCH: Command = Command {
 pub struct GeoSearchStoreOptions<'a> {
     from: Option<Origin<'a>>,
     by: Option<By<'a>>,
+    #[arg(again = "replaces")]
     order: Option<Order>,
     /// So many at most: the nearest.
     #[arg(token = "COUNT")]
@@ -846,7 +854,9 @@ pub struct RadiusOptions<'a> {
     /// Any so many that are inside, not the nearest.
     #[arg(token = "ANY")]
     any: bool,
+    #[arg(again = "replaces")]
     order: Option<Order>,
+    #[arg(again = "replaces")]
     store: Option<Store<'a>>,
 }
 
@@ -868,7 +878,14 @@ impl RadiusOptions<'_> {
         self.choice().check()
     }
 
-    fn run(&self, cx: &mut WriteCx<'_>, key: &Key<'_>, from: Origin<'_>, by: ByRadius, reply: &mut dyn Reply) -> Result<()> {
+    fn run(
+        &self,
+        cx: &mut WriteCx<'_>,
+        key: &Key<'_>,
+        from: Origin<'_>,
+        by: ByRadius,
+        reply: &mut dyn Reply,
+    ) -> Result<()> {
         let search = Search { choice: self.choice(), unit: by.unit };
         let area = area(cx, key, Some(from), &By::Byradius(by))?;
         match &self.store {
@@ -897,6 +914,7 @@ pub struct RadiusRoOptions {
     /// Any so many that are inside, not the nearest.
     #[arg(token = "ANY")]
     any: bool,
+    #[arg(again = "replaces")]
     order: Option<Order>,
 }
 
@@ -1057,6 +1075,7 @@ mod tests {
             GEOADD s XX 15.087269 37.502669 Catania 1 1 new => 0
             GEOADD s NX XX 1 1 a => -ERR syntax error
             GEOADD s 1 2 a 3 => -ERR syntax error
+            GEOADD s CH XX foo 1 2 a => -ERR syntax error
             GEOADD s 200 100 a => -ERR invalid longitude,latitude pair 200.000000,100.000000
             GEOADD s x 1 a => -ERR value is not a valid float
             GEODIST s Palermo Catania => "166274.1516"
@@ -1079,7 +1098,7 @@ mod tests {
         test.check(
             r#"
             GEORADIUS s 15 37 200 km WITHDIST => [["Palermo", "190.4424"], ["Catania", "56.4413"]]
-            GEORADIUS s 15 37 200 km WITHHASH ASC COUNT 1 => [["Catania", 3479447370796909]]
+            GEORADIUS s 15 37 200 km WITHHASH DESC ASC COUNT 1 => [["Catania", 3479447370796909]]
             GEORADIUS_RO s 15 37 100 km => ["Catania"]
             GEORADIUS_RO s 15 37 100 km STORE x => -ERR syntax error
             GEORADIUSBYMEMBER s Palermo 100 km => ["Palermo"]

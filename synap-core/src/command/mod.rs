@@ -34,10 +34,13 @@ pub(crate) mod prelude {
     pub use crate::access::Category;
     pub use crate::error::{Code, Error, Result};
     pub use crate::execute::row::{
-        BlockingCommand, Command, Flags, Group, KeepingCommand, ReadCommand, SessionCommand, Tool, WalkCommand, WriteCommand,
+        BlockingCommand, Command, Flags, Group, KeepingCommand, ReadCommand, SessionCommand, Tool, WalkCommand,
+        WriteCommand,
     };
     pub use crate::execute::{Flow, ReadCx, SessionCx, WalkCx, WriteCx};
-    pub use crate::grammar::args::{Channel, Counted, Each, Key, KeyPattern, Many, NumKeys, Pattern, PerItem, Sentences, Word};
+    pub use crate::grammar::args::{
+        Channel, Counted, Each, Key, KeyPattern, Many, NumKeys, Pattern, PerItem, Sentences, Word,
+    };
     pub use crate::grammar::numbers::{CardLimit, Count, Cursor, Database, Effort, Int, Picks, PopCount, Timeout};
     pub use crate::grammar::spec::Shape;
     pub use crate::grammar::{Arg, Args, Words};

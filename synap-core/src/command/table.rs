@@ -219,7 +219,16 @@ mod tests {
             let words: Vec<&[u8]> = mixed.split(' ').map(str::as_bytes).collect();
             assert_eq!(found(&words).ok(), Some(row.name));
         }
-        for wrong in [&b"GET "[..], b"GET\0", b"", b"GE", b"GETT", b"COMMANDCOMMANDCOMMAND", b"GEORADIUSBYMEMBERS", b"\xff\xff\xff"] {
+        for wrong in [
+            &b"GET "[..],
+            b"GET\0",
+            b"",
+            b"GE",
+            b"GETT",
+            b"COMMANDCOMMANDCOMMAND",
+            b"GEORADIUSBYMEMBERS",
+            b"\xff\xff\xff",
+        ] {
             assert!(found(&[wrong]).is_err(), "{wrong:?}");
         }
     }

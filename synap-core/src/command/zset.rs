@@ -11,8 +11,7 @@ use crate::types::zset::{Outcome, ZSet};
 
 pub(super) const ZSET: Group = Group { name: "sorted_set", op: "zset", category: Category::SORTED_SET };
 
-pub const COMMANDS: &[Command] =
-    &[ZADD, ZINCRBY, ZREM, ZCARD, ZSCORE, ZMSCORE, ZRANK, ZREVRANK, ZRANDMEMBER, ZSCAN];
+pub const COMMANDS: &[Command] = &[ZADD, ZINCRBY, ZREM, ZCARD, ZSCORE, ZMSCORE, ZRANK, ZREVRANK, ZRANDMEMBER, ZSCAN];
 
 #[derive(Args, Default)]
 #[args(any_order)]
@@ -446,7 +445,7 @@ fn again(zset: &ZSet, count: usize, random: u64) -> Result<Vec<(Elem<'_>, f64)>>
     let (mut numbers, mut budget) = (Numbers(random), Budget::of_answer());
     let mut picked = Vec::with_capacity(count);
     for _ in 0..count {
-        let random = numbers.next();
+        let random = numbers.draw();
         let Some(one) = few.get(below(random, few.len())).copied().or_else(|| zset.random(random)) else { break };
         budget.spend(one.0.len())?;
         picked.push(one);

@@ -230,7 +230,9 @@ impl<'a> Inputs<'a> {
 
     /// Shows every member that all have, with its score, until told to stop.
     fn common(&self, mut stop: impl FnMut(Elem<'a>, f64) -> bool) {
-        let Some((&(smallest, weight), others)) = self.sources.split_first().filter(|_| !self.lacks_one) else { return };
+        let Some((&(smallest, weight), others)) = self.sources.split_first().filter(|_| !self.lacks_one) else {
+            return;
+        };
         smallest.any(|member, score| {
             let mut sum = zero_if_nan(weight * score);
             for &(other, weight) in others {
@@ -527,7 +529,7 @@ mod tests {
             ZADD one 1 a 2 b 3 1 => 3
             ZADD two 10 b 20 c => 2
             SADD set 1 2 => 2
-            ZUNION 3 one two set WITHSCORES => [["a", 1], ["2", 1], ["1", 4], ["b", 12], ["c", 20]]
+            ZUNION 3 one two set WITHSCORES => [["2", 1], ["a", 1], ["1", 4], ["b", 12], ["c", 20]]
             ZUNION 2 one two WEIGHTS 2 -1 AGGREGATE MIN WITHSCORES => [["c", -20], ["b", -10], ["a", 2], ["1", 6]]
             ZINTER 2 one two WITHSCORES => [["b", 12]]
             ZINTER 2 one none => []

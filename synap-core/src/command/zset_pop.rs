@@ -11,7 +11,14 @@ pub const COMMANDS: &[Command] = &[ZPOPMIN, ZPOPMAX, ZMPOP, BZPOPMIN, BZPOPMAX, 
 
 /// Takes up to `count` members, the outermost first, and answers each as its name and score, one after the other or
 /// nested. The key is there.
-fn take(cx: &mut WriteCx<'_>, key: &Key<'_>, end: End, count: usize, nested: bool, reply: &mut dyn Reply) -> Result<()> {
+fn take(
+    cx: &mut WriteCx<'_>,
+    key: &Key<'_>,
+    end: End,
+    count: usize,
+    nested: bool,
+    reply: &mut dyn Reply,
+) -> Result<()> {
     let Some(zset) = cx.zset(key)? else { return Ok(()) };
     let len = zset.len();
     let ranks = match end {
@@ -180,11 +187,7 @@ const TAKEN: Shape = Shape::optional(&Shape::tuple(
     "Null when there was nothing to take.",
     &[
         Shape::bytes("key", "The sorted set that they came from."),
-        Shape::pairs(
-            "members",
-            "The outermost first.",
-            &[Shape::bytes("member", ""), Shape::double("score", "")],
-        ),
+        Shape::pairs("members", "The outermost first.", &[Shape::bytes("member", ""), Shape::double("score", "")]),
     ],
 ));
 
@@ -225,12 +228,7 @@ impl BZPop<'_> {
 }
 
 fn wait(keys: usize, timeout: Timeout) -> Flow {
-    Flow::Block {
-        keys,
-        timeout_ms: timeout.ms,
-        on_timeout: NullKind::NullArray,
-        in_transaction: NullKind::NullArray,
-    }
+    Flow::Block { keys, timeout_ms: timeout.ms, on_timeout: NullKind::NullArray, in_transaction: NullKind::NullArray }
 }
 
 fn is_zset(cx: &ReadCx<'_>, key: &Key<'_>) -> bool {

@@ -177,13 +177,16 @@ impl<'a, T: Arg<'a>> Many<'a, T> {
         let before = parser.remaining();
         let inner = How { after: left, ..how };
         let words = parser.rest();
+        let uneven = || if how.uneven_is_syntax { Error::SYNTAX } else { UNEVEN };
+        // Told before what may be wrong with a word.
+        let is_uneven = T::FIXED && exact.is_none() && !word_count.is_multiple_of(T::MIN.max(1));
         let mut count = 0;
         while parser.remaining() > left && exact.is_none_or(|exact| count < exact) {
             if T::FIXED && parser.remaining() - left < T::MIN {
-                return Err(if how.uneven_is_syntax { Error::SYNTAX } else { UNEVEN });
+                return Err(uneven());
             }
             let at = parser.remaining();
-            T::read(parser, inner)?;
+            T::read(parser, inner).map_err(|error| if is_uneven { uneven() } else { error })?;
             if parser.remaining() == at {
                 return Err(Error::SYNTAX);
             }

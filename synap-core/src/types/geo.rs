@@ -34,7 +34,8 @@ pub struct Point {
 impl Point {
     /// True when it has a score.
     pub fn is_valid(self) -> bool {
-        (LONGITUDE_MIN..=LONGITUDE_MAX).contains(&self.longitude) && (LATITUDE_MIN..=LATITUDE_MAX).contains(&self.latitude)
+        (LONGITUDE_MIN..=LONGITUDE_MAX).contains(&self.longitude)
+            && (LATITUDE_MIN..=LATITUDE_MAX).contains(&self.latitude)
     }
 
     /// The score of a valid point.
@@ -89,9 +90,16 @@ fn latitude_distance(from: f64, to: f64) -> f64 {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
     /// Metres.
-    Circle { center: Point, radius: f64 },
+    Circle {
+        center: Point,
+        radius: f64,
+    },
     /// Metres; the sides run along the meridians and parallels.
-    Box { center: Point, width: f64, height: f64 },
+    Box {
+        center: Point,
+        width: f64,
+        height: f64,
+    },
     Polygon(Polygon),
 }
 
@@ -113,10 +121,7 @@ impl Polygon {
             sum[2] += EARTH_RADIUS * latitude.sin();
         }
         let [x, y, z] = sum.map(|sum| sum / corners.len() as f64);
-        let centroid = Point {
-            longitude: degrees(y.atan2(x)),
-            latitude: degrees(z.atan2((x * x + y * y).sqrt())),
-        };
+        let centroid = Point { longitude: degrees(y.atan2(x)), latitude: degrees(z.atan2((x * x + y * y).sqrt())) };
         Polygon { corners, centroid }
     }
 
@@ -224,11 +229,8 @@ impl Shape {
         let up = degrees(height / EARTH_RADIUS);
         let towards_pole = |latitude: f64| degrees(width / EARTH_RADIUS / latitude.to_radians().cos());
         // The side that lies nearer to the pole is the wider one in degrees.
-        let aside = if center.latitude < 0.0 {
-            towards_pole(center.latitude - up)
-        } else {
-            towards_pole(center.latitude + up)
-        };
+        let aside =
+            if center.latitude < 0.0 { towards_pole(center.latitude - up) } else { towards_pole(center.latitude + up) };
         Bounds {
             longitude: center.longitude - aside..center.longitude + aside,
             latitude: center.latitude - up..center.latitude + up,
@@ -239,7 +241,9 @@ impl Shape {
     fn reach(&self, bounds: &Bounds) -> f64 {
         match self {
             Shape::Circle { radius, .. } => *radius,
-            Shape::Box { width, height, .. } => ((width / 2.0) * (width / 2.0) + (height / 2.0) * (height / 2.0)).sqrt(),
+            Shape::Box { width, height, .. } => {
+                ((width / 2.0) * (width / 2.0) + (height / 2.0) * (height / 2.0)).sqrt()
+            }
             Shape::Polygon(polygon) => {
                 let corner = |longitude, latitude| polygon.centroid.distance(Point { longitude, latitude });
                 let Bounds { longitude, latitude } = bounds;
@@ -421,7 +425,7 @@ mod tests {
 
         #[test]
         fn what_is_inside_lies_in_the_ranges(
-            center in point(), size in 0.0..13.0_f64, ratio in 0.1..1.0_f64, turn in 0.0..6.28_f64, far in 0.0..1.0_f64,
+            center in point(), size in 0.0..13.0_f64, ratio in 0.1..1.0_f64, turn in 0.0..std::f64::consts::TAU, far in 0.0..1.0_f64,
         ) {
             let radius = size.exp();
             let circle = Shape::Circle { center, radius };

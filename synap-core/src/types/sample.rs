@@ -6,7 +6,7 @@ use hashbrown::HashSet;
 pub struct Numbers(pub u64);
 
 impl Numbers {
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut number = self.0;
         number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -31,7 +31,7 @@ pub fn choose<I: ExactSizeIterator>(items: I, count: usize, numbers: &mut Number
         if wanted == 0 {
             break;
         }
-        if below(numbers.next(), left) < wanted {
+        if below(numbers.draw(), left) < wanted {
             chosen.push(item);
             wanted -= 1;
         }
@@ -48,7 +48,7 @@ pub fn indices(len: usize, count: usize, numbers: &mut Numbers) -> Vec<usize> {
     let mut seen = HashSet::with_capacity(count);
     let mut chosen = Vec::with_capacity(count);
     while chosen.len() < count {
-        let index = below(numbers.next(), len);
+        let index = below(numbers.draw(), len);
         if seen.insert(index) {
             chosen.push(index);
         }

@@ -277,8 +277,8 @@ impl ZSet {
         let mut ranks = sample::indices(self.len(), count, &mut Numbers(random));
         ranks.sort_unstable();
         let (mut members, mut next) = (self.iter(), 0);
-        let mut pick = |rank: usize| members.nth(rank - std::mem::replace(&mut next, rank + 1));
-        ranks.into_iter().filter_map(|rank| pick(rank)).collect()
+        let pick = |rank: usize| members.nth(rank - std::mem::replace(&mut next, rank + 1));
+        ranks.into_iter().filter_map(pick).collect()
     }
 
     /// The compact form, whose elements are those of Redis' listpack of a sorted set.

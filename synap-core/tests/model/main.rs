@@ -207,7 +207,9 @@ impl Pair {
 fn changes_where_it_may_be_undetermined(words: &[Bytes]) -> bool {
     let has = |token: &[u8]| words.iter().any(|word| word == token);
     let stores = has(b"STORE") || has(b"STOREDIST") || matches!(words[0].as_slice(), b"GEOADD" | b"GEOSEARCHSTORE");
-    words[0] == b"ZREMRANGEBYLEX" || (words[0].starts_with(b"GEO") && stores) || (words[0] == b"ZRANGESTORE" && has(b"BYLEX"))
+    words[0] == b"ZREMRANGEBYLEX"
+        || (words[0].starts_with(b"GEO") && stores)
+        || (words[0] == b"ZRANGESTORE" && has(b"BYLEX"))
 }
 
 /// A set that SORT does not sort comes as it lies; with a part of it asked for, the part is anybody's guess.

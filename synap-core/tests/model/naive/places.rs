@@ -222,7 +222,9 @@ fn distance(from: Point, to: Point) -> f64 {
 }
 
 fn centroid(corners: &[Point]) -> Point {
-    let mean = |of: fn(&Point) -> f64| corners.iter().map(|corner| 6372797.560856 * of(corner)).sum::<f64>() / corners.len() as f64;
+    let mean = |of: fn(&Point) -> f64| {
+        corners.iter().map(|corner| 6372797.560856 * of(corner)).sum::<f64>() / corners.len() as f64
+    };
     let x = mean(|p| p[1].to_radians().cos() * p[0].to_radians().cos());
     let y = mean(|p| p[1].to_radians().cos() * p[0].to_radians().sin());
     let z = mean(|p| p[1].to_radians().sin());
@@ -233,8 +235,7 @@ fn centroid(corners: &[Point]) -> Point {
 fn is_inside(corners: &[Point], point: Point) -> bool {
     let sides = (0..corners.len()).map(|at| (corners[at], corners[(at + corners.len() - 1) % corners.len()]));
     let crossed = sides.filter(|(a, b)| {
-        (a[1] > point[1]) != (b[1] > point[1])
-            && point[0] < (b[0] - a[0]) * (point[1] - a[1]) / (b[1] - a[1]) + a[0]
+        (a[1] > point[1]) != (b[1] > point[1]) && point[0] < (b[0] - a[0]) * (point[1] - a[1]) / (b[1] - a[1]) + a[0]
     });
     crossed.count() % 2 == 1
 }

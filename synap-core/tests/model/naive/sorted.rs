@@ -152,7 +152,8 @@ impl Model {
                 };
                 let (low, high) = (bound(low).ok_or(ERR)?, bound(high).ok_or(ERR)?);
                 items.retain(|(_, score)| {
-                    (*score > low.0 || (*score == low.0 && !low.1)) && (*score < high.0 || (*score == high.0 && !high.1))
+                    (*score > low.0 || (*score == low.0 && !low.1))
+                        && (*score < high.0 || (*score == high.0 && !high.1))
                 });
             }
             By::Lex => {
@@ -172,7 +173,8 @@ impl Model {
                 items.retain(|(member, _)| {
                     let from = order(member, low);
                     let to = order(member, high);
-                    (from.is_gt() || (from.is_eq() && low[0] == b'[')) && (to.is_lt() || (to.is_eq() && high[0] == b'['))
+                    (from.is_gt() || (from.is_eq() && low[0] == b'['))
+                        && (to.is_lt() || (to.is_eq() && high[0] == b'['))
                 });
             }
         }
@@ -250,8 +252,20 @@ impl Model {
                 let score = number_or_zero(score * weight);
                 let sum = match (joined.get(member), options.value("AGGREGATE").map(Vec::as_slice)) {
                     (None, _) => score,
-                    (Some(old), Some(b"MIN")) => if score < *old { score } else { *old },
-                    (Some(old), Some(b"MAX")) => if score > *old { score } else { *old },
+                    (Some(old), Some(b"MIN")) => {
+                        if score < *old {
+                            score
+                        } else {
+                            *old
+                        }
+                    }
+                    (Some(old), Some(b"MAX")) => {
+                        if score > *old {
+                            score
+                        } else {
+                            *old
+                        }
+                    }
                     (Some(old), _) => number_or_zero(old + score),
                 };
                 joined.insert(member.clone(), sum);
