@@ -146,7 +146,7 @@ impl Unit {
     }
 }
 
-/// What of a wrong number of corners.
+/// What is said of a wrong number of corners.
 #[derive(Debug)]
 pub struct Corners;
 
@@ -158,6 +158,26 @@ impl Sentences for Corners {
 }
 
 const TOO_FEW: Error = Error::err("GEOSEARCH BYPOLYGON must have at least 3 vertices");
+
+/// A corner of a polygon. Its parts have other names than those of a center, which stand beside them.
+#[derive(Args, Clone, Copy)]
+#[args(check = Corner::check)]
+pub struct Corner {
+    /// Degrees east, -180 to 180.
+    lon: Longitude,
+    /// Degrees north, about -85 to 85.
+    lat: Latitude,
+}
+
+impl Corner {
+    fn at(&self) -> LonLat {
+        LonLat { longitude: self.lon, latitude: self.lat }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.at().check()
+    }
+}
 
 /// How many places to answer.
 #[derive(Clone, Copy)]
@@ -635,7 +655,7 @@ pub enum By<'a> {
     Bybox(ByBox),
     /// A polygon, given by its corners. It has a center of its own; distances are in metres.
     #[arg(token = "BYPOLYGON")]
-    Bypolygon(Counted<'a, LonLat, Corners>),
+    Bypolygon(Counted<'a, Corner, Corners>),
 }
 
 impl By<'_> {
@@ -652,7 +672,7 @@ fn area(cx: &ReadCx<'_>, key: &Key<'_>, from: Option<Origin<'_>>, by: &By<'_>) -
     let center = from.map_or(Ok(None), |from| center(cx, key, from))?;
     Ok(match (by, center) {
         (By::Bypolygon(corners), _) => {
-            Some(Area::Polygon(Polygon::new(corners.0.iter().map(|corner| corner.point()).collect())))
+            Some(Area::Polygon(Polygon::new(corners.0.iter().map(|corner| corner.at().point()).collect())))
         }
         (By::Byradius(ByRadius { radius, unit }), Some(center)) => {
             Some(Area::Circle { center, radius: radius.0 * unit.metres() })

@@ -612,7 +612,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "minutes in a debug build"]
     fn the_error_is_within_one_percent_of_ten_million() {
         let mut dense = hll(&Hll::empty()).to_dense().unwrap();
         for number in 0..10_000_000 {
