@@ -96,9 +96,9 @@ macro_rules! lengths {
 lengths! {
     /// How far from the center.
     Radius, "need numeric radius", "radius cannot be negative";
-    /// Origin east to west.
+    /// From east to west.
     Width, "need numeric width", "height or width cannot be negative";
-    /// Origin north to south.
+    /// From north to south.
     Height, "need numeric height", "height or width cannot be negative";
 }
 
@@ -391,7 +391,7 @@ pub const GEOHASH: Command = Command {
 pub struct GeoDist<'a> {
     /// Sorted set to read.
     key: Key<'a>,
-    /// Origin this place.
+    /// From this place.
     member1: Word<'a>,
     /// To this place.
     member2: Word<'a>,
@@ -636,9 +636,9 @@ pub struct ByRadius {
 /// A box.
 #[derive(Args, Clone, Copy)]
 pub struct ByBox {
-    /// Origin east to west.
+    /// From east to west.
     width: Width,
-    /// Origin north to south.
+    /// From north to south.
     height: Height,
     /// What they are given in, and distances too.
     unit: Unit,
