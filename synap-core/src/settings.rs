@@ -162,6 +162,8 @@ settings! {
     ZSET_MAX_LISTPACK_ENTRIES = "zset-max-listpack-entries" | "zset-max-ziplist-entries", COUNT, "128";
     /// Bytes of a member up to which a sorted set is a listpack.
     ZSET_MAX_LISTPACK_VALUE = "zset-max-listpack-value" | "zset-max-ziplist-value", COUNT, "64";
+    /// Bytes up to which a HyperLogLog is sparse, its header included.
+    HLL_SPARSE_MAX_BYTES = "hll-sparse-max-bytes", Kind::Memory, "3000";
 }
 
 /// The values in force.

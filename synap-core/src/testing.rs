@@ -39,8 +39,8 @@ pub const DUMPED_HASH: &[u8] =
 /// What generated calls talk about: the keys of [`SOME_DATA`], two that are not there, and what those hold.
 pub const VOCABULARY: Vocabulary = Vocabulary {
     keys: &[
-        b"text", b"number", b"list", b"list2", b"set", b"ints", b"hash", b"hash2", b"zset", b"zset2", b"brief",
-        b"none", b"",
+        b"text", b"number", b"list", b"list2", b"set", b"ints", b"hash", b"hash2", b"zset", b"zset2", b"places",
+        b"brief", b"none", b"",
     ],
     words: &[
         b"a",
@@ -85,13 +85,20 @@ pub fn vocabulary_of(group: Group) -> &'static Vocabulary {
     static LISTS: Vocabulary = with(&[b"list", b"list2", b"none", b"list", b"list2", b"set"]);
     static SETS: Vocabulary = with(&[b"set", b"ints", b"none", b"set", b"ints", b"zset"]);
     static HASHES: Vocabulary = with(&[b"hash", b"hash2", b"none", b"hash", b"hash2", b"text"]);
-    static ZSETS: Vocabulary = with(&[b"zset", b"zset2", b"none", b"zset", b"zset2", b"hash"]);
+    static ZSETS: Vocabulary = with(&[b"zset", b"zset2", b"none", b"zset", b"zset2", b"hash", b"set"]);
+    static HLLS: Vocabulary = with(&[b"none", b"brief", b"none", b"w_a", b"text", b"list"]);
+    static PLACES: Vocabulary = Vocabulary {
+        floats: &["13.361389", "38.115556", "15.087269", "37.502669", "0", "15", "37", "200", "500"],
+        ..with(&[b"places", b"none", b"places", b"zset", b"set"])
+    };
     match group.op {
         "string" | "bitmap" => &STRINGS,
         "list" => &LISTS,
         "set" => &SETS,
         "hash" => &HASHES,
         "zset" => &ZSETS,
+        "hll" => &HLLS,
+        "geo" => &PLACES,
         _ => &VOCABULARY,
     }
 }
@@ -109,6 +116,8 @@ pub const SOME_DATA: &[&str] = &[
     "HSET hash2 a 2 1 a",
     "ZADD zset 1 a 2 b 2 c",
     "ZADD zset2 0 a 0 b 0 c",
+    // Palermo, Catania and Agrigento.
+    "ZADD places 3479099956230698 a 3479447370796909 b 3479030013248308 c",
     "SET brief 1 PX 5000",
     "MSET w_a 3 w_b 1 w_1 2 w_2 x",
     "SELECT 1",

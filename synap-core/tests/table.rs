@@ -30,10 +30,14 @@ fn data_rows() -> impl Iterator<Item = &'static Command> {
     rows().iter().filter(|row| matches!(row.kind, Kind::Read | Kind::Write))
 }
 
-/// The arguments of one call of `row`.
+/// The arguments of one call of `row`. Options may be fewer than a row asks for: then others are taken.
 fn arguments(row: &Command, seed: u64) -> Vec<Given> {
-    let numbers = numbers(seed.wrapping_mul(1_000_003).wrapping_add(row.id as u64), 400);
-    generate::arguments(row.args, &mut Choices::within(&numbers, &VOCABULARY))
+    let of = |seed: u64| {
+        let numbers = numbers(seed.wrapping_mul(1_000_003).wrapping_add(row.id as u64), 400);
+        generate::arguments(row.args, &mut Choices::within(&numbers, &VOCABULARY))
+    };
+    let is_enough = |given: &Vec<Given>| generate::words(row.args, given).len() >= row.min_words;
+    (0..).map(|retry| of(seed + retry * CALLS)).find(is_enough).expect("some are enough")
 }
 
 fn whole(row: &Command, args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
@@ -189,7 +193,11 @@ const REDIS: &[Facts] = &[
     ("BLPOP", "2.0.0", -3, (1, -2, 1), "blocking write", "blocking list slow write", "RW access delete"),
     ("BRPOP", "2.0.0", -3, (1, -2, 1), "blocking write", "blocking list slow write", "RW access delete"),
     ("BRPOPLPUSH", "2.2.0", 4, (1, 2, 1), "blocking denyoom write", "blocking list slow write", "RW access delete, RW insert"),
+    ("BZMPOP", "7.0.0", -5, (0, 0, 0), "blocking movablekeys write", "blocking slow sortedset write", "RW access delete"),
+    ("BZPOPMAX", "5.0.0", -3, (1, -2, 1), "blocking fast write", "blocking fast sortedset write", "RW access delete"),
+    ("BZPOPMIN", "5.0.0", -3, (1, -2, 1), "blocking fast write", "blocking fast sortedset write", "RW access delete"),
     ("CLIENT GETNAME", "2.6.9", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
+    ("CLIENT HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "connection slow", ""),
     ("CLIENT ID", "5.0.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT INFO", "6.2.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT KILL", "2.4.0", -3, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
@@ -206,48 +214,16 @@ const REDIS: &[Facts] = &[
     ("COMMAND DOCS", "7.0.0", -2, (0, 0, 0), "loading stale", "connection slow", ""),
     ("COMMAND GETKEYS", "2.8.13", -3, (0, 0, 0), "loading stale", "connection slow", ""),
     ("COMMAND GETKEYSANDFLAGS", "7.0.0", -3, (0, 0, 0), "loading stale", "connection slow", ""),
-    ("CLIENT HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "connection slow", ""),
-    ("CONFIG HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "slow", ""),
-    ("DEBUG HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "slow", ""),
-    ("HEXISTS", "2.0.0", 3, (1, 1, 1), "fast readonly", "fast hash read", "RO"),
-    ("HEXPIREAT", "7.4.0", -6, (1, 1, 1), "denyoom fast write", "fast hash write", "RW update"),
-    ("HEXPIRETIME", "7.4.0", -5, (1, 1, 1), "fast readonly", "fast hash read", "RO access"),
-    ("HGETDEL", "8.0.0", -5, (1, 1, 1), "fast write", "fast hash write", "RW access delete"),
-    ("HGETEX", "8.0.0", -5, (1, 1, 1), "fast write", "fast hash write", "RW access update"),
-    ("HINCRBY", "2.0.0", 4, (1, 1, 1), "denyoom fast write", "fast hash write", "RW access update"),
-    ("HINCRBYFLOAT", "2.6.0", 4, (1, 1, 1), "denyoom fast write", "fast hash write", "RW access update"),
-    ("HKEYS", "2.0.0", 2, (1, 1, 1), "readonly", "hash read slow", "RO access"),
-    ("HLEN", "2.0.0", 2, (1, 1, 1), "fast readonly", "fast hash read", "RO"),
-    ("HMGET", "2.0.0", -3, (1, 1, 1), "fast readonly", "fast hash read", "RO access"),
-    ("HMSET", "2.0.0", -4, (1, 1, 1), "denyoom fast write", "fast hash write", "RW update"),
-    ("HPERSIST", "7.4.0", -5, (1, 1, 1), "fast write", "fast hash write", "RW update"),
-    ("HPEXPIRE", "7.4.0", -6, (1, 1, 1), "denyoom fast write", "fast hash write", "RW update"),
-    ("HPEXPIRETIME", "7.4.0", -5, (1, 1, 1), "fast readonly", "fast hash read", "RO access"),
-    ("HPTTL", "7.4.0", -5, (1, 1, 1), "fast readonly", "fast hash read", "RO access"),
-    ("HRANDFIELD", "6.2.0", -2, (1, 1, 1), "readonly", "hash read slow", "RO access"),
-    ("HSCAN", "2.8.0", -3, (1, 1, 1), "readonly", "hash read slow", "RO access"),
-    ("HSETEX", "8.0.0", -6, (1, 1, 1), "denyoom fast write", "fast hash write", "RW update"),
-    ("HSETNX", "2.0.0", 4, (1, 1, 1), "denyoom fast write", "fast hash write", "RW insert"),
-    ("HSTRLEN", "3.2.0", 3, (1, 1, 1), "fast readonly", "fast hash read", "RO"),
-    ("HVALS", "2.0.0", 2, (1, 1, 1), "readonly", "hash read slow", "RO access"),
-    ("LINDEX", "1.0.0", 3, (1, 1, 1), "readonly", "list read slow", "RO access"),
-    ("LINSERT", "2.2.0", 5, (1, 1, 1), "denyoom write", "list slow write", "RW insert"),
-    ("LLEN", "1.0.0", 2, (1, 1, 1), "fast readonly", "fast list read", "RO"),
-    ("LMPOP", "7.0.0", -4, (0, 0, 0), "movablekeys write", "list slow write", "RW access delete"),
-    ("LPOS", "6.0.6", -3, (1, 1, 1), "readonly", "list read slow", "RO access"),
-    ("LPUSHX", "2.2.0", -3, (1, 1, 1), "denyoom fast write", "fast list write", "RW insert"),
-    ("LREM", "1.0.0", 4, (1, 1, 1), "write", "list slow write", "RW delete"),
-    ("LSET", "1.0.0", 4, (1, 1, 1), "denyoom write", "list slow write", "RW update"),
-    ("LTRIM", "1.0.0", 4, (1, 1, 1), "write", "list slow write", "RW delete"),
-    ("OBJECT HELP", "6.2.0", 2, (0, 0, 0), "loading stale", "keyspace slow", ""),
     ("COMMAND HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "connection slow", ""),
     ("COMMAND INFO", "2.8.13", -2, (0, 0, 0), "loading stale", "connection slow", ""),
     ("COMMAND LIST", "7.0.0", -2, (0, 0, 0), "loading stale", "connection slow", ""),
     ("CONFIG GET", "2.0.0", -3, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("CONFIG HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "slow", ""),
     ("CONFIG RESETSTAT", "2.0.0", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
     ("CONFIG SET", "2.0.0", -4, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
     ("COPY", "6.2.0", -3, (1, 2, 1), "denyoom write", "keyspace slow write", "RO access, OW update"),
     ("DBSIZE", "1.0.0", 1, (0, 0, 0), "fast readonly", "fast keyspace read", ""),
+    ("DEBUG HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "slow", ""),
     ("DECR", "1.0.0", 2, (1, 1, 1), "denyoom fast write", "fast string write", "RW access update"),
     ("DECRBY", "1.0.0", 3, (1, 1, 1), "denyoom fast write", "fast string write", "RW access update"),
     ("DEL", "1.0.0", -2, (1, -1, 1), "write", "keyspace slow write", "RM delete"),
@@ -264,6 +240,16 @@ const REDIS: &[Facts] = &[
     ("EXPIRETIME", "7.0.0", 2, (1, 1, 1), "fast readonly", "fast keyspace read", "RO access"),
     ("FLUSHALL", "1.0.0", -1, (0, 0, 0), "write", "dangerous keyspace slow write", ""),
     ("FLUSHDB", "1.0.0", -1, (0, 0, 0), "write", "dangerous keyspace slow write", ""),
+    ("GEOADD", "3.2.0", -5, (1, 1, 1), "denyoom write", "geo slow write", "RW update"),
+    ("GEODIST", "3.2.0", -4, (1, 1, 1), "readonly", "geo read slow", "RO access"),
+    ("GEOHASH", "3.2.0", -2, (1, 1, 1), "readonly", "geo read slow", "RO access"),
+    ("GEOPOS", "3.2.0", -2, (1, 1, 1), "readonly", "geo read slow", "RO access"),
+    ("GEORADIUS", "3.2.0", -6, (1, 1, 1), "denyoom movablekeys write", "geo slow write", "RO access, OW update, OW update"),
+    ("GEORADIUSBYMEMBER", "3.2.0", -5, (1, 1, 1), "denyoom movablekeys write", "geo slow write", "RO access, OW update, OW update"),
+    ("GEORADIUSBYMEMBER_RO", "3.2.10", -5, (1, 1, 1), "readonly", "geo read slow", "RO access"),
+    ("GEORADIUS_RO", "3.2.10", -6, (1, 1, 1), "readonly", "geo read slow", "RO access"),
+    ("GEOSEARCH", "6.2.0", -7, (1, 1, 1), "readonly", "geo read slow", "RO access"),
+    ("GEOSEARCHSTORE", "6.2.0", -8, (1, 2, 1), "denyoom write", "geo slow write", "OW update, RO access"),
     ("GET", "1.0.0", 2, (1, 1, 1), "fast readonly", "fast read string", "RO access"),
     ("GETBIT", "2.2.0", 3, (1, 1, 1), "fast readonly", "bitmap fast read", "RO access"),
     ("GETDEL", "6.2.0", 2, (1, 1, 1), "fast write", "fast string write", "RW access delete"),
@@ -272,12 +258,33 @@ const REDIS: &[Facts] = &[
     ("GETSET", "1.0.0", 3, (1, 1, 1), "denyoom fast write", "fast string write", "RW access update"),
     ("HDEL", "2.0.0", -3, (1, 1, 1), "fast write", "fast hash write", "RW delete"),
     ("HELLO", "6.0.0", -1, (0, 0, 0), "allow_busy fast loading no_auth noscript stale", "connection fast", ""),
+    ("HEXISTS", "2.0.0", 3, (1, 1, 1), "fast readonly", "fast hash read", "RO"),
     ("HEXPIRE", "7.4.0", -6, (1, 1, 1), "denyoom fast write", "fast hash write", "RW update"),
+    ("HEXPIREAT", "7.4.0", -6, (1, 1, 1), "denyoom fast write", "fast hash write", "RW update"),
+    ("HEXPIRETIME", "7.4.0", -5, (1, 1, 1), "fast readonly", "fast hash read", "RO access"),
     ("HGET", "2.0.0", 3, (1, 1, 1), "fast readonly", "fast hash read", "RO access"),
     ("HGETALL", "2.0.0", 2, (1, 1, 1), "readonly", "hash read slow", "RO access"),
+    ("HGETDEL", "8.0.0", -5, (1, 1, 1), "fast write", "fast hash write", "RW access delete"),
+    ("HGETEX", "8.0.0", -5, (1, 1, 1), "fast write", "fast hash write", "RW access update"),
+    ("HINCRBY", "2.0.0", 4, (1, 1, 1), "denyoom fast write", "fast hash write", "RW access update"),
+    ("HINCRBYFLOAT", "2.6.0", 4, (1, 1, 1), "denyoom fast write", "fast hash write", "RW access update"),
+    ("HKEYS", "2.0.0", 2, (1, 1, 1), "readonly", "hash read slow", "RO access"),
+    ("HLEN", "2.0.0", 2, (1, 1, 1), "fast readonly", "fast hash read", "RO"),
+    ("HMGET", "2.0.0", -3, (1, 1, 1), "fast readonly", "fast hash read", "RO access"),
+    ("HMSET", "2.0.0", -4, (1, 1, 1), "denyoom fast write", "fast hash write", "RW update"),
+    ("HPERSIST", "7.4.0", -5, (1, 1, 1), "fast write", "fast hash write", "RW update"),
+    ("HPEXPIRE", "7.4.0", -6, (1, 1, 1), "denyoom fast write", "fast hash write", "RW update"),
     ("HPEXPIREAT", "7.4.0", -6, (1, 1, 1), "denyoom fast write", "fast hash write", "RW update"),
+    ("HPEXPIRETIME", "7.4.0", -5, (1, 1, 1), "fast readonly", "fast hash read", "RO access"),
+    ("HPTTL", "7.4.0", -5, (1, 1, 1), "fast readonly", "fast hash read", "RO access"),
+    ("HRANDFIELD", "6.2.0", -2, (1, 1, 1), "readonly", "hash read slow", "RO access"),
+    ("HSCAN", "2.8.0", -3, (1, 1, 1), "readonly", "hash read slow", "RO access"),
     ("HSET", "2.0.0", -4, (1, 1, 1), "denyoom fast write", "fast hash write", "RW update"),
+    ("HSETEX", "8.0.0", -6, (1, 1, 1), "denyoom fast write", "fast hash write", "RW update"),
+    ("HSETNX", "2.0.0", 4, (1, 1, 1), "denyoom fast write", "fast hash write", "RW insert"),
+    ("HSTRLEN", "3.2.0", 3, (1, 1, 1), "fast readonly", "fast hash read", "RO"),
     ("HTTL", "7.4.0", -5, (1, 1, 1), "fast readonly", "fast hash read", "RO access"),
+    ("HVALS", "2.0.0", 2, (1, 1, 1), "readonly", "hash read slow", "RO access"),
     ("INCR", "1.0.0", 2, (1, 1, 1), "denyoom fast write", "fast string write", "RW access update"),
     ("INCRBY", "1.0.0", 3, (1, 1, 1), "denyoom fast write", "fast string write", "RW access update"),
     ("INCRBYFLOAT", "2.6.0", 3, (1, 1, 1), "denyoom fast write", "fast string write", "RW access update"),
@@ -285,10 +292,19 @@ const REDIS: &[Facts] = &[
     ("INFO", "1.0.0", -1, (0, 0, 0), "loading stale", "dangerous slow", ""),
     ("KEYS", "1.0.0", 2, (0, 0, 0), "readonly", "dangerous keyspace read slow", ""),
     ("LCS", "7.0.0", -3, (1, 2, 1), "readonly", "read slow string", "RO access, RO access"),
+    ("LINDEX", "1.0.0", 3, (1, 1, 1), "readonly", "list read slow", "RO access"),
+    ("LINSERT", "2.2.0", 5, (1, 1, 1), "denyoom write", "list slow write", "RW insert"),
+    ("LLEN", "1.0.0", 2, (1, 1, 1), "fast readonly", "fast list read", "RO"),
     ("LMOVE", "6.2.0", 5, (1, 2, 1), "denyoom write", "list slow write", "RW access delete, RW insert"),
+    ("LMPOP", "7.0.0", -4, (0, 0, 0), "movablekeys write", "list slow write", "RW access delete"),
     ("LPOP", "1.0.0", -2, (1, 1, 1), "fast write", "fast list write", "RW access delete"),
+    ("LPOS", "6.0.6", -3, (1, 1, 1), "readonly", "list read slow", "RO access"),
     ("LPUSH", "1.0.0", -3, (1, 1, 1), "denyoom fast write", "fast list write", "RW insert"),
+    ("LPUSHX", "2.2.0", -3, (1, 1, 1), "denyoom fast write", "fast list write", "RW insert"),
     ("LRANGE", "1.0.0", 4, (1, 1, 1), "readonly", "list read slow", "RO access"),
+    ("LREM", "1.0.0", 4, (1, 1, 1), "write", "list slow write", "RW delete"),
+    ("LSET", "1.0.0", 4, (1, 1, 1), "denyoom write", "list slow write", "RW update"),
+    ("LTRIM", "1.0.0", 4, (1, 1, 1), "write", "list slow write", "RW delete"),
     ("MGET", "1.0.0", -2, (1, -1, 1), "fast readonly", "fast read string", "RO access"),
     ("MONITOR", "1.0.0", 1, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
     ("MOVE", "1.0.0", 3, (1, 1, 1), "fast write", "fast keyspace write", "RW access update"),
@@ -298,12 +314,18 @@ const REDIS: &[Facts] = &[
     ("MULTI", "1.2.0", 1, (0, 0, 0), "allow_busy fast loading noscript stale", "fast transaction", ""),
     ("OBJECT ENCODING", "2.2.3", 3, (2, 2, 1), "readonly", "keyspace read slow", "RO"),
     ("OBJECT FREQ", "4.0.0", 3, (2, 2, 1), "readonly", "keyspace read slow", "RO"),
+    ("OBJECT HELP", "6.2.0", 2, (0, 0, 0), "loading stale", "keyspace slow", ""),
     ("OBJECT IDLETIME", "2.2.3", 3, (2, 2, 1), "readonly", "keyspace read slow", "RO"),
     ("OBJECT REFCOUNT", "2.2.3", 3, (2, 2, 1), "readonly", "keyspace read slow", "RO"),
     ("PERSIST", "2.2.0", 2, (1, 1, 1), "fast write", "fast keyspace write", "RW update"),
     ("PEXPIRE", "2.6.0", -3, (1, 1, 1), "fast write", "fast keyspace write", "RW update"),
     ("PEXPIREAT", "2.6.0", -3, (1, 1, 1), "fast write", "fast keyspace write", "RW update"),
     ("PEXPIRETIME", "7.0.0", 2, (1, 1, 1), "fast readonly", "fast keyspace read", "RO access"),
+    ("PFADD", "2.8.9", -2, (1, 1, 1), "denyoom fast write", "fast hyperloglog write", "RW insert"),
+    ("PFCOUNT", "2.8.9", -2, (1, -1, 1), "may_replicate readonly", "hyperloglog read slow", "RW access"),
+    ("PFDEBUG", "2.8.9", 3, (2, 2, 1), "admin denyoom write", "admin dangerous hyperloglog slow write", "RW access"),
+    ("PFMERGE", "2.8.9", -2, (1, -1, 1), "denyoom write", "hyperloglog slow write", "RW access insert, RO access"),
+    ("PFSELFTEST", "2.8.9", 1, (0, 0, 0), "admin", "admin dangerous hyperloglog slow", ""),
     ("PING", "1.0.0", -1, (0, 0, 0), "fast", "connection fast", ""),
     ("PSETEX", "2.6.0", 4, (1, 1, 1), "denyoom write", "slow string write", "OW update"),
     ("PSUBSCRIBE", "2.0.0", -2, (0, 0, 0), "loading noscript pubsub stale", "pubsub slow", ""),
@@ -359,8 +381,37 @@ const REDIS: &[Facts] = &[
     ("UNWATCH", "2.2.0", 1, (0, 0, 0), "allow_busy fast loading noscript stale", "fast transaction", ""),
     ("WATCH", "2.2.0", -2, (1, -1, 1), "allow_busy fast loading noscript stale", "fast transaction", "RO"),
     ("ZADD", "1.2.0", -4, (1, 1, 1), "denyoom fast write", "fast sortedset write", "RW update"),
+    ("ZCARD", "1.2.0", 2, (1, 1, 1), "fast readonly", "fast read sortedset", "RO"),
+    ("ZCOUNT", "2.0.0", 4, (1, 1, 1), "fast readonly", "fast read sortedset", "RO access"),
+    ("ZDIFF", "6.2.0", -3, (0, 0, 0), "movablekeys readonly", "read slow sortedset", "RO access"),
+    ("ZDIFFSTORE", "6.2.0", -4, (1, 1, 1), "denyoom movablekeys write", "slow sortedset write", "OW update, RO access"),
+    ("ZINCRBY", "1.2.0", 4, (1, 1, 1), "denyoom fast write", "fast sortedset write", "RW access update"),
+    ("ZINTER", "6.2.0", -3, (0, 0, 0), "movablekeys readonly", "read slow sortedset", "RO access"),
+    ("ZINTERCARD", "7.0.0", -3, (0, 0, 0), "movablekeys readonly", "read slow sortedset", "RO access"),
+    ("ZINTERSTORE", "2.0.0", -4, (1, 1, 1), "denyoom movablekeys write", "slow sortedset write", "OW update, RO access"),
+    ("ZLEXCOUNT", "2.8.9", 4, (1, 1, 1), "fast readonly", "fast read sortedset", "RO access"),
+    ("ZMPOP", "7.0.0", -4, (0, 0, 0), "movablekeys write", "slow sortedset write", "RW access delete"),
+    ("ZMSCORE", "6.2.0", -3, (1, 1, 1), "fast readonly", "fast read sortedset", "RO access"),
+    ("ZPOPMAX", "5.0.0", -2, (1, 1, 1), "fast write", "fast sortedset write", "RW access delete"),
+    ("ZPOPMIN", "5.0.0", -2, (1, 1, 1), "fast write", "fast sortedset write", "RW access delete"),
+    ("ZRANDMEMBER", "6.2.0", -2, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
     ("ZRANGE", "1.2.0", -4, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZRANGEBYLEX", "2.8.9", -4, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZRANGEBYSCORE", "1.0.5", -4, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZRANGESTORE", "6.2.0", -5, (1, 2, 1), "denyoom write", "slow sortedset write", "OW update, RO access"),
     ("ZRANK", "2.0.0", -3, (1, 1, 1), "fast readonly", "fast read sortedset", "RO access"),
+    ("ZREM", "1.2.0", -3, (1, 1, 1), "fast write", "fast sortedset write", "RW delete"),
+    ("ZREMRANGEBYLEX", "2.8.9", 4, (1, 1, 1), "write", "slow sortedset write", "RW delete"),
+    ("ZREMRANGEBYRANK", "2.0.0", 4, (1, 1, 1), "write", "slow sortedset write", "RW delete"),
+    ("ZREMRANGEBYSCORE", "1.2.0", 4, (1, 1, 1), "write", "slow sortedset write", "RW delete"),
+    ("ZREVRANGE", "1.2.0", -4, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZREVRANGEBYLEX", "2.8.9", -4, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZREVRANGEBYSCORE", "2.2.0", -4, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZREVRANK", "2.0.0", -3, (1, 1, 1), "fast readonly", "fast read sortedset", "RO access"),
+    ("ZSCAN", "2.8.0", -3, (1, 1, 1), "readonly", "read slow sortedset", "RO access"),
+    ("ZSCORE", "1.2.0", 3, (1, 1, 1), "fast readonly", "fast read sortedset", "RO access"),
+    ("ZUNION", "6.2.0", -3, (0, 0, 0), "movablekeys readonly", "read slow sortedset", "RO access"),
+    ("ZUNIONSTORE", "2.0.0", -4, (1, 1, 1), "denyoom movablekeys write", "slow sortedset write", "OW update, RO access"),
 ];
 
 /// Flags that ours have and Redis' have not, with the reason.
@@ -419,12 +470,15 @@ fn is_refused_by_a_check(error: &synap_core::Error) -> bool {
         "not compatible",
         "ENX flag requires",
         "LBOUND can't be greater",
+        "at least 3 vertices",
         "can't be zero",
         "cannot be Infinity",
+        "exactly one of",
         "must be called with",
         "not supported in combination",
         "only supported in combination",
         "please just use IDX",
+        "requires COUNT",
         "single increment-element",
     ]
     .iter()
@@ -442,14 +496,20 @@ fn generated_words_parse() {
     let test = TestEngine::new(1);
     for row in rows() {
         let mut parsed = 0;
-        for seed in 0..CALLS {
+        // Two bounds of a range are rarely both good.
+        for seed in 0..CALLS * 10 {
+            if seed >= CALLS && parsed > 0 {
+                break;
+            }
             let words = call(row, seed);
             match plan(&test, row, &words).0 {
                 Ok(()) => parsed += 1,
                 Err(error) if is_refused_by_a_check(&error) => {}
-                Err(error) if row.name == "ZRANGE" && is_about_the_content(&error) => {}
+                Err(error) if row.group.op == "zset" && is_about_the_content(&error) => {}
                 // PERSIST and ENX contradict each other in no other words than these.
                 Err(error) if row.name == "INCREX" && error == synap_core::Error::SYNTAX => {}
+                // NX with XX, and a polygon with a center.
+                Err(error) if row.group.op == "geo" && error == synap_core::Error::SYNTAX => {}
                 Err(error) => panic!("{} is refused, seed {seed}: {error}", show(&words)),
             }
         }
@@ -523,7 +583,7 @@ fn ends(specs: &[ArgSpec], given: &[Given]) -> Vec<usize> {
                 (ArgKind::Block(parts), Given::Group(values)) => {
                     ends.extend(self::ends(parts, values).iter().map(|end| at + end).filter(|end| *end > at));
                 }
-                (_, Given::Many(items)) if spec.repeat != Repeat::Counted => {
+                (_, Given::Many(items)) if !matches!(spec.repeat, Repeat::Counted | Repeat::PerItem) => {
                     for count in 1..items.len() {
                         let some = Given::Many(items[..count].to_vec());
                         ends.push(at + generate::words(std::slice::from_ref(spec), &[some]).len());
@@ -686,6 +746,9 @@ fn what_sort_finds_elsewhere_needs_the_right_to_read_everything() {
     test.check(r#"SORT list2 BY w_* ALPHA LIMIT 0 1 GET # GET w_* => ["10", nil]"#);
 }
 
+/// Rows that change how a value is held and not what it says: for Redis they write keys without needing the right to.
+const KEEPERS: &[&str] = &["PFCOUNT", "PFDEBUG"];
+
 /// A row that changes a key says so: else somebody with rights to read would get through.
 #[test]
 fn rows_that_write_say_what_they_do_with_their_keys() {
@@ -695,10 +758,14 @@ fn rows_that_write_say_what_they_do_with_their_keys() {
         for access in &accesses {
             assert_eq!(kinds.iter().filter(|kind| access.has(**kind)).count(), 1, "{}: {access:?}", row.name);
             assert!(!access.has(Access::RO) || !access.writes(), "{}: {access:?}", row.name);
-            assert!(access.has(Access::RO) || access.writes(), "{}: {access:?}", row.name);
+            assert!(
+                access.has(Access::RO) || access.writes() || KEEPERS.contains(&row.name),
+                "{}: {access:?}",
+                row.name
+            );
         }
         let writes = accesses.iter().any(|access| access.writes());
-        assert!(accesses.is_empty() || writes == row.writes(), "{}", row.name);
+        assert!(accesses.is_empty() || writes == row.writes() || KEEPERS.contains(&row.name), "{}", row.name);
     }
 }
 

@@ -19,6 +19,7 @@
 //! | `instead = path` | a `fn(Option<&[u8]>) -> Error` that answers what stands in the place of a required token |
 //! | `once = "…"` | the sentence that answers an optional choice that is made again |
 //! | `uneven = "syntax"` | an incomplete last block is a syntax error, not one of arity |
+//! | `again = "replaces"` | among options, another member of the same choice replaces the one before it |
 //!
 //! `#[args(any_order, once)]`: an option that is given again is refused.
 //! `#[args(excess_is_arity)]` on a struct: words beyond it are an error of arity instead of syntax.
@@ -153,7 +154,7 @@ fn block(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
 }
 
 /// Options in any order. The same option again replaces what it said before, as in Redis; another member of the same
-/// choice is refused by the choice's own type.
+/// choice is refused, unless it replaces, too.
 fn options(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
     let specs = specs(fields.iter().map(|f| (&f.facts, Some(&f.ty))));
     let idents: Vec<_> = fields.iter().map(|f| &f.ident).collect();
@@ -188,15 +189,20 @@ fn options(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
                     .once
                     .as_ref()
                     .map(|text| quote!(if let Some(_) = &#ident { return Err(crate::Error::err(#text)); }));
+                let refusal = (!field.facts.again_replaces).then(|| {
+                    quote! {
+                        if let Some(before) = &#ident
+                            && { let _ = before; #differs } {
+                            return Err(crate::Error::SYNTAX);
+                        }
+                    }
+                });
                 starts.push(quote!(<#inner as crate::grammar::Arg<'a>>::starts(word)));
                 arms.push(quote! {
                     if <#inner as crate::grammar::Arg<'a>>::starts(word) {
                         #again
                         let chosen = <#inner as crate::grammar::Arg<'a>>::read(parser, #how)?;
-                        if let Some(before) = &#ident
-                            && { let _ = before; #differs } {
-                            return Err(crate::Error::SYNTAX);
-                        }
+                        #refusal
                         #ident = Some(chosen);
                         continue;
                     }
@@ -378,6 +384,7 @@ struct Facts {
     instead: Option<Path>,
     once: Option<LitStr>,
     uneven_is_syntax: bool,
+    again_replaces: bool,
 }
 
 impl Facts {
@@ -391,6 +398,7 @@ impl Facts {
             instead: None,
             once: None,
             uneven_is_syntax: false,
+            again_replaces: false,
         };
         for attr in attrs.iter().filter(|a| a.path().is_ident("arg")) {
             attr.parse_nested_meta(|meta| {
@@ -411,6 +419,8 @@ impl Facts {
                     facts.once = Some(value);
                 } else if meta.path.is_ident("uneven") && value.value() == "syntax" {
                     facts.uneven_is_syntax = true;
+                } else if meta.path.is_ident("again") && value.value() == "replaces" {
+                    facts.again_replaces = true;
                 } else {
                     return Err(meta.error("unknown attribute; see the derive's page"));
                 }

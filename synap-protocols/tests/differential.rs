@@ -36,7 +36,11 @@ const COMPARED: &str = "GET SET SET SET SETNX SETEX PSETEX GETSET GETDEL GETEX M
     UNWATCH PUBLISH OBJECT|ENCODING OBJECT|ENCODING COMMAND|GETKEYS LPUSHX RPUSHX LMPOP LLEN LINDEX LPOS LPOS LSET \
     LINSERT LREM LTRIM RPOPLPUSH BRPOP BLMPOP BRPOPLPUSH SMOVE SCARD SISMEMBER SMISMEMBER SINTERSTORE SINTERCARD \
     SUNION SUNIONSTORE SDIFF SDIFFSTORE HMSET HSETNX HMGET HEXISTS HLEN HSTRLEN HKEYS HVALS HINCRBY HINCRBYFLOAT \
-    HINCRBYFLOAT";
+    HINCRBYFLOAT ZREVRANK ZINCRBY ZREM ZCARD ZSCORE ZMSCORE ZRANGESTORE ZRANGEBYSCORE ZRANGEBYLEX ZREVRANGE \
+    ZREVRANGEBYSCORE ZREVRANGEBYLEX ZCOUNT ZLEXCOUNT ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREMRANGEBYLEX ZPOPMIN ZPOPMAX \
+    ZMPOP BZPOPMIN BZPOPMAX BZMPOP ZUNION ZINTER ZDIFF ZUNIONSTORE ZINTERSTORE ZDIFFSTORE ZINTERCARD PFADD PFADD \
+    PFADD PFCOUNT PFCOUNT PFMERGE PFDEBUG GEOADD GEOADD GEOPOS GEOHASH GEODIST GEOSEARCH GEOSEARCH GEOSEARCHSTORE \
+    GEORADIUS GEORADIUS_RO GEORADIUSBYMEMBER GEORADIUSBYMEMBER_RO";
 
 #[test]
 fn replies_and_data_are_those_of_a_real_server() {
@@ -53,6 +57,103 @@ fn replies_and_data_are_those_of_a_real_server() {
     }
     if !found {
         println!("nothing was compared");
+    }
+}
+
+/// The programs that are on the PATH, each started.
+fn servers() -> Vec<Server> {
+    let folder = std::env::temp_dir();
+    let start = |program| Server::start(program, &folder, &["--proto-max-bulk-len", LONGEST_STRING]);
+    ["valkey-server", "redis-server"].into_iter().filter_map(start).collect()
+}
+
+/// Runs a call in both.
+fn same(theirs: &mut Connection, ours: &mut Ours, line: &str) -> Value {
+    let words = split(line);
+    let (expected, got) = (theirs.call(&words), ours.call(&words));
+    assert_eq!(expected, got, "{line}: theirs (left) and ours (right)");
+    got
+}
+
+/// Byte for byte, as they grow from sparse to dense and are merged: then a dump moves both ways.
+#[test]
+fn hyperloglogs_are_those_of_a_real_server() {
+    for server in servers() {
+        for (seed, size_max) in [(1, 3000), (2, 500), (3, 0), (4, 15_000)] {
+            let (mut theirs, mut ours) = (Connection::open(server.port), Ours::open(seed, false));
+            theirs.call(&split("FLUSHALL"));
+            same(&mut theirs, &mut ours, &format!("CONFIG SET hll-sparse-max-bytes {size_max}"));
+            for round in 0..60 {
+                let words: Vec<String> = numbers(seed * 1000 + round, 1 + (round as usize % 7) * 60)
+                    .iter()
+                    .map(|number| number.to_string().repeat(1 + *number as usize % 4))
+                    .collect();
+                let key = ["a", "b", "c"][round as usize % 3];
+                let mut call = |line: &str| same(&mut theirs, &mut ours, line);
+                call(&format!("PFADD {key} {}", words.join(" ")));
+                call(&format!("GET {key}"));
+                if round % 4 == 0 {
+                    call(&format!("PFCOUNT {key}"));
+                    call(&format!("PFCOUNT {key}"));
+                    call("PFCOUNT a b c none");
+                    call(&format!("PFMERGE merged {key}"));
+                    call("GET merged");
+                    call(&format!("GET {key}"));
+                    call(&format!("PFDEBUG ENCODING {key}"));
+                }
+                if round % 20 == 19 {
+                    call("PFMERGE all a b c");
+                    call("GET all");
+                    call("PFDEBUG DECODE merged");
+                    call("PFDEBUG GETREG all");
+                    call("OBJECT ENCODING all");
+                }
+            }
+            same(&mut theirs, &mut ours, "CONFIG SET hll-sparse-max-bytes 3000");
+        }
+    }
+}
+
+/// Searches of all sizes around points everywhere.
+#[test]
+fn places_are_found_as_in_a_real_server() {
+    for server in servers() {
+        let (mut theirs, mut ours) = (Connection::open(server.port), Ours::open(1, false));
+        theirs.call(&split("FLUSHALL"));
+        let random: Vec<f64> = numbers(7, 4000).iter().map(|number| f64::from(*number) / f64::from(u32::MAX)).collect();
+        let mut random = random.into_iter().cycle();
+        let mut between = |low: f64, high: f64| low + (high - low) * random.next().expect("it goes on");
+        // Half of them near each other, some at the edges.
+        for index in 0..600 {
+            let (longitude, latitude) = match index % 8 {
+                0 => ([-180.0, 180.0][index / 8 % 2], between(-85.0, 85.0)),
+                1 => (between(-180.0, 180.0), [-85.05112878, 85.05112878][index / 8 % 2]),
+                2 | 3 => (between(-180.0, 180.0), between(-85.0, 85.0)),
+                _ => (13.0 + between(-1.0, 1.0), 38.0 + between(-1.0, 1.0)),
+            };
+            same(&mut theirs, &mut ours, &format!("GEOADD places {longitude} {latitude} p{index}"));
+        }
+        same(&mut theirs, &mut ours, "ZRANGE places 0 -1 WITHSCORES");
+        for index in 0..400 {
+            let member = format!("p{}", between(0.0, 600.0) as u32);
+            let center = match index % 3 {
+                0 => format!("FROMMEMBER {member}"),
+                1 => format!("FROMLONLAT {} {}", between(-180.0, 180.0), between(-85.0, 85.0)),
+                _ => format!("FROMLONLAT {} {}", 13.0 + between(-1.0, 1.0), 38.0 + between(-1.0, 1.0)),
+            };
+            let size = between(0.0, 17.0).exp() - 1.0;
+            let shape = match index % 2 {
+                0 => format!("BYRADIUS {size} M"),
+                _ => format!("BYBOX {size} {} M", size * between(0.1, 3.0)),
+            };
+            let line = format!("GEOSEARCH places {center} {shape} WITHDIST WITHCOORD WITHHASH");
+            // Without a wish for an order it is that of the grid.
+            same(&mut theirs, &mut ours, &line);
+            same(&mut theirs, &mut ours, &format!("GEOSEARCH places {center} {shape} COUNT 5 ANY"));
+            same(&mut theirs, &mut ours, &format!("GEOSEARCHSTORE near places {center} {shape} STOREDIST"));
+            same(&mut theirs, &mut ours, &format!("GEODIST places p1 {member} KM"));
+            same(&mut theirs, &mut ours, &format!("GEOHASH places {member}"));
+        }
     }
 }
 
@@ -81,8 +182,10 @@ fn compare(server: &Server, seed: u64) -> Vec<String> {
         let mut words: Words = row.name.split(' ').map(|word| word.as_bytes().to_vec()).collect();
         words.extend(generate::words(row.args, &given));
         // Of two mistakes in one call either may be told: only what is wrong once must be told in the same words.
-        let is_told_twice = matches!(row.name, "ZADD" | "COPY" | "LCS");
-        let is_wrong_once = !spoil || (spoil_how < 2 && !is_told_twice && is_good(row, &words, &ours.engine));
+        let looks_first = ["GEO", "ZUNION", "ZINTER", "ZDIFF"].iter().any(|name| row.name.starts_with(name));
+        let is_told_twice = looks_first || matches!(row.name, "ZADD" | "COPY" | "LCS");
+        let is_good = is_good(row, &words, &ours.engine);
+        let is_wrong_once = if spoil { spoil_how < 2 && !is_told_twice && is_good } else { !looks_first || is_good };
         if spoil {
             self::spoil(&mut words, row.name_words(), spoil_at, spoil_how);
         }
@@ -183,8 +286,8 @@ fn settle(words: &mut Words) {
         }
         b"EXPIRE" | b"SETEX" if words.len() > 2 => later(&mut words[2], 1000),
         b"PEXPIRE" | b"PSETEX" if words.len() > 2 => later(&mut words[2], 1_000_000),
-        b"BLMPOP" => words[1] = b"0.001".to_vec(),
-        b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" => *words.last_mut().expect("a timeout") = b"0.001".to_vec(),
+        b"BLMPOP" | b"BZMPOP" if words.len() > 1 => words[1] = b"0.001".to_vec(),
+        b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BZPOPMIN" | b"BZPOPMAX" => *words.last_mut().expect("a timeout") = b"0.001".to_vec(),
         _ => {}
     }
 }
@@ -210,14 +313,23 @@ fn is_undetermined(words: &[Vec<u8>], server: &Server, ours: &mut Ours) -> bool 
         b"GETEX" => words.get(3).is_some_and(|word| word == b"nonsense"),
         // They do not look at the index without a list, and find something at the one that has no counterpart.
         b"LINDEX" | b"LSET" => has(b"nonsense") || has(b"-9223372036854775808"),
-        b"ZRANK" => words.len() > 3 && server.version < (7, 2),
+        b"ZRANK" | b"ZREVRANK" => words.len() > 3 && server.version < (7, 2),
         // An option that is given twice is refused here alone.
         b"ZRANGE" if is_twice(b"REV") || is_twice(b"BYSCORE") || is_twice(b"BYLEX") => true,
         // Nothing at all and what is too large for a double are scores for Redis here, though nowhere else; we refuse
         // them everywhere.
-        b"ZRANGE" if has(b"BYSCORE") => has(b"") || has(b"1e400"),
+        b"ZRANGE" | b"ZRANGESTORE" if has(b"BYSCORE") => has(b"") || has(b"1e400"),
+        b"ZRANGEBYSCORE" | b"ZREVRANGEBYSCORE" | b"ZCOUNT" | b"ZREMRANGEBYSCORE" => {
+            ["", "1e400", "("].iter().any(|bound| words[1..].iter().any(|word| word == bound.as_bytes()))
+        }
         // Names are in order only among equal scores.
         b"ZRANGE" => has(b"BYLEX") && !has(b"zset2"),
+        b"ZRANGEBYLEX" | b"ZREVRANGEBYLEX" | b"ZLEXCOUNT" | b"ZREMRANGEBYLEX" => !ours.has_one_score(words.get(1)),
+        b"ZRANGESTORE" => has(b"BYLEX") && !ours.has_one_score(words.get(2)),
+        // They do not look at the radius when there is no center.
+        name if name.starts_with(b"GEORADIUSBYMEMBER") && words.len() > 1 && !ours.exists(&words[1]) => true,
+        // Younger, and which of those that are equally far come first.
+        name if name.starts_with(b"GEO") => has(b"BYPOLYGON") || has(b"COUNT"),
         b"SORT" | b"SORT_RO" if words.len() > 1 => {
             let by = words.iter().position(|word| word == b"BY").and_then(|at| words.get(at + 1));
             let part = has(b"LIMIT") || has(b"STORE");
@@ -256,6 +368,8 @@ fn normal(words: &[Vec<u8>], value: Value) -> Value {
         Value::Array(items) if (is("SORT") || is("SORT_RO")) && has(b"BY") && has(b"ALPHA") => {
             Value::Array(sorted(items))
         }
+        // Places that are equally far, or that nobody wants sorted.
+        Value::Array(items) if is("GEOSEARCH") || words[0].starts_with(b"GEORADIUS") => Value::Array(sorted(items)),
         Value::Array(items) if is("HGETALL") => {
             let mut pairs: Vec<_> = items.chunks(2).map(|pair| format!("{pair:?}")).collect();
             pairs.sort();
@@ -367,6 +481,20 @@ impl Ours {
         let (mut session, watcher) = (open(), open());
         session.speak(resp3);
         Ours { session, watcher, engine }
+    }
+
+    fn exists(&mut self, key: &[u8]) -> bool {
+        self.peek(&[b"EXISTS".to_vec(), key.to_vec()]) == Value::Int(1)
+    }
+
+    /// True when all members of a sorted set have the same score. Asked in RESP2, where doubles are bytes.
+    fn has_one_score(&mut self, key: Option<&Vec<u8>>) -> bool {
+        let Some(key) = key else { return true };
+        let ends = ["0", "-1"].map(|at| {
+            let words = [b"ZRANGE".to_vec(), key.clone(), at.into(), at.into(), b"WITHSCORES".to_vec()];
+            self.peek(&words).as_items().and_then(|items| items.last().cloned())
+        });
+        ends[0] == ends[1]
     }
 
     fn peek(&mut self, words: &[Vec<u8>]) -> Value {

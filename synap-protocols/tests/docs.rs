@@ -119,6 +119,7 @@ fn arguments(args: &[ArgSpec], depth: usize, out: &mut String) {
             Repeat::Once => {}
             Repeat::Many => facts.push("one or more".into()),
             Repeat::Counted => facts.push("one or more, behind their number".into()),
+            Repeat::PerItem => facts.push("one for each that is counted".into()),
             Repeat::EachWithToken => facts.push("any number, each behind its token".into()),
         }
         if arg.optional && !matches!(arg.kind, ArgKind::Flag) {

@@ -119,7 +119,7 @@ fn write_args(args: &'static [ArgSpec], reply: &mut dyn Reply) {
         }
         match arg.repeat {
             Repeat::Once => {}
-            Repeat::Many | Repeat::Counted => flags.push("multiple"),
+            Repeat::Many | Repeat::Counted | Repeat::PerItem => flags.push("multiple"),
             Repeat::EachWithToken => flags.extend(["multiple", "multiple_token"]),
         }
         let members = 2
@@ -364,7 +364,7 @@ fn usage_of(arg: &ArgSpec) -> String {
     let with_token = [arg.token, &core].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ");
     let repeated = match arg.repeat {
         Repeat::Once => with_token,
-        Repeat::Many => format!("{with_token} [{core} ...]"),
+        Repeat::Many | Repeat::PerItem => format!("{with_token} [{core} ...]"),
         Repeat::Counted => format!("{} count {core} [{core} ...]", arg.token).trim_start().to_string(),
         Repeat::EachWithToken => format!("{with_token} [{with_token} ...]"),
     };

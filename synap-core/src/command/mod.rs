@@ -7,9 +7,11 @@ pub mod counter;
 pub mod dump;
 pub mod facts;
 pub mod generic;
+pub mod geo;
 pub mod hash;
 pub mod hash_expiry;
 pub mod help;
+pub mod hyperloglog;
 pub mod list;
 pub mod persistence;
 pub mod pubsub;
@@ -22,6 +24,9 @@ pub mod substring;
 pub mod table;
 pub mod transaction;
 pub mod zset;
+pub mod zset_algebra;
+pub mod zset_pop;
+pub mod zset_range;
 
 mod deadline;
 
@@ -36,11 +41,14 @@ pub(crate) mod prelude {
     pub use crate::access::Category;
     pub use crate::error::{Code, Error, Result};
     pub use crate::execute::row::{
-        BlockingCommand, Command, Flags, Group, ReadCommand, SessionCommand, Tool, WalkCommand, WriteCommand,
+        BlockingCommand, Command, Flags, Group, KeepingCommand, ReadCommand, SessionCommand, Tool, WalkCommand,
+        WriteCommand,
     };
     pub use crate::execute::{Flow, ReadCx, SessionCx, WalkCx, WriteCx};
-    pub use crate::grammar::args::{Channel, Counted, Each, Key, KeyPattern, Many, Pattern, Word};
-    pub use crate::grammar::numbers::{Count, Cursor, Database, Effort, Int, Picks, Timeout};
+    pub use crate::grammar::args::{
+        Channel, Counted, Each, Key, KeyPattern, Many, NumKeys, Pattern, PerItem, Sentences, Word,
+    };
+    pub use crate::grammar::numbers::{CardLimit, Count, Cursor, Database, Effort, Int, Picks, PopCount, Timeout};
     pub use crate::grammar::spec::Shape;
     pub use crate::grammar::{Arg, Args, Words};
     pub use crate::reply::Reply;

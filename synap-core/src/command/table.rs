@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 
 use super::{
-    bitmap, client, connection, counter, dump, generic, hash, hash_expiry, list, persistence, pubsub, server, set,
-    set_algebra, sort, string, substring, transaction, zset,
+    bitmap, client, connection, counter, dump, generic, geo, hash, hash_expiry, hyperloglog, list, persistence, pubsub,
+    server, set, set_algebra, sort, string, substring, transaction, zset, zset_algebra, zset_pop, zset_range,
 };
 use crate::access::Category;
 use crate::error::{Error, Result};
@@ -24,6 +24,11 @@ const GROUPS: &[&[Command]] = &[
     set::COMMANDS,
     set_algebra::COMMANDS,
     zset::COMMANDS,
+    zset_range::COMMANDS,
+    zset_pop::COMMANDS,
+    zset_algebra::COMMANDS,
+    hyperloglog::COMMANDS,
+    geo::COMMANDS,
     generic::COMMANDS,
     dump::COMMANDS,
     sort::COMMANDS,
@@ -35,7 +40,7 @@ const GROUPS: &[&[Command]] = &[
     server::COMMANDS,
 ];
 
-/// Longer words are no names: a name is looked up as one number.
+/// A name is looked up as one number. The few that are longer are compared one by one.
 const NAME_BYTES_MAX: usize = size_of::<u128>();
 
 /// All rows with an index of their names. Open addressing over a power of two of slots, at most half full.
@@ -74,8 +79,8 @@ impl Table {
         for row in rows {
             let word = row.first_word();
             let index = entries.iter().position(|entry| entry.word == word).unwrap_or_else(|| {
-                assert!(word.len() <= NAME_BYTES_MAX, "{word} is too long for the index");
-                entries.push(Entry { folded: fold(word.as_bytes()), word, row: None, subcommands: Vec::new() });
+                let folded = if is_long(word.as_bytes()) { 0 } else { fold(word.as_bytes()) };
+                entries.push(Entry { folded, word, row: None, subcommands: Vec::new() });
                 entries.len() - 1
             });
             match row.name.split_once(' ') {
@@ -85,7 +90,7 @@ impl Table {
         }
         let size = (entries.len() * 2).next_power_of_two();
         let mut slots = vec![0_u16; size].into_boxed_slice();
-        for (index, entry) in entries.iter().enumerate() {
+        for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| !is_long(entry.word.as_bytes())) {
             let mut slot = hash(entry.folded) as usize & (size - 1);
             while slots[slot] != 0 {
                 slot = (slot + 1) & (size - 1);
@@ -97,8 +102,8 @@ impl Table {
 
     #[inline]
     fn entry(&self, word: &[u8]) -> Option<&Entry> {
-        if word.len() > NAME_BYTES_MAX {
-            return None;
+        if is_long(word) {
+            return self.long_entry(word);
         }
         let mask = self.slots.len() - 1;
         let folded = fold(word);
@@ -112,6 +117,16 @@ impl Table {
             slot = (slot + 1) & mask;
         }
     }
+
+    #[cold]
+    fn long_entry(&self, word: &[u8]) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.word.as_bytes().eq_ignore_ascii_case(word))
+    }
+}
+
+#[inline]
+fn is_long(word: &[u8]) -> bool {
+    word.len() > NAME_BYTES_MAX
 }
 
 /// A word of at most [`NAME_BYTES_MAX`] bytes as a number that is the same for small letters and capitals. Names are
@@ -211,7 +226,16 @@ mod tests {
             let words: Vec<&[u8]> = mixed.split(' ').map(str::as_bytes).collect();
             assert_eq!(found(&words).ok(), Some(row.name));
         }
-        for wrong in [&b"GET "[..], b"GET\0", b"", b"GE", b"GETT", b"COMMANDCOMMANDCOMMAND", b"\xff\xff\xff"] {
+        for wrong in [
+            &b"GET "[..],
+            b"GET\0",
+            b"",
+            b"GE",
+            b"GETT",
+            b"COMMANDCOMMANDCOMMAND",
+            b"GEORADIUSBYMEMBERS",
+            b"\xff\xff\xff",
+        ] {
             assert!(found(&[wrong]).is_err(), "{wrong:?}");
         }
     }

@@ -1,16 +1,19 @@
-//! Sorted sets.
+//! Sorted sets, member by member. Ranges, pops and set algebra have files of their own.
 
 use super::prelude::*;
+use super::{Budget, takes};
 use crate::execute::guards::Change;
 use crate::grammar::args::UNEVEN;
-use crate::types::score::{format_double, parse_double};
-use crate::types::zset::{LexBound, Outcome, ScoreBound, ZSet};
+use crate::types::Elem;
+use crate::types::sample::{Numbers, below};
+use crate::types::score::format_double;
+use crate::types::zset::{Outcome, ZSet};
 
-const ZSET: Group = Group { name: "sorted_set", op: "zset", category: Category::SORTED_SET };
+pub(super) const ZSET: Group = Group { name: "sorted_set", op: "zset", category: Category::SORTED_SET };
 
-pub const COMMANDS: &[Command] = &[ZADD, ZRANGE, ZRANK];
+pub const COMMANDS: &[Command] = &[ZADD, ZINCRBY, ZREM, ZCARD, ZSCORE, ZMSCORE, ZRANK, ZREVRANK, ZRANDMEMBER, ZSCAN];
 
-#[derive(Args)]
+#[derive(Args, Default)]
 #[args(any_order)]
 pub struct ZAddOptions {
     /// Only adds members.
@@ -114,19 +117,29 @@ impl WriteCommand for ZAdd<'_> {
 impl ZAdd<'_> {
     fn increment(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let Some(pair) = self.members.iter().next() else { return Err(Error::SYNTAX) };
-        let old = cx.zset(&self.key)?.and_then(|zset| zset.score(pair.member));
-        let Some(score) = self.options.decide(old, pair.score)? else {
-            reply.null();
-            return Ok(());
-        };
-        let mut zset: Change<'_, '_, ZSet> = cx.change(&self.key)?;
-        zset.put(pair.member, score);
-        drop(zset);
-        // Logged as the sum: adding again somewhere else must not round otherwise.
-        cx.log_instead(&[b"ZADD", self.key.bytes, format_double(score).as_bytes(), pair.member]);
-        reply.double(score);
+        match increment(cx, &self.key, &self.options, &pair)? {
+            Some(score) => reply.double(score),
+            None => reply.null(),
+        }
         Ok(())
     }
+}
+
+/// Adds to a score and returns the sum; `None` when an option is against it.
+fn increment(
+    cx: &mut WriteCx<'_>,
+    key: &Key<'_>,
+    options: &ZAddOptions,
+    pair: &ScoreMember<'_>,
+) -> Result<Option<f64>> {
+    let old = cx.zset(key)?.and_then(|zset| zset.score(pair.member));
+    let Some(score) = options.decide(old, pair.score)? else { return Ok(None) };
+    let mut zset: Change<'_, '_, ZSet> = cx.change(key)?;
+    zset.put(pair.member, score);
+    drop(zset);
+    // Logged as the sum: adding again somewhere else must not round otherwise.
+    cx.log_instead(&[b"ZADD", key.bytes, format_double(score).as_bytes(), pair.member]);
+    Ok(Some(score))
 }
 
 pub const ZADD: Command = Command {
@@ -145,187 +158,160 @@ pub const ZADD: Command = Command {
     ..ZSET.write::<ZAdd>()
 };
 
-/// By what a range is given.
-#[derive(Args, Clone, Copy, PartialEq, Eq)]
-pub enum RangeBy {
-    /// By score: `1`, `(1`, `-inf`, `+inf`.
-    #[arg(token = "BYSCORE")]
-    Byscore,
-    /// By name, where all scores are the same: `[a`, `(a`, `-`, `+`.
-    #[arg(token = "BYLEX")]
-    Bylex,
-}
-
-/// A part of what was found.
-#[derive(Args, Clone, Copy)]
-pub struct Limit {
-    /// Items to leave out at the beginning.
-    offset: i64,
-    /// Items at most; a negative number takes all.
-    count: i64,
-}
-
 #[derive(Args)]
-#[args(any_order)]
-pub struct ZRangeOptions {
-    by: Option<RangeBy>,
-    /// From the highest score to the lowest; start and stop are given the other way round.
-    #[arg(token = "REV")]
-    rev: bool,
-    /// A part of what was found; with BYSCORE or BYLEX.
-    #[arg(token = "LIMIT")]
-    limit: Option<Limit>,
-    /// Answers the scores too.
-    #[arg(token = "WITHSCORES")]
-    withscores: bool,
-}
-
-#[derive(Args)]
-#[args(excess = ZRange::surplus, check = ZRange::check)]
-pub struct ZRange<'a> {
-    /// Sorted set to read.
+pub struct ZIncrBy<'a> {
+    /// Sorted set to write; created when missing.
+    #[arg(access = "RW access update")]
     key: Key<'a>,
-    /// Where the range begins: a rank, a score or a name.
-    start: Word<'a>,
-    /// Where the range ends, inclusive.
-    stop: Word<'a>,
-    options: ZRangeOptions,
+    /// Number to add; negative to subtract.
+    increment: f64,
+    /// Name inside the sorted set; one that is not there counts as 0.
+    member: Word<'a>,
 }
 
-impl ZRange<'_> {
-    /// Told before wrong bounds are.
-    fn surplus(&self, _: Words<'_>) -> Error {
-        Error::SYNTAX
-    }
-
-    fn check(&self) -> Result<()> {
-        let o = &self.options;
-        // For Redis a count of -1 says that there is no limit, and it passes where none may stand.
-        if o.by.is_none() && o.limit.is_some_and(|limit| limit.count != -1) {
-            return Err(Error::err(
-                "syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
-            ));
-        }
-        if o.withscores && o.by == Some(RangeBy::Bylex) {
-            return Err(Error::err("syntax error, WITHSCORES not supported in combination with BYLEX"));
-        }
-        // The bounds are read here, before anything is locked.
-        self.bounds().map(|_| ())
-    }
-
-    fn bounds(&self) -> Result<Bounds<'_>> {
-        let (low, high) = if self.options.rev && self.options.by.is_some() {
-            (self.stop, self.start)
-        } else {
-            (self.start, self.stop)
-        };
-        Ok(match self.options.by {
-            None => Bounds::Rank(int(low)?, int(high)?),
-            Some(RangeBy::Byscore) => Bounds::Score(score_bound(low)?, score_bound(high)?),
-            Some(RangeBy::Bylex) => Bounds::Lex(lex_bound(low)?, lex_bound(high)?),
-        })
-    }
-}
-
-enum Bounds<'a> {
-    Rank(i64, i64),
-    Score(ScoreBound, ScoreBound),
-    Lex(LexBound<'a>, LexBound<'a>),
-}
-
-fn int(word: &[u8]) -> Result<i64> {
-    crate::types::parse_int(word).ok_or(Error::NOT_INT)
-}
-
-fn score_bound(word: &[u8]) -> Result<ScoreBound> {
-    const WRONG: Error = Error::err("min or max is not a float");
-    match word {
-        [b'(', rest @ ..] => parse_double(rest).map(ScoreBound::Excl).ok_or(WRONG),
-        _ => parse_double(word).map(ScoreBound::Incl).ok_or(WRONG),
-    }
-}
-
-fn lex_bound(word: &[u8]) -> Result<LexBound<'_>> {
-    match word {
-        b"-" => Ok(LexBound::Min),
-        b"+" => Ok(LexBound::Max),
-        [b'[', rest @ ..] => Ok(LexBound::Incl(rest)),
-        [b'(', rest @ ..] => Ok(LexBound::Excl(rest)),
-        _ => Err(Error::err("min or max not valid string range item")),
-    }
-}
-
-impl ReadCommand for ZRange<'_> {
-    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let bounds = self.bounds()?;
-        let Some(zset) = cx.zset(&self.key)? else {
-            reply.array(0);
-            return Ok(());
-        };
-        let len = zset.len();
-        let mut ranks = match bounds {
-            Bounds::Rank(start, stop) => {
-                let range = super::index_range(start, stop, len);
-                if self.options.rev { len - range.end..len - range.start } else { range }
-            }
-            Bounds::Score(min, max) => zset.score_ranks(min, max),
-            Bounds::Lex(min, max) => zset.lex_ranks(min, max),
-        };
-        if let Some(Limit { offset, count }) = self.options.limit.filter(|_| self.options.by.is_some()) {
-            // A negative offset finds nothing, as in Redis.
-            let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(ranks.len());
-            let count = usize::try_from(count).unwrap_or(usize::MAX).min(ranks.len() - offset);
-            ranks = if self.options.rev {
-                ranks.end - offset - count..ranks.end - offset
-            } else {
-                ranks.start + offset..ranks.start + offset + count
-            };
-        }
-        if self.options.rev {
-            write_range(zset.range(ranks).rev(), self.options.withscores, reply);
-        } else {
-            write_range(zset.range(ranks), self.options.withscores, reply);
-        }
+impl WriteCommand for ZIncrBy<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let options = ZAddOptions { incr: true, ..ZAddOptions::default() };
+        let pair = ScoreMember { score: self.increment, member: self.member };
+        let score = increment(cx, &self.key, &options, &pair)?;
+        reply.double(score.unwrap_or_default());
         Ok(())
     }
 }
 
-/// Members, or pairs: nested in RESP3, flat in RESP2.
-fn write_range<'z>(
-    items: impl ExactSizeIterator<Item = (crate::types::Elem<'z>, f64)>,
-    with_scores: bool,
-    reply: &mut dyn Reply,
-) {
-    let mut digits = itoa::Buffer::new();
-    let nested = with_scores && reply.resp3();
-    reply.array(if with_scores && !nested { items.len() * 2 } else { items.len() });
-    for (member, score) in items {
-        if nested {
-            reply.array(2);
-        }
-        reply.bulk(member.bytes(&mut digits));
-        if with_scores {
-            reply.double(score);
-        }
+pub const ZINCRBY: Command = Command {
+    name: "ZINCRBY",
+    op: "zset.incrby",
+    since: "1.2.0",
+    summary: "Adds to the score of a member, which is added when it is not there.",
+    complexity: "O(log N)",
+    returns: Shape::double("score", "The new score."),
+    tool: Tool::Default,
+    flags: Flags::DENYOOM.and(Flags::FAST),
+    ..ZSET.write::<ZIncrBy>()
+};
+
+#[derive(Args)]
+pub struct ZRem<'a> {
+    /// Sorted set to write; deleted with its last member.
+    #[arg(access = "RW delete")]
+    key: Key<'a>,
+    /// Members to remove.
+    members: Many<'a, Word<'a>>,
+}
+
+impl WriteCommand for ZRem<'_> {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let removed = match cx.change_existing::<ZSet>(&self.key)? {
+            Some(mut zset) => self.members.iter().filter(|member| zset.delete(member).is_some()).count(),
+            None => 0,
+        };
+        reply.int(removed as i64);
+        Ok(())
     }
 }
 
-pub const ZRANGE: Command = Command {
-    name: "ZRANGE",
-    op: "zset.range",
+pub const ZREM: Command = Command {
+    name: "ZREM",
+    op: "zset.rem",
     since: "1.2.0",
-    summary: "Returns members of a sorted set within a range of ranks, scores or names.",
-    complexity: "O(log N + M) for M members answered",
-    returns: Shape::one_of(
-        "members",
-        "In the order of the range; with WITHSCORES pairs.",
-        &[
-            Shape::array("", "", &Shape::BYTES),
-            Shape::pairs("", "", &[Shape::bytes("member", ""), Shape::double("score", "")]),
-        ],
+    summary: "Removes members of a sorted set.",
+    complexity: "O(M*log N) for M members",
+    returns: Shape::int("removed", "Members that were there."),
+    tool: Tool::Default,
+    flags: Flags::FAST,
+    ..ZSET.write::<ZRem>()
+};
+
+#[derive(Args)]
+pub struct ZCard<'a> {
+    /// Sorted set to count.
+    #[arg(access = "RO")]
+    key: Key<'a>,
+}
+
+impl ReadCommand for ZCard<'_> {
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        reply.int(cx.zset(&self.key)?.map_or(0, ZSet::len) as i64);
+        Ok(())
+    }
+}
+
+pub const ZCARD: Command = Command {
+    name: "ZCARD",
+    op: "zset.card",
+    since: "1.2.0",
+    summary: "Counts the members of a sorted set.",
+    returns: Shape::int("count", "0 when there is no such sorted set."),
+    tool: Tool::Default,
+    flags: Flags::FAST,
+    ..ZSET.read::<ZCard>()
+};
+
+#[derive(Args)]
+pub struct ZScore<'a> {
+    /// Sorted set to read.
+    key: Key<'a>,
+    /// Name inside the sorted set.
+    member: Word<'a>,
+}
+
+impl ReadCommand for ZScore<'_> {
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        write_score(cx.zset(&self.key)?, self.member, reply);
+        Ok(())
+    }
+}
+
+fn write_score(zset: Option<&ZSet>, member: &[u8], reply: &mut dyn Reply) {
+    match zset.and_then(|zset| zset.score(member)) {
+        Some(score) => reply.double(score),
+        None => reply.null(),
+    }
+}
+
+pub const ZSCORE: Command = Command {
+    name: "ZSCORE",
+    op: "zset.score",
+    since: "1.2.0",
+    summary: "Returns the score of a member.",
+    returns: Shape::optional(&Shape::double("score", "Null when there is no such member.")),
+    tool: Tool::Default,
+    flags: Flags::FAST,
+    ..ZSET.read::<ZScore>()
+};
+
+#[derive(Args)]
+pub struct ZMScore<'a> {
+    /// Sorted set to read.
+    key: Key<'a>,
+    /// Names inside the sorted set.
+    members: Many<'a, Word<'a>>,
+}
+
+impl ReadCommand for ZMScore<'_> {
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let zset = cx.zset(&self.key)?;
+        reply.array(self.members.len());
+        self.members.iter().for_each(|member| write_score(zset, member, reply));
+        Ok(())
+    }
+}
+
+pub const ZMSCORE: Command = Command {
+    name: "ZMSCORE",
+    op: "zset.mscore",
+    since: "6.2.0",
+    summary: "Returns the scores of several members.",
+    complexity: "O(N) for N members",
+    returns: Shape::array(
+        "scores",
+        "For each member its score; null when there is no such member.",
+        &Shape::optional(&Shape::double("", "")),
     ),
     tool: Tool::Default,
-    ..ZSET.read::<ZRange>()
+    flags: Flags::FAST,
+    ..ZSET.read::<ZMScore>()
 };
 
 #[derive(Args)]
@@ -346,9 +332,12 @@ impl ZRank<'_> {
     }
 }
 
-impl ReadCommand for ZRank<'_> {
-    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        match cx.zset(&self.key)?.and_then(|zset| zset.rank(self.member)) {
+impl ZRank<'_> {
+    fn write(&self, cx: &ReadCx<'_>, rev: bool, reply: &mut dyn Reply) -> Result<()> {
+        let zset = cx.zset(&self.key)?;
+        let found = zset.and_then(|zset| zset.rank(self.member).map(|found| (found, zset.len())));
+        let found = found.map(|((rank, score), len)| (if rev { len - 1 - rank } else { rank }, score));
+        match found {
             Some((rank, score)) if self.withscore => {
                 reply.array(2);
                 reply.int(rank as i64);
@@ -362,21 +351,290 @@ impl ReadCommand for ZRank<'_> {
     }
 }
 
+impl ReadCommand for ZRank<'_> {
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        self.write(cx, false, reply)
+    }
+}
+
+#[derive(Args)]
+pub struct ZRevRank<'a>(ZRank<'a>);
+
+impl ReadCommand for ZRevRank<'_> {
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        self.0.write(cx, true, reply)
+    }
+}
+
+const PLACE: Shape = Shape::one_of(
+    "place",
+    "The rank from 0; with WITHSCORE also the score; null when there is no such member.",
+    &[
+        Shape::optional(&Shape::int("rank", "")),
+        Shape::optional(&Shape::tuple("", "", &[Shape::int("rank", ""), Shape::double("score", "")])),
+    ],
+);
+
 pub const ZRANK: Command = Command {
     name: "ZRANK",
     op: "zset.rank",
     since: "2.0.0",
     summary: "Returns the place of a member, counted from the lowest score.",
     complexity: "O(log N)",
-    returns: Shape::one_of(
-        "place",
-        "The rank from 0; with WITHSCORE also the score; null when there is no such member.",
-        &[
-            Shape::optional(&Shape::int("rank", "")),
-            Shape::optional(&Shape::tuple("", "", &[Shape::int("rank", ""), Shape::double("score", "")])),
-        ],
-    ),
+    returns: PLACE,
     tool: Tool::Default,
     flags: Flags::FAST,
     ..ZSET.read::<ZRank>()
 };
+
+pub const ZREVRANK: Command = Command {
+    name: "ZREVRANK",
+    op: "zset.revrank",
+    since: "2.0.0",
+    summary: "Returns the place of a member, counted from the highest score.",
+    complexity: "O(log N)",
+    returns: PLACE,
+    tool: Tool::Default,
+    flags: Flags::FAST,
+    ..ZSET.read::<ZRevRank>()
+};
+
+/// How many to pick.
+#[derive(Args)]
+pub struct Pick {
+    /// So many different ones at most; a negative number so many that may be the same.
+    count: Picks,
+    /// Answers the scores too.
+    #[arg(token = "WITHSCORES")]
+    withscores: bool,
+}
+
+#[derive(Args)]
+pub struct ZRandMember<'a> {
+    /// Sorted set to read.
+    key: Key<'a>,
+    pick: Option<Pick>,
+}
+
+impl ReadCommand for ZRandMember<'_> {
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let random = cx.state().random();
+        match (cx.zset(&self.key)?, self.pick) {
+            (zset, None) => match zset.and_then(|zset| zset.random(random)) {
+                Some((member, _)) => reply.bulk(member.bytes(&mut itoa::Buffer::new())),
+                None => reply.null(),
+            },
+            (None, Some(_)) => reply.array(0),
+            (Some(zset), Some(Pick { count: Picks(count @ 0..), withscores })) => {
+                let picked = zset.sample(usize::try_from(count).unwrap_or(usize::MAX), random);
+                write_range(picked.into_iter(), withscores, reply);
+            }
+            (Some(zset), Some(Pick { count: Picks(count), withscores })) => {
+                let picked = again(zset, count.unsigned_abs() as usize, random)?;
+                write_range(picked.into_iter(), withscores, reply);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Members chosen by chance, each time among all.
+fn again(zset: &ZSet, count: usize, random: u64) -> Result<Vec<(Elem<'_>, f64)>> {
+    // A compact form is counted through for each rank: better once.
+    let few: Vec<_> = if zset.as_listpack().is_some() { zset.iter().collect() } else { Vec::new() };
+    let (mut numbers, mut budget) = (Numbers(random), Budget::of_answer());
+    let mut picked = Vec::with_capacity(count);
+    for _ in 0..count {
+        let random = numbers.draw();
+        let Some(one) = few.get(below(random, few.len())).copied().or_else(|| zset.random(random)) else { break };
+        budget.spend(one.0.len())?;
+        picked.push(one);
+    }
+    Ok(picked)
+}
+
+pub const ZRANDMEMBER: Command = Command {
+    name: "ZRANDMEMBER",
+    op: "zset.randmember",
+    since: "6.2.0",
+    summary: "Returns members of a sorted set by chance.",
+    complexity: "O(N*log M) for N members answered",
+    returns: Shape::one_of(
+        "members",
+        "The member; with a count an array of them, with WITHSCORES pairs; null or empty when there is no such sorted set.",
+        &[Shape::optional(&Shape::BYTES), MEMBERS, SCORED_MEMBERS],
+    ),
+    ..ZSET.read::<ZRandMember>()
+};
+
+#[derive(Args)]
+#[args(any_order)]
+pub struct ZScanOptions<'a> {
+    /// Only members that match.
+    #[arg(token = "MATCH")]
+    r#match: Option<Pattern<'a>>,
+    /// About how many members to look at; 10 when left out.
+    #[arg(token = "COUNT")]
+    count: Option<Effort>,
+    /// Answers members without their scores.
+    #[arg(token = "NOSCORES")]
+    noscores: bool,
+}
+
+#[derive(Args)]
+pub struct ZScan<'a> {
+    /// Sorted set to go through.
+    key: Key<'a>,
+    /// 0 to begin, then what the last call answered.
+    cursor: Cursor,
+    options: ZScanOptions<'a>,
+}
+
+impl ReadCommand for ZScan<'_> {
+    fn run(self, cx: &ReadCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        let ZScanOptions { r#match, count, noscores } = self.options;
+        let count = count.unwrap_or_default().items();
+        let mut found: Vec<(Vec<u8>, f64)> = Vec::new();
+        let visit = |member: Elem<'_>, score: f64| {
+            if takes(r#match, member) {
+                found.push((member.to_vec(), score));
+            }
+        };
+        let cursor = cx.zset(&self.key)?.map_or(0, |zset| zset.scan(self.cursor.0, count, visit));
+        reply.array(2);
+        reply.bulk_int(cursor as i64);
+        reply.array(if noscores { found.len() } else { found.len() * 2 });
+        for (member, score) in found {
+            reply.bulk(&member);
+            if !noscores {
+                reply.bulk(&format_double(score));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub const ZSCAN: Command = Command {
+    name: "ZSCAN",
+    op: "zset.scan",
+    since: "2.8.0",
+    summary: "Goes through a sorted set, some members at each call. One that is there all the time is answered at least once.",
+    complexity: "O(1) for every call, O(N) for a whole iteration",
+    returns: Shape::tuple(
+        "",
+        "",
+        &[
+            Shape::cursor("cursor", "For the next call; 0 when all was seen."),
+            Shape::array("members", "Each member followed by its score; with NOSCORES members alone.", &Shape::BYTES),
+        ],
+    ),
+    ..ZSET.read::<ZScan>()
+};
+
+pub(super) const MEMBERS: Shape = Shape::array("", "", &Shape::BYTES);
+pub(super) const SCORED_MEMBERS: Shape =
+    Shape::pairs("", "", &[Shape::bytes("member", ""), Shape::double("score", "")]);
+
+/// Members, or pairs: nested in RESP3, flat in RESP2.
+pub(super) fn write_range<'z>(
+    items: impl ExactSizeIterator<Item = (Elem<'z>, f64)>,
+    with_scores: bool,
+    reply: &mut dyn Reply,
+) {
+    let mut digits = itoa::Buffer::new();
+    let nested = with_scores && reply.resp3();
+    reply.array(if with_scores && !nested { items.len() * 2 } else { items.len() });
+    for (member, score) in items {
+        if nested {
+            reply.array(2);
+        }
+        reply.bulk(member.bytes(&mut digits));
+        if with_scores {
+            reply.double(score);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn members_are_picked_by_chance() {
+        let mut test = TestEngine::default();
+        for setting in ["128", "2"] {
+            test.call(&format!("CONFIG SET zset-max-listpack-entries {setting}"));
+            test.check(
+                r#"
+                DEL z => 0
+                ZADD z 1 a 2 b 3 c 4 d 5 e => 5
+                ZRANDMEMBER none => nil
+                ZRANDMEMBER none 3 => []
+                ZRANDMEMBER z 0 => []
+                ZRANDMEMBER z 7 => ["a", "b", "c", "d", "e"]
+                ZRANDMEMBER z -2000000 => -ERR value is out of range
+                ZRANDMEMBER z x => -ERR value is not an integer or out of range
+                ZRANDMEMBER z 1 x => -ERR syntax error
+                "#,
+            );
+            let mut seen = BTreeSet::new();
+            for _ in 0..200 {
+                let picked = test.call("ZRANDMEMBER z 2");
+                seen.insert(picked);
+                assert_eq!(test.call("ZRANDMEMBER z -9 WITHSCORES").matches(", [").count(), 8);
+            }
+            // Any two of five, in their order.
+            assert_eq!(seen.len(), 10, "{seen:?}");
+            test.check("DEL z => 1");
+        }
+    }
+
+    #[test]
+    fn a_scan_meets_every_member() {
+        let mut test = TestEngine::default();
+        test.check(
+            r#"
+            ZADD z 1 a 2.5 b => 2
+            ZSCAN z 0 => ["0", ["a", "1", "b", "2.5"]]
+            ZSCAN z 0 NOSCORES MATCH b* => ["0", ["b"]]
+            ZSCAN none 0 => ["0", []]
+            ZSCAN z x => -ERR invalid cursor
+            ZSCAN z 0 COUNT 0 => -ERR syntax error
+            "#,
+        );
+        for number in 0..1000 {
+            test.call(&format!("ZADD large {number} m{number}"));
+        }
+        let (mut cursor, mut seen) = ("0".to_string(), BTreeSet::new());
+        loop {
+            let reply = test.call(&format!("ZSCAN large {cursor} COUNT 50 NOSCORES"));
+            let mut words = reply.split('"').skip(1).step_by(2);
+            cursor = words.next().expect("a cursor").to_string();
+            seen.extend(words.map(str::to_string));
+            if cursor == "0" {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 1000);
+    }
+
+    #[test]
+    fn a_sum_that_is_no_number_is_refused() {
+        TestEngine::default().check(
+            r#"
+            ZADD z inf a => 1
+            ZINCRBY z -inf a => -ERR resulting score is not a number (NaN)
+            ZINCRBY z 1 a => inf
+            ZINCRBY z 0.1 b => 0.1
+            ZINCRBY z 0.2 b => 0.30000000000000004
+            ZINCRBY z x b => -ERR value is not a valid float
+            ZREVRANK z b WITHSCORE => [1, 0.30000000000000004]
+            ZMSCORE z b x a => [0.30000000000000004, nil, inf]
+            ZREM z a b x => 2
+            EXISTS z => 0
+            "#,
+        );
+    }
+}

@@ -161,6 +161,11 @@ impl<'t> ReadCx<'t> {
         hash.iter_live(now_ms).map(|(field, value, _)| (field, value))
     }
 
+    /// False on a replica, where a read keeps nothing: only the master's log changes data there.
+    pub fn may_keep(&self) -> bool {
+        self.due != Due::Hide
+    }
+
     /// A key that the call found by itself; its shard is reachable only when the call is alone.
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
         Key { bytes, hash: self.state.hasher.hash(bytes) }

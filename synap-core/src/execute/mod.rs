@@ -37,7 +37,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use context::{ReadCx, SessionCx, WalkCx, WriteCx};
-pub use row::{BlockingCommand, Command, ReadCommand, SessionCommand, WalkCommand, WriteCommand};
+pub use row::{BlockingCommand, Command, KeepingCommand, ReadCommand, SessionCommand, WalkCommand, WriteCommand};
 pub use state::{Host, State};
 #[cfg(any(test, feature = "testing"))]
 pub use turn::LOCKED;
@@ -250,6 +250,7 @@ pub trait Mode<A> {
 
 pub struct Reads;
 pub struct Writes;
+pub struct Keeps;
 pub struct Blocks;
 
 impl<A: ReadCommand> Mode<A> for Reads {
@@ -273,6 +274,15 @@ impl<A: WriteCommand> Mode<A> for Writes {
     }
     fn alone(args: &A) -> bool {
         args.alone()
+    }
+}
+
+impl<A: KeepingCommand> Mode<A> for Keeps {
+    fn run(args: A, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<Flow> {
+        args.run(cx, reply).map(|()| Flow::Done)
+    }
+    fn alone(_: &A) -> bool {
+        false
     }
 }
 

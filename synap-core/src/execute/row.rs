@@ -184,6 +184,12 @@ pub trait WriteCommand {
     }
 }
 
+/// A handler of a command that reads, but keeps what it has computed beside the value (PFCOUNT). For rights, doors and
+/// documents it is a read; what it keeps is logged and told like any change.
+pub trait KeepingCommand {
+    fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()>;
+}
+
 /// A handler of a command that may have to wait.
 pub trait BlockingCommand {
     /// Answers, or says how to wait; then nothing was changed or answered.
@@ -246,6 +252,28 @@ impl Group {
         self.row(
             Kind::Write,
             Flags::NONE,
+            <C::Of<'static> as Arg<'static>>::KIND,
+            <C::Of<'static> as Arg<'static>>::MIN,
+            <C::Of<'static> as Arg<'static>>::FIXED,
+            run,
+        )
+    }
+
+    /// A row whose handler reads, and may keep what it computed.
+    pub const fn keeping<C>(self) -> Command
+    where
+        C: Family,
+        for<'w> C::Of<'w>: Arg<'w> + KeepingCommand,
+    {
+        let run = Run {
+            plan: super::plan::<C, super::Keeps>,
+            call: super::call::<C, super::Keeps>,
+            inner: Inner::Data(super::inner::<C, super::Keeps>),
+            ready: super::never_ready,
+        };
+        self.row(
+            Kind::Read,
+            Flags::MAY_REPLICATE,
             <C::Of<'static> as Arg<'static>>::KIND,
             <C::Of<'static> as Arg<'static>>::MIN,
             <C::Of<'static> as Arg<'static>>::FIXED,

@@ -177,13 +177,16 @@ impl<'a, T: Arg<'a>> Many<'a, T> {
         let before = parser.remaining();
         let inner = How { after: left, ..how };
         let words = parser.rest();
+        let uneven = || if how.uneven_is_syntax { Error::SYNTAX } else { UNEVEN };
+        // Told before what may be wrong with a word.
+        let is_uneven = T::FIXED && exact.is_none() && !word_count.is_multiple_of(T::MIN.max(1));
         let mut count = 0;
         while parser.remaining() > left && exact.is_none_or(|exact| count < exact) {
             if T::FIXED && parser.remaining() - left < T::MIN {
-                return Err(if how.uneven_is_syntax { Error::SYNTAX } else { UNEVEN });
+                return Err(uneven());
             }
             let at = parser.remaining();
-            T::read(parser, inner)?;
+            T::read(parser, inner).map_err(|error| if is_uneven { uneven() } else { error })?;
             if parser.remaining() == at {
                 return Err(Error::SYNTAX);
             }
@@ -221,6 +224,8 @@ pub struct Counted<'a, T, S = Fields>(pub Many<'a, T>, PhantomData<fn() -> S>);
 pub trait Sentences {
     /// The count is no number, or not positive.
     const NOT_POSITIVE: Error;
+    /// The count is no number.
+    const NOT_INT: Error = Self::NOT_POSITIVE;
     /// There are not so many words.
     const MISMATCH: Error;
     /// Nothing may follow, so that more words than counted are a mismatch, too.
@@ -263,14 +268,32 @@ impl<'a, T: Arg<'a>, S: Sentences> Arg<'a> for Counted<'a, T, S> {
     const REPEAT: Repeat = Repeat::Counted;
 
     fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
-        let count = crate::types::parse_int(parser.word()?).ok_or(S::NOT_POSITIVE)?;
+        let count = crate::types::parse_int(parser.word()?).ok_or(S::NOT_INT)?;
         let count = usize::try_from(count).ok().filter(|&c| c > 0).ok_or(S::NOT_POSITIVE)?;
         let room = parser.remaining().saturating_sub(how.after);
         let fits = |words: usize| if S::IS_LAST { words == room } else { words <= room };
         if !T::FIXED || !count.checked_mul(T::MIN).is_some_and(fits) {
             return Err(S::MISMATCH);
         }
+        parser.note_count(count);
         Ok(Counted(Many::check(parser, how, count * T::MIN, Some(count))?, PhantomData))
+    }
+}
+
+/// As many as the [`Counted`] argument before it has: a weight for each key.
+#[derive(Clone, Copy, Debug)]
+pub struct PerItem<'a, T>(pub Many<'a, T>);
+
+impl<'a, T: Arg<'a>> Arg<'a> for PerItem<'a, T> {
+    const KIND: ArgKind = T::KIND;
+    const MIN: usize = T::MIN;
+    const FIXED: bool = false;
+    const REPEAT: Repeat = Repeat::PerItem;
+
+    fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
+        let (count, room) = (parser.counted(), parser.remaining().saturating_sub(how.after));
+        let words = count.checked_mul(T::MIN).filter(|words| T::FIXED && *words <= room).ok_or(Error::SYNTAX)?;
+        Ok(PerItem(Many::check(parser, how, words, Some(count))?))
     }
 }
 

@@ -79,7 +79,29 @@ impl<'a> Choices<'a> {
 
 /// Values for the arguments of a command.
 pub fn arguments(specs: &[ArgSpec], choices: &mut Choices) -> Vec<Given> {
-    specs.iter().map(|spec| argument(spec, choices)).collect()
+    let mut given: Vec<Given> = specs.iter().map(|spec| argument(spec, choices)).collect();
+    let counted = specs.iter().zip(&given).find_map(|(spec, given)| match given {
+        Given::Many(items) if spec.repeat == Repeat::Counted => Some(items.len()),
+        _ => None,
+    });
+    if let Some(count) = counted {
+        specs.iter().zip(&mut given).for_each(|(spec, given)| fit(spec, given, count));
+    }
+    given
+}
+
+/// Gives what goes with counted items as many occurrences as there are of those.
+fn fit(spec: &ArgSpec, given: &mut Given, count: usize) {
+    match (spec.kind, given) {
+        (_, Given::Many(items)) if spec.repeat == Repeat::PerItem => {
+            let first = items[0].clone();
+            items.resize(count, first);
+        }
+        (ArgKind::Block(parts) | ArgKind::AnyOrder(parts), Given::Group(values)) => {
+            parts.iter().zip(values).for_each(|(part, value)| fit(part, value, count));
+        }
+        _ => {}
+    }
 }
 
 fn argument(spec: &ArgSpec, choices: &mut Choices) -> Given {
@@ -88,7 +110,7 @@ fn argument(spec: &ArgSpec, choices: &mut Choices) -> Given {
     }
     match spec.repeat {
         Repeat::Once => occurrence(&spec.kind, choices),
-        Repeat::Many | Repeat::Counted | Repeat::EachWithToken => {
+        Repeat::Many | Repeat::Counted | Repeat::PerItem | Repeat::EachWithToken => {
             let count = 1 + choices.below(OCCURRENCE_COUNT_MAX);
             Given::Many((0..count).map(|_| occurrence(&spec.kind, choices)).collect())
         }

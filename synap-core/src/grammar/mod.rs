@@ -11,7 +11,7 @@ mod parser;
 pub mod spec;
 mod words;
 
-pub use args::{Arg, Channel, Counted, Each, Family, Key, KeyPattern, Many, Optional, Pattern, Slot, Word};
+pub use args::{Arg, Channel, Counted, Each, Family, Key, KeyPattern, Many, Optional, Pattern, PerItem, Slot, Word};
 pub use parser::{How, KeyRef, Keys, Parser, Words};
 pub use synap_derive::Args;
 pub use words::{OwnedWords, WordList};

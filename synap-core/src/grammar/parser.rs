@@ -52,17 +52,19 @@ pub struct Parser<'a, 'k> {
     hint: Option<u64>,
     /// Where keys are noted; nowhere while a checked block is read again.
     keys: Option<&'k mut Keys>,
+    /// Items of the last counted argument.
+    counted: usize,
 }
 
 impl<'a, 'k> Parser<'a, 'k> {
     /// Reads `words` from index `start` (after the command's name), noting keys in `keys`.
     pub fn new(words: Words<'a>, start: usize, hasher: KeyHasher, keys: &'k mut Keys) -> Parser<'a, 'k> {
-        Parser { words, next: start, hasher, hint: None, keys: Some(keys) }
+        Parser { words, next: start, hasher, hint: None, keys: Some(keys), counted: 0 }
     }
 
     /// Reads words that were checked before; keys are not noted again.
     pub fn again(words: Words<'a>, hasher: KeyHasher) -> Parser<'a, 'static> {
-        Parser { words, next: 0, hasher, hint: None, keys: None }
+        Parser { words, next: 0, hasher, hint: None, keys: None, counted: 0 }
     }
 
     pub fn with_hint(mut self, hash_of_first_key: Option<u64>) -> Parser<'a, 'k> {
@@ -72,6 +74,16 @@ impl<'a, 'k> Parser<'a, 'k> {
 
     pub fn hasher(&self) -> KeyHasher {
         self.hasher
+    }
+
+    /// Notes how many items a counted argument has.
+    pub fn note_count(&mut self, count: usize) {
+        self.counted = count;
+    }
+
+    /// Items of the last counted argument.
+    pub fn counted(&self) -> usize {
+        self.counted
     }
 
     /// Words not yet read.

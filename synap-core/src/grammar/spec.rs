@@ -26,6 +26,8 @@ pub enum Repeat {
     Many,
     /// A count, then exactly so many: `numkeys key [key …]`. The count is not a JSON member: it is computed.
     Counted,
+    /// As many as the counted argument of the same call has: `WEIGHTS weight …` beside `numkeys key …`.
+    PerItem,
     /// Token and value together any number of times, also between other options: `GET pattern` of SORT.
     EachWithToken,
 }

@@ -4,7 +4,9 @@
 pub mod bits;
 pub mod blob;
 pub mod dict;
+pub mod geo;
 pub mod hash;
+pub mod hyperloglog;
 pub mod intset;
 pub mod lcs;
 pub mod list;

@@ -19,6 +19,7 @@ use std::ops::Range;
 use super::dict::Dict;
 use super::listpack::{Iter as PackIter, Listpack, Pos};
 use super::rank_tree::{RankIter, RankTree, compare};
+use super::sample::{self, Numbers, below};
 use super::score::{format_double, parse_double, whole};
 use super::{Elem, Limits};
 
@@ -268,9 +269,16 @@ impl ZSet {
 
     /// A member chosen by a random number.
     pub fn random(&self, random: u64) -> Option<(Elem<'_>, f64)> {
-        // The multiplication spreads the numbers evenly without a division.
-        let rank = (u128::from(random) * self.len() as u128) >> 64;
-        self.by_rank(rank as usize)
+        self.by_rank(below(random, self.len()))
+    }
+
+    /// Different members chosen by chance, `count` or all, in their order.
+    pub fn sample(&self, count: usize, random: u64) -> Vec<(Elem<'_>, f64)> {
+        let mut ranks = sample::indices(self.len(), count, &mut Numbers(random));
+        ranks.sort_unstable();
+        let (mut members, mut next) = (self.iter(), 0);
+        let pick = |rank: usize| members.nth(rank - std::mem::replace(&mut next, rank + 1));
+        ranks.into_iter().filter_map(pick).collect()
     }
 
     /// The compact form, whose elements are those of Redis' listpack of a sorted set.

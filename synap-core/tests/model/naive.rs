@@ -2,6 +2,9 @@
 //!
 //! Words are as the generator gives them: options in any order, no half-given ones.
 
+mod places;
+mod sorted;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -674,6 +677,8 @@ impl Model {
                 })
             }
             "SORT" | "SORT_RO" => self.sort(&args[0], &Options(&args[1..])),
+            geo if geo.starts_with("GEO") => self.places(geo, args),
+            zset if zset.starts_with('Z') || zset.starts_with("BZ") => self.sorted_set(zset, args),
             other => panic!("the model does not know {other}"),
         }
     }

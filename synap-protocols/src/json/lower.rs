@@ -544,7 +544,7 @@ impl<'s, 'w> Repeated<'s, 'w> {
     fn next(&mut self, write: impl FnOnce(&mut Words) -> Result<()>) -> Result<()> {
         let needs_token = match self.spec.repeat {
             Repeat::EachWithToken => true,
-            Repeat::Many | Repeat::Once => self.is_empty,
+            Repeat::Many | Repeat::PerItem | Repeat::Once => self.is_empty,
             Repeat::Counted => false,
         };
         if needs_token {
