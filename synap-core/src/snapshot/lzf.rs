@@ -136,11 +136,11 @@ pub fn decompress(input: &[u8], len: usize, out: &mut Vec<u8>) -> Option<()> {
         if count > len - out.len() {
             return None;
         }
-        if count <= distance {
-            out.extend_from_within(from..from + count);
-        } else {
-            // It repeats what it is about to write.
-            (from..from + count).for_each(|at| out.push(out[at]));
+        // What it repeats may be what it is about to write: then there is more of it each time.
+        let end = out.len() + count;
+        while out.len() < end {
+            let ready = (out.len() - from).min(end - out.len());
+            out.extend_from_within(from..from + ready);
         }
         rest = behind;
     }

@@ -355,7 +355,12 @@ impl Listpack {
         }
         // Few are compared with one another, which is faster than a table.
         if names.len() <= 16 {
-            return names.iter().enumerate().all(|(index, name)| !names[..index].contains(name));
+            // Names tend to begin alike: the last byte of the data says more. Behind it is the back-length.
+            let last = |name: &[u8]| name.get(name.len().wrapping_sub(2)).copied();
+            return names
+                .iter()
+                .enumerate()
+                .all(|(index, name)| !names[..index].iter().any(|other| last(other) == last(name) && other == name));
         }
         let mut seen = HashSet::with_capacity_and_hasher(names.len(), RandomState::default());
         names.iter().all(|name| seen.insert(*name))
@@ -678,6 +683,9 @@ fn checked_end(bytes: &[u8], at: usize) -> Option<usize> {
     };
     bytes.get(at..at + head_len)?;
     let inner = inner_len(bytes, at);
+    if inner < 128 {
+        return (usize::from(*bytes.get(at + inner)?) == inner).then_some(at + inner + 1);
+    }
     let (back, back_len) = back_length(inner);
     let end = at.checked_add(inner)?.checked_add(usize::from(back_len))?;
     (bytes.get(at + inner..end)? == &back[..usize::from(back_len)]).then_some(end)
