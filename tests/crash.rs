@@ -127,7 +127,8 @@ fn write(address: SocketAddr, writer: u64, from: u64, seed: u64) -> Progress {
     let mut client = Wire::connect(address);
     let mut progress = Progress { acked: from, sent: from };
     loop {
-        let steps: Vec<_> = (1..=1 + chance.below(AHEAD_MAX)).map(|ahead| step(writer, progress.acked + ahead)).collect();
+        let steps: Vec<_> =
+            (1..=1 + chance.below(AHEAD_MAX)).map(|ahead| step(writer, progress.acked + ahead)).collect();
         let bytes: Vec<u8> = steps.iter().flat_map(|(bytes, _)| bytes.iter().copied()).collect();
         progress.sent = progress.acked + steps.len() as u64;
         if client.stream.get_mut().write_all(&bytes).is_err() {
@@ -166,7 +167,8 @@ fn look(address: SocketAddr) -> Vec<u64> {
 
 #[test]
 fn what_was_acknowledged_survives_a_kill() {
-    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let number =
+        |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (rounds, seed) = (number("SYNAP_CRASH_ROUNDS", 9), number("SYNAP_CRASH_SEED", 1));
     println!("SYNAP_CRASH_ROUNDS={rounds} SYNAP_CRASH_SEED={seed}");
     let mut chance = Chance(seed);
@@ -208,7 +210,8 @@ fn what_was_acknowledged_survives_a_kill() {
         for writer in 0..WRITERS {
             let (index, Progress { acked, sent }) = (writer as usize, progress[writer as usize]);
             let found = State::of(&mut client, writer);
-            let what = format!("seed {seed}, round {round}, {policy}, writer {writer}: {acked} acknowledged, {sent} sent");
+            let what =
+                format!("seed {seed}, round {round}, {policy}, writer {writer}: {acked} acknowledged, {sent} sent");
             let count = (acked..=sent).find(|count| State::after(*count) == found);
             let Some(count) = count else { panic!("{what}, and the data are of no such prefix: {found:?}") };
             assert!(found.text >= seen[index], "{what}, but {} was seen and {} is there", seen[index], found.text);

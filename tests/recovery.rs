@@ -113,7 +113,9 @@ fn all_data_come_back_from_a_snapshot_and_the_log_behind_it() {
         client.expect("LPOP list", "\"a\"");
         let before = client.call("LASTSAVE").int();
         assert!(!client.call(words).to_string().starts_with('-'), "{words}");
-        eventually("a snapshot", || data.files("snapshot-").iter().any(|path| path.extension().is_some_and(|e| e == "rdb")));
+        eventually("a snapshot", || {
+            data.files("snapshot-").iter().any(|path| path.extension().is_some_and(|e| e == "rdb"))
+        });
         eventually("its end", || {
             let info = client.call("INFO persistence").text();
             info.contains("rdb_bgsave_in_progress:0") && info.contains("aof_rewrite_in_progress:0")

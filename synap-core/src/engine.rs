@@ -1,8 +1,8 @@
 //! Opens and closes an engine: its state, its threads, and the ways in.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -270,9 +270,7 @@ impl Engine {
     fn wait_for(later: Later) -> Tape {
         match later.timeout {
             None => block_on(later.reply),
-            Some((ms, timed_out)) => {
-                block_on_for(later.reply, Duration::from_millis(ms)).unwrap_or_else(timed_out)
-            }
+            Some((ms, timed_out)) => block_on_for(later.reply, Duration::from_millis(ms)).unwrap_or_else(timed_out),
         }
     }
 

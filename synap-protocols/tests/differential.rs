@@ -46,7 +46,8 @@ const COMPARED: &str = "GET SET SET SET SETNX SETEX PSETEX GETSET GETDEL GETEX M
 fn replies_and_data_are_those_of_a_real_server() {
     let mut found = false;
     for program in ["valkey-server", "redis-server"] {
-        let Some(server) = Server::start(program, &std::env::temp_dir(), &["--proto-max-bulk-len", LONGEST_STRING]) else {
+        let Some(server) = Server::start(program, &std::env::temp_dir(), &["--proto-max-bulk-len", LONGEST_STRING])
+        else {
             println!("skipped: there is no {program} on the PATH");
             continue;
         };
@@ -287,7 +288,9 @@ fn settle(words: &mut Words) {
         b"EXPIRE" | b"SETEX" if words.len() > 2 => later(&mut words[2], 1000),
         b"PEXPIRE" | b"PSETEX" if words.len() > 2 => later(&mut words[2], 1_000_000),
         b"BLMPOP" | b"BZMPOP" if words.len() > 1 => words[1] = b"0.001".to_vec(),
-        b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BZPOPMIN" | b"BZPOPMAX" => *words.last_mut().expect("a timeout") = b"0.001".to_vec(),
+        b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BZPOPMIN" | b"BZPOPMAX" => {
+            *words.last_mut().expect("a timeout") = b"0.001".to_vec()
+        }
         _ => {}
     }
 }

@@ -223,7 +223,8 @@ impl DataFolder {
 
     /// Its files whose names begin so, in order.
     pub fn files(&self, beginning: &str) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(&self.0).expect("the folder is there").map(|entry| entry.expect("an entry").path());
+        let entries =
+            std::fs::read_dir(&self.0).expect("the folder is there").map(|entry| entry.expect("an entry").path());
         let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut files: Vec<PathBuf> = entries.filter(|path| name(path).starts_with(beginning)).collect();
         files.sort();

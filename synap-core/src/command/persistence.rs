@@ -19,7 +19,8 @@ const WAITING: Group = Group { name: "generic", op: "server", category: Category
 pub const COMMANDS: &[Command] = &[SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE, WAITAOF];
 
 fn save(state: &State, kind: SaveKind) -> Result<Saved> {
-    let storage = state.storage().ok_or(Error::err("There is no data folder: this server keeps everything in memory"))?;
+    let storage =
+        state.storage().ok_or(Error::err("There is no data folder: this server keeps everything in memory"))?;
     storage.save(kind)
 }
 

@@ -46,12 +46,24 @@ pub struct Loaded {
 /// Why a start stops.
 #[derive(Debug)]
 pub enum LoadError {
-    Folder { path: String, error: io::Error },
+    Folder {
+        path: String,
+        error: io::Error,
+    },
     Disk(disk::Error),
-    Snapshot { file: String, error: snapshot::ReadError, older: Option<String> },
-    Unopened { file: String, error: io::Error },
+    Snapshot {
+        file: String,
+        error: snapshot::ReadError,
+        older: Option<String>,
+    },
+    Unopened {
+        file: String,
+        error: io::Error,
+    },
     /// The system gives no thread.
-    Thread { error: io::Error },
+    Thread {
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for LoadError {
@@ -85,11 +97,7 @@ impl From<disk::Error> for LoadError {
 }
 
 /// Loads everything that `disk` has into an engine that was just opened, and keeps it there from now on.
-pub fn load(
-    engine: &Engine,
-    disk: Arc<dyn Disk>,
-    options: LoadOptions,
-) -> Result<(Arc<Files>, Loaded), LoadError> {
+pub fn load(engine: &Engine, disk: Arc<dyn Disk>, options: LoadOptions) -> Result<(Arc<Files>, Loaded), LoadError> {
     let state = engine.state();
     let began = Instant::now();
     let due = state.expiry.get();
