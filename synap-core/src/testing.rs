@@ -7,6 +7,7 @@
 use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::ManualClock;
 use crate::engine::{Engine, Options};
@@ -23,7 +24,7 @@ use crate::log::{Position, Reader};
 use crate::reply::{Mark, Reply};
 use crate::session::{Door, Session, WaitEnd};
 use crate::settings;
-use crate::sync::block_on;
+use crate::sync::{block_on, block_on_for};
 
 /// Where the stopped clock stands: 2023-11-14 22:13:20 UTC.
 pub const START_MS: i64 = 1_700_000_000_000;
@@ -274,7 +275,7 @@ impl TestEngine {
     }
 
     /// Runs a call to where it would wait: a blocked one times out at once, no sleep is slept, and a pause answers
-    /// `PAUSED`.
+    /// `PAUSED`. Who waits for the disk does so for a moment, and is answered `LATER` then.
     pub fn call_at_once(&mut self, words: &[&[u8]]) -> String {
         let mut text = Text::new(self.session.resp3);
         run_at_once(&self.engine, &mut self.session, words, &mut text);
@@ -307,7 +308,14 @@ pub fn run_at_once(engine: &Engine, session: &mut Session, words: &[&[u8]], repl
         }
         Outcome::Paused => reply.status("PAUSED"),
         Outcome::NeedAlone => panic!("a call that is alone asks to be alone"),
-        Outcome::Later(later) => block_on(later.reply).play(reply),
+        Outcome::Later(later) => {
+            let in_time = block_on_for(later.reply, Duration::from_millis(20));
+            let tape = in_time.or_else(|| later.timeout.map(|(_, timed_out)| timed_out()));
+            match tape {
+                Some(tape) => tape.play(reply),
+                None => reply.status("LATER"),
+            }
+        }
         Outcome::Replied | Outcome::Sleep(_) | Outcome::Quit | Outcome::Shutdown(_) => {}
     }
 }

@@ -627,7 +627,7 @@ pub struct OnlyRead(Place);
 impl<'a> Arg<'a> for OnlyRead {
     const KIND: ArgKind = ReadStep::KIND;
     const MIN: usize = ReadStep::MIN;
-    const FIXED: bool = ReadStep::FIXED;
+    const FIXED: bool = false;
     fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
         const WRITES: [&[u8]; 3] = [b"SET", b"INCRBY", b"OVERFLOW"];
         let writes = |word: &[u8]| WRITES.iter().any(|other| other.eq_ignore_ascii_case(word));

@@ -182,7 +182,7 @@ pub const WAITAOF: Command = Command {
     op: "server.waitaof",
     since: "7.2.0",
     summary: "Waits until what this connection has written is safe on disk.",
-    returns: Shape::fields(
+    returns: Shape::tuple(
         "safe",
         "Where it is.",
         &[Shape::int("local", "1 when this server has fsynced it."), Shape::int("replicas", "How many replicas have.")],
