@@ -211,13 +211,13 @@ const CONVERSATION: &str = "
     CLIENT SETINFO LIB-NAME black-box => OK
     CLIENT NO => -ERR unknown subcommand 'NO'. Try CLIENT HELP.
     OBJECT ENCODING missing => nil
-    COMMAND COUNT => 1…
+    COMMAND COUNT => 2…
     COMMAND GETKEYS MSET a 1 b 2 => [a b]
     COMMAND GETKEYSANDFLAGS LPUSH k v => [[k [RW insert]]]
     COMMAND GETKEYS PING => -ERR The command has no key arguments
     COMMAND INFO get => [[get 2 [readonly fast] 1 1 1…
     COMMAND INFO none => [nil]
-    COMMAND LIST FILTERBY PATTERN zra* => [zrange zrank]
+    COMMAND LIST FILTERBY PATTERN zra* => [zrank zrandmember zrange zrangestore zrangebyscore zrangebylex]
     COMMAND DOCS none => []
     CONFIG GET maxclients => [maxclients 10000]
     CONFIG GET none => []
@@ -1155,7 +1155,7 @@ fn a_start_that_cannot_succeed_says_why() {
         (vec!["--port".to_string(), "70000".to_string()], "argument must be within the setting's bounds"),
         (["--port", "1", "--bind", "nowhere"].map(String::from).into(), "is not an IP address"),
         (vec!["--no-such".to_string(), "1".to_string()], "--no-such"),
-        (vec!["--dir".to_string(), "/proc/no/such".to_string()], "cannot be made"),
+        (vec!["--dir".to_string(), "/proc/no/such".to_string()], "cannot be used"),
     ] {
         let said = Server::refuses(&flags.iter().map(String::as_str).collect::<Vec<_>>());
         assert!(said.contains(why), "{flags:?}: {said}");
