@@ -19,7 +19,8 @@ use crate::execute::state::Due;
 use crate::execute::{Input, Outcome, execute};
 use crate::keyspace::hasher::shard_of;
 use crate::log::Position;
-use crate::log::disk::{self, Disk, Folder, Piece, Recovered, Writer, io::File, io::read_full_at, manifest};
+use crate::log::disk::{self, Disk, Folder, Manifest, Recovered, Writer, io::File, io::read_full_at, manifest};
+use crate::log::reader::Call;
 use crate::reply::{Mark, Reply};
 use crate::session::{Door, Session};
 use crate::snapshot::{self, Item, ReadOptions};
@@ -99,26 +100,18 @@ impl From<disk::Error> for LoadError {
 /// Loads everything that `disk` has into an engine that was just opened, and keeps it there from now on.
 pub fn load(engine: &Engine, disk: Arc<dyn Disk>, options: LoadOptions) -> Result<(Arc<Files>, Loaded), LoadError> {
     let state = engine.state();
-    let began = Instant::now();
     let due = state.expiry.get();
     state.loading.store(true, Ordering::Relaxed);
     block_on(engine.alone(|_| state.expiry.set(Due::Show)));
 
     let folder = Folder::open(disk)?;
-    let Found { snapshot, keys, unread } = load_snapshot(engine, &folder, options)?;
-    let start = match &snapshot {
-        Some(snapshot) => Position { offset: snapshot.offset, db: snapshot.db },
-        None => Position { offset: 0, db: None },
-    };
-    let mut replay = Replay::new(engine, start);
-    let log = disk::replay(&**folder.disk(), &folder.manifest(), start, &mut |piece| replay.run(piece))?;
-    replay.end();
+    let loaded = read(engine, &**folder.disk(), &folder.manifest(), options)?;
 
-    state.log.begin_at(log.end);
-    let writer = Arc::new(Writer::begin(folder, &log, state.log.clone(), writer_options(state))?);
+    state.log.begin_at(loaded.log.end);
+    let writer = Arc::new(Writer::begin(folder, &loaded.log, state.log.clone(), writer_options(state))?);
     let thread = |error| LoadError::Thread { error };
     writer.start().map_err(thread)?;
-    let saver = Saver::start(engine, writer.clone(), snapshot.as_ref()).map_err(thread)?;
+    let saver = Saver::start(engine, writer.clone(), loaded.snapshot.as_ref()).map_err(thread)?;
     let files = Arc::new(Files { writer, saver });
     state.set_storage(files.clone());
     block_on(engine.alone(|_| {
@@ -127,7 +120,24 @@ pub fn load(engine: &Engine, disk: Arc<dyn Disk>, options: LoadOptions) -> Resul
         state.loading.store(false, Ordering::Relaxed);
     }));
     state.timer.wake_by(i64::MIN);
-    Ok((files, Loaded { snapshot, unread, keys, log, seconds: began.elapsed().as_secs_f64() }))
+    Ok((files, loaded))
+}
+
+/// Brings the data that the manifest names into an engine that shows what is due. The files stay as they are.
+pub fn read(engine: &Engine, disk: &dyn Disk, manifest: &Manifest, options: LoadOptions) -> Result<Loaded, LoadError> {
+    let began = Instant::now();
+    let Found { snapshot, keys, unread } = load_snapshot(engine, disk, manifest, options)?;
+    let start = match &snapshot {
+        Some(snapshot) => Position { offset: snapshot.offset, db: snapshot.db },
+        None => Position { offset: 0, db: None },
+    };
+    let mut replay = Replay::new(engine, start);
+    let log = disk::replay(disk, manifest, start, &mut |piece| {
+        let calls = piece.calls().map(|call| call.map_err(|flaw| piece.refuse(flaw.offset, flaw)));
+        replay.run(calls, &mut |refused| Err(piece.refuse(refused.offset, &refused.why)))
+    })?;
+    replay.end();
+    Ok(Loaded { snapshot, unread, keys, log, seconds: began.elapsed().as_secs_f64() })
 }
 
 /// The snapshot that was loaded.
@@ -139,19 +149,23 @@ struct Found {
 }
 
 /// Loads the newest snapshot that can be read.
-fn load_snapshot(engine: &Engine, folder: &Folder, options: LoadOptions) -> Result<Found, LoadError> {
-    let manifest = folder.manifest();
+fn load_snapshot(
+    engine: &Engine,
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    options: LoadOptions,
+) -> Result<Found, LoadError> {
     let mut candidates = manifest.snapshots.iter().rev();
     let Some(newest) = candidates.next() else { return Ok(Found::default()) };
     let older = candidates.next();
-    let error = match read_snapshot(engine, &**folder.disk(), newest) {
+    let error = match read_snapshot(engine, disk, newest) {
         Ok(keys) => return Ok(Found { snapshot: Some(newest.clone()), keys, unread: None }),
         Err(error) => error,
     };
     match older {
         Some(older) if options.older_snapshot => {
             clear(engine);
-            let keys = read_snapshot(engine, &**folder.disk(), older)?;
+            let keys = read_snapshot(engine, disk, older)?;
             Ok(Found { snapshot: Some(older.clone()), keys, unread: Some(error.to_string()) })
         }
         older => Err(match error {
@@ -177,12 +191,22 @@ fn clear(engine: &Engine) {
 const KEYS_A_TURN: usize = 64;
 
 fn read_snapshot(engine: &Engine, disk: &dyn Disk, snapshot: &manifest::Snapshot) -> Result<u64, LoadError> {
-    let state = engine.state();
     let unopened = |error| LoadError::Unopened { file: snapshot.name.clone(), error };
     let bad = |error| LoadError::Snapshot { file: snapshot.name.clone(), error, older: None };
-    let file = disk.open(&snapshot.name).map_err(unopened)?;
-    let options = ReadOptions { limits: *state.settings.limits(), ..ReadOptions::default() };
-    let reader = snapshot::Reader::new(FileReader { file, at: 0 }, options).map_err(bad)?;
+    let options = ReadOptions { limits: *engine.state().settings.limits(), ..ReadOptions::default() };
+    let source = FileReader::open(disk, &snapshot.name).map_err(unopened)?;
+    let mut reader = snapshot::Reader::new(source, options).map_err(bad)?;
+    // Fields and sizes are hints; what the manifest says of the file counts.
+    put_keys(engine, &mut reader, &mut |_| ()).map_err(bad)
+}
+
+/// Brings the keys of a file into an engine; `other` is told what else stands there. Returns how many keys there were.
+pub fn put_keys<R: Read>(
+    engine: &Engine,
+    reader: &mut snapshot::Reader<R>,
+    other: &mut dyn FnMut(Item),
+) -> Result<u64, snapshot::ReadError> {
+    let state = engine.state();
     let mut keys = 0;
     let mut gathered = Vec::with_capacity(KEYS_A_TURN);
     let put = |gathered: &mut Vec<snapshot::Key>| {
@@ -195,22 +219,31 @@ fn read_snapshot(engine: &Engine, disk: &dyn Disk, snapshot: &manifest::Snapshot
         }
     };
     for item in reader {
-        // Fields and sizes are hints; what the manifest says of the file counts.
-        if let Item::Key(key) = item.map_err(bad)? {
-            keys += 1;
-            gathered.push(key);
-            if gathered.len() == KEYS_A_TURN {
-                put(&mut gathered);
+        match item? {
+            Item::Key(key) => {
+                keys += 1;
+                gathered.push(key);
+                if gathered.len() == KEYS_A_TURN {
+                    put(&mut gathered);
+                }
             }
+            item => other(item),
         }
     }
     put(&mut gathered);
     Ok(keys)
 }
 
-struct FileReader {
+/// Reads a file of a folder from its beginning.
+pub struct FileReader {
     file: Arc<dyn File>,
     at: u64,
+}
+
+impl FileReader {
+    pub fn open(disk: &dyn Disk, name: &str) -> io::Result<FileReader> {
+        Ok(FileReader { file: disk.open(name)?, at: 0 })
+    }
 }
 
 impl Read for FileReader {
@@ -221,33 +254,53 @@ impl Read for FileReader {
     }
 }
 
-/// Runs the calls of the log.
-struct Replay<'e> {
+/// Runs the calls of a log: ours, or one of Redis.
+pub struct Replay<'e> {
     engine: &'e Engine,
     session: Session,
+}
+
+/// A call that cannot be replayed.
+pub struct Refused<'a> {
+    pub offset: u64,
+    pub words: &'a [&'a [u8]],
+    /// There is no such command.
+    pub is_unknown: bool,
+    pub why: String,
 }
 
 /// Calls that are run during one visit inside the gate.
 const CALLS_A_TURN: usize = 64;
 
 impl<'e> Replay<'e> {
-    fn new(engine: &'e Engine, start: Position) -> Replay<'e> {
+    pub fn new(engine: &'e Engine, start: Position) -> Replay<'e> {
         let mut session = engine.session(Door::Log, "log".into(), "log".into());
         session.log_in(Arc::new(User::default_user()));
         session.select(start.db.unwrap_or(0));
         Replay { engine, session }
     }
 
-    fn run(&mut self, piece: Piece<'_>) -> Result<(), disk::Error> {
+    /// The database that is selected.
+    pub fn db(&self) -> u32 {
+        self.session.db
+    }
+
+    /// Runs calls in order. `refused` says whether to go on without one; an unknown one is not run at all.
+    pub fn run<'c, E>(
+        &mut self,
+        calls: impl Iterator<Item = Result<Call<'c>, E>>,
+        refused: &mut dyn FnMut(Refused<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let state = self.engine.state();
-        let mut calls = piece.calls().peekable();
+        let mut calls = calls.peekable();
         let mut batch = Vec::with_capacity(CALLS_A_TURN);
         let mut hashes = Vec::with_capacity(CALLS_A_TURN);
         while calls.peek().is_some() {
             for call in calls.by_ref().take(CALLS_A_TURN) {
-                let call = call.map_err(|flaw| piece.refuse(flaw.offset, flaw))?;
-                let row = state.table.find(&call.words).ok();
-                let hash = row.filter(|row| row.first_key).and_then(|_| Some(state.hasher.hash(call.words.get(1)?)));
+                let call = call?;
+                let row = state.table.find(&call.words);
+                let key = row.as_ref().ok().filter(|row| row.first_key).and_then(|_| call.words.get(1));
+                let hash = key.map(|key| state.hasher.hash(key));
                 hashes.extend(hash);
                 batch.push((call, row, hash));
             }
@@ -255,7 +308,16 @@ impl<'e> Replay<'e> {
             turn.prefetch(&hashes, self.session.db);
             hashes.clear();
             for (call, row, hint) in batch.drain(..) {
-                let input = Input { words: &call.words, raw: None, row, hint };
+                let refuse = |is_unknown, why| Refused { offset: call.offset, words: &call.words, is_unknown, why };
+                let row = match row {
+                    Ok(row) => row,
+                    Err(error) => {
+                        let why = format!("{} fails: {error}", name(&call.words));
+                        refused(refuse(true, why))?;
+                        continue;
+                    }
+                };
+                let input = Input { words: &call.words, raw: None, row: Some(row), hint };
                 let mut reply = FirstError(None);
                 let mut outcome = execute(&mut turn, &mut self.session, &input, &mut reply);
                 if matches!(outcome, Outcome::NeedAlone) {
@@ -265,18 +327,17 @@ impl<'e> Replay<'e> {
                     turn = self.engine.enter_blocking();
                 }
                 if let Some(error) = reply.0 {
-                    return Err(piece.refuse(call.offset, format_args!("{} fails: {error}", name(&call.words))));
+                    refused(refuse(false, format!("{} fails: {error}", name(&call.words))))?;
                 }
                 if !matches!(outcome, Outcome::Replied) {
-                    let why = format_args!("{} does not belong into a log", name(&call.words));
-                    return Err(piece.refuse(call.offset, why));
+                    refused(refuse(false, format!("{} does not belong into a log", name(&call.words))))?;
                 }
             }
         }
         Ok(())
     }
 
-    fn end(mut self) {
+    pub fn end(mut self) {
         self.engine.leave(&mut self.session);
     }
 }

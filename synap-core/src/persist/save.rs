@@ -290,7 +290,10 @@ impl Saver {
         let disk = self.writer.folder().disk().clone();
         let name = format!("snapshot-{:020}.rdb", position.offset);
         let new_name = format!("snapshot-{:020}.new", position.offset);
-        let written = self.write(state, &*disk, &new_name, &mut walk);
+        let written = write(state, &*disk, &new_name, &mut walk, true, &mut |count| {
+            self.progress[0].store(count, Ordering::Relaxed);
+            if self.closing.load(Ordering::Acquire) { Err(io::Error::other("the engine closes")) } else { Ok(()) }
+        });
         let bytes = match written {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -329,56 +332,74 @@ impl Saver {
         }
         Some(())
     }
+}
 
-    /// Writes the file, and has it fsynced; returns its size.
-    fn write<'e>(&self, state: &'e State, disk: &dyn Disk, name: &str, walk: &mut Walk<'e>) -> io::Result<u64> {
-        // One that a start before this one left.
-        let _ = disk.remove(name);
-        let sink = Sink { file: disk.create(name)?, at: 0, pending: Vec::with_capacity(PIECE_BYTES), may_wait: true };
-        let compress = state.settings.int(settings::RDBCOMPRESSION) != 0;
-        let mut writer = snapshot::Writer::new(sink, WriteOptions { compress, ..WriteOptions::default() })?;
-        writer.header(&snapshot::Header {
-            redis_version: crate::command::REDIS_VERSION,
-            created_s: state.clock.now_ms() / 1000,
-            used_memory: state.host().memory_used().unwrap_or(0),
-            position: Some(snapshot::Position {
-                history: state.log.history().to_string(),
-                offset: walk.position.offset,
-                db: walk.position.db,
-            }),
-        })?;
-        let mut result = Ok(());
-        let mut count = 0;
-        let mut goes_on = true;
-        while goes_on {
-            goes_on = walk.step(
-                || enter(state),
-                |db, entry, may_wait| {
-                    writer.sink().may_wait = may_wait;
-                    let deadline_ms = entry.expires_at();
-                    let put = writer.key(db, entry.key(), entry.value(), deadline_ms, snapshot::Usage::default());
-                    if result.is_ok() {
-                        result = put;
-                    }
-                    count += 1;
-                },
-            );
-            std::mem::replace(&mut result, Ok(()))?;
-            self.progress[0].store(count, Ordering::Relaxed);
-            if self.closing.load(Ordering::Acquire) {
-                return Err(io::Error::other("the engine closes"));
-            }
-            let sink = writer.sink();
-            if sink.pending.len() >= PIECE_BYTES {
-                sink.write_pending()?;
-            }
+/// Writes all keys of an engine that nobody else changes into a file of `disk`, and has it fsynced; returns how many.
+pub fn write_all(engine: &Engine, disk: &dyn Disk, name: &str) -> io::Result<u64> {
+    let state = engine.state();
+    let walk = block_on(engine.alone(|turn| Walk::begin(turn)));
+    let mut walk = walk.ok_or_else(|| io::Error::other("another walk is on"))?;
+    let mut written = 0;
+    write(state, disk, name, &mut walk, false, &mut |count| {
+        written = count;
+        Ok(())
+    })?;
+    Ok(written)
+}
+
+/// Writes the file, and has it fsynced; returns its size. `has_place`: it is for our own folder, and tells its place in
+/// the log. `go_on` is told of the entries so far.
+fn write<'e>(
+    state: &'e State,
+    disk: &dyn Disk,
+    name: &str,
+    walk: &mut Walk<'e>,
+    has_place: bool,
+    go_on: &mut dyn FnMut(u64) -> io::Result<()>,
+) -> io::Result<u64> {
+    // One that a start before this one left.
+    let _ = disk.remove(name);
+    let sink = Sink { file: disk.create(name)?, at: 0, pending: Vec::with_capacity(PIECE_BYTES), may_wait: true };
+    let compress = state.settings.int(settings::RDBCOMPRESSION) != 0;
+    let mut writer = snapshot::Writer::new(sink, WriteOptions { compress, ..WriteOptions::default() })?;
+    writer.header(&snapshot::Header {
+        redis_version: crate::command::REDIS_VERSION,
+        created_s: state.clock.now_ms() / 1000,
+        used_memory: state.host().memory_used().unwrap_or(0),
+        position: has_place.then(|| snapshot::Position {
+            history: state.log.history().to_string(),
+            offset: walk.position.offset,
+            db: walk.position.db,
+        }),
+    })?;
+    let mut result = Ok(());
+    let mut count = 0;
+    let mut goes_on = true;
+    while goes_on {
+        goes_on = walk.step(
+            || enter(state),
+            |db, entry, may_wait| {
+                writer.sink().may_wait = may_wait;
+                let deadline_ms = entry.expires_at();
+                let put = writer.key(db, entry.key(), entry.value(), deadline_ms, snapshot::Usage::default());
+                if result.is_ok() {
+                    result = put;
+                }
+                count += 1;
+            },
+        );
+        std::mem::replace(&mut result, Ok(()))?;
+        go_on(count)?;
+        let sink = writer.sink();
+        if sink.pending.len() >= PIECE_BYTES {
+            sink.write_pending()?;
         }
-        writer.sink().may_wait = true;
-        let mut sink = writer.finish()?;
-        sink.write_pending()?;
-        sink.file.sync()?;
-        Ok(sink.at)
     }
+    writer.sink().may_wait = true;
+    let mut sink = writer.finish()?;
+    sink.write_pending()?;
+    sink.file.sync()?;
+    Ok(sink.at)
 }
 
 fn enter(state: &State) -> Turn<'_> {

@@ -47,10 +47,7 @@ impl Failed {
 impl Folder {
     /// Locks the folder and reads its manifest; makes one in a folder that has no files of ours.
     pub fn open(disk: Arc<dyn Disk>) -> Result<Folder, Error> {
-        let lock = disk.lock().map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => Error::Locked,
-            _ => Error::io("locking", super::io::LOCK, error),
-        })?;
+        let lock = lock(&*disk)?;
         let found = read_manifest(&*disk)?;
         let fresh = found.is_none();
         let manifest = found.unwrap_or_default();
@@ -65,6 +62,27 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Begins a folder that has no files of ours with those that `fill` makes, as the manifest says that it returns.
+    ///
+    /// The manifest comes last: whatever happens before, no server begins anew on what is there.
+    pub fn found<E: From<Error>>(
+        disk: Arc<dyn Disk>,
+        fill: impl FnOnce(&dyn Disk) -> Result<Manifest, E>,
+    ) -> Result<Folder, E> {
+        let lock = lock(&*disk)?;
+        let state = Mutex::new(InForce { manifest: Manifest::default(), unsure: false });
+        let folder = Folder { disk, state, _lock: lock };
+        if read_manifest(&*folder.disk)?.is_some() {
+            return Err(Error::NotEmpty { file: manifest::NAME.to_owned() }.into());
+        }
+        if let Some(file) = folder.strays()?.into_iter().next() {
+            return Err(Error::NotEmpty { file }.into());
+        }
+        let filled = fill(&*folder.disk)?;
+        folder.change(|manifest| *manifest = filled).map_err(Failed::into_error)?;
+        Ok(folder)
+    }
+
     pub fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
     }
@@ -76,11 +94,7 @@ impl Folder {
 
     /// Files that look like ours and that the manifest does not name. They are never read.
     pub fn strays(&self) -> Result<Vec<String>, Error> {
-        let names = self.disk.list().map_err(|error| Error::io("listing", ".", error))?;
-        let state = self.state.lock();
-        let named: Vec<&str> = state.manifest.names().collect();
-        let ours = |name: &String| segment::is_name(name) || name.starts_with("snapshot-");
-        Ok(names.into_iter().filter(|name| ours(name) && !named.contains(&name.as_str())).collect())
+        strays(&*self.disk, &self.state.lock().manifest)
     }
 
     /// Replaces the manifest with a changed copy. When this returns, the change survives a power cut.
@@ -158,6 +172,22 @@ impl Folder {
             let _ = self.disk.remove(name);
         }
     }
+}
+
+/// Keeps others out.
+pub fn lock(disk: &dyn Disk) -> Result<Lock, Error> {
+    disk.lock().map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Error::Locked,
+        _ => Error::io("locking", super::io::LOCK, error),
+    })
+}
+
+/// Files that look like ours and that the manifest does not name.
+pub fn strays(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<String>, Error> {
+    let names = disk.list().map_err(|error| Error::io("listing", ".", error))?;
+    let named: Vec<&str> = manifest.names().collect();
+    let ours = |name: &String| segment::is_name(name) || name.starts_with("snapshot-");
+    Ok(names.into_iter().filter(|name| ours(name) && !named.contains(&name.as_str())).collect())
 }
 
 /// The manifest of a folder, if it has one.

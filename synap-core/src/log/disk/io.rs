@@ -97,6 +97,7 @@ pub fn read_full_at(file: &dyn File, at: u64, out: &mut [u8]) -> io::Result<usiz
 /// A folder of the machine.
 pub struct RealDisk {
     path: PathBuf,
+    read_only: bool,
 }
 
 impl RealDisk {
@@ -108,11 +109,23 @@ impl RealDisk {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             sync_folder(parent.unwrap_or(Path::new(".")))?;
         }
-        Ok(RealDisk { path })
+        Ok(RealDisk { path, read_only: false })
+    }
+
+    /// Opens a folder that is there, to look at it: nothing in it can be changed, and its lock is shared with others
+    /// who look.
+    pub fn to_read(path: impl Into<PathBuf>) -> io::Result<RealDisk> {
+        let path = path.into();
+        fs::read_dir(&path)?;
+        Ok(RealDisk { path, read_only: true })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn may_write(&self) -> io::Result<()> {
+        if self.read_only { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
     }
 }
 
@@ -122,20 +135,23 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 impl Disk for RealDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.may_write()?;
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(self.path.join(name))?;
         Ok(Arc::new(RealFile(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = fs::OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
+        let file = fs::OpenOptions::new().read(true).write(!self.read_only).open(self.path.join(name))?;
         Ok(Arc::new(RealFile(file)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.may_write()?;
         fs::rename(self.path.join(from), self.path.join(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.may_write()?;
         fs::remove_file(self.path.join(name))
     }
 
@@ -160,8 +176,20 @@ impl Disk for RealDisk {
 
     fn lock(&self) -> io::Result<Lock> {
         let path = self.path.join(LOCK);
-        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
+        let locked;
+        let file;
+        if self.read_only {
+            file = match fs::File::open(path) {
+                // Nobody has ever written here: a copy, for example.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Box::new(())),
+                opened => opened?,
+            };
+            locked = file.try_lock_shared();
+        } else {
+            file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => Ok(Box::new(file)),
             Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(fs::TryLockError::Error(error)) => Err(error),
@@ -258,5 +286,23 @@ mod tests {
         assert_eq!(other.lock().err().unwrap().kind(), io::ErrorKind::WouldBlock);
         drop(lock);
         other.lock().unwrap();
+    }
+
+    #[test]
+    fn those_who_look_share_the_folder_and_change_nothing() {
+        let folder = TempFolder::new("look");
+        let disk = RealDisk::open(folder.path()).unwrap();
+        let looks = [(); 2].map(|()| RealDisk::to_read(folder.path()).unwrap());
+        drop(looks[0].lock().unwrap());
+        assert_eq!(disk.list().unwrap(), Vec::<String>::new());
+        let lock = disk.lock().unwrap();
+        assert_eq!(looks[0].lock().err().unwrap().kind(), io::ErrorKind::WouldBlock);
+        drop(lock);
+        let _shared = [looks[0].lock().unwrap(), looks[1].lock().unwrap()];
+        assert_eq!(disk.lock().err().unwrap().kind(), io::ErrorKind::WouldBlock);
+        disk.create("a").unwrap();
+        let file = looks[0].open("a").unwrap();
+        assert!(file.write_at(0, b"x").is_err() && looks[0].create("b").is_err() && looks[0].remove("a").is_err());
+        assert!(RealDisk::to_read(folder.path().join("none")).is_err());
     }
 }

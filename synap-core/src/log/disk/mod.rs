@@ -22,7 +22,8 @@
 //! - [`segment`]: a file of frames.
 //! - [`manifest`], [`folder`]: which files count; replaced as a whole.
 //! - [`writer`]: [`Writer`], the sink.
-//! - [`recover`]: reads it back at the start: [`replay`]; and for those who repair: [`check`], [`repair`].
+//! - [`recover`]: reads it back at the start: [`replay`]; and for those who repair: [`check`], [`find_cut`],
+//!   [`repair`].
 //!
 //! # How a server uses it
 //!
@@ -61,7 +62,7 @@ use std::fmt;
 pub use folder::Folder;
 pub use io::{Disk, RealDisk};
 pub use manifest::{Manifest, Snapshot};
-pub use recover::{Piece, Recovered, check, repair, replay};
+pub use recover::{Cut, Piece, Recovered, check, find_cut, forget_snapshots, repair, replay};
 pub use writer::{Facts, Health, Options, Policy, Writer};
 
 /// What goes wrong with the files.
@@ -71,6 +72,8 @@ pub enum Error {
     Locked,
     /// There are files of ours and no manifest: it was lost, or this is another folder.
     NoManifest { file: String },
+    /// The folder is to be begun, and has files of ours.
+    NotEmpty { file: String },
     /// The disk did not do what it was asked to.
     Io { doing: &'static str, file: String, error: std::io::Error },
     /// What was once safe on disk is not what it was. `at` is the byte in the file, `offset` the place in the stream.
@@ -104,6 +107,7 @@ impl fmt::Display for Error {
             Error::NoManifest { file } => {
                 write!(f, "there is {file}, but no manifest that names it: it was lost, or this is not the folder")
             }
+            Error::NotEmpty { file } => write!(f, "the folder is not empty: there is {file}"),
             Error::Io { doing, file, error } => write!(f, "{doing} {file}: {error}"),
             Error::Corrupt { file, at, offset: Some(offset), what } => {
                 write!(f, "{file} is damaged at byte {at}, offset {offset} of the log: {what}. {ADVICE}")

@@ -242,45 +242,84 @@ pub struct Repaired {
     pub aside: Vec<String>,
 }
 
-/// Cuts the log at the first flaw behind `start`, the place of the newest good snapshot. What stood from the flaw's
-/// segment on is kept aside under other names. None when there is nothing to repair.
-pub fn repair(folder: &super::Folder, start: u64) -> Result<Option<Repaired>, Error> {
-    let (disk, manifest) = (&**folder.disk(), folder.manifest());
-    let Err(error) = replay(disk, &manifest, Position { offset: start, db: None }, &mut |piece| {
+/// Where a damaged log has to be cut, so that the rest can be used.
+#[derive(Debug)]
+pub struct Cut {
+    /// What is wrong there.
+    pub flaw: Error,
+    /// The log ends here then.
+    pub end: u64,
+    /// Segments from the flaw's on.
+    pub gone: Vec<String>,
+    /// Segments that stay, and how much of the flaw's is copied into one of its own.
+    kept: Vec<SegmentLine>,
+    copied: Option<(SegmentLine, u64, u64)>,
+}
+
+/// Looks for the first flaw behind `start`, the place of the newest good snapshot. None when all of it can be used.
+pub fn find_cut(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    start: u64,
+    progress: &mut dyn FnMut(&Piece<'_>),
+) -> Result<Option<Cut>, Error> {
+    let Err(flaw) = replay(disk, manifest, Position { offset: start, db: None }, &mut |piece| {
+        progress(&piece);
         whole_units(&piece, None).map(|_| ())
     }) else {
         return Ok(None);
     };
-    let (file, at, offset) = match error {
-        Error::Corrupt { file, at, offset: Some(offset), .. } => (file, at, offset),
+    let (file, at, offset) = match &flaw {
+        Error::Corrupt { file, at, offset: Some(offset), .. } => (file, *at, *offset),
         // The frame is as it was written, and still nobody can use it.
-        Error::Refused { file, at, offset, .. } => (file, at, offset),
-        other => return Err(other),
+        Error::Refused { file, at, offset, .. } => (file, *at, *offset),
+        _ => return Err(flaw),
     };
-    let Some(place) = manifest.segments.iter().position(|segment| segment.name == file) else {
-        return Err(Error::corrupt(&file, at, Some(offset), "the manifest does not name this segment"));
+    let Some(place) = manifest.segments.iter().position(|segment| segment.name == *file) else {
+        return Err(Error::corrupt(file, at, Some(offset), "the manifest does not name this segment"));
     };
     let damaged = &manifest.segments[place];
     let good_end = good_end(disk, damaged, at, start);
     // A log that ends before the snapshot says nothing about what came after it.
-    let (kept, gone) = match good_end >= start {
-        true => manifest.segments.split_at(place),
-        false => manifest.segments.split_at(0),
-    };
-    let mut segments = kept.to_vec();
-    if good_end >= start && good_end > damaged.first {
-        segments.push(copy_until(disk, damaged, at, good_end)?);
+    let (kept, gone) = manifest.segments.split_at(if good_end >= start { place } else { 0 });
+    let copied = (good_end >= start && good_end > damaged.first).then(|| (damaged.clone(), at, good_end));
+    let gone = gone.iter().map(|segment| segment.name.clone()).collect();
+    Ok(Some(Cut { end: good_end.max(start), gone, kept: kept.to_vec(), copied, flaw }))
+}
+
+/// Cuts the log at the first flaw behind `start`, the place of the newest good snapshot. What stood from the flaw's
+/// segment on is kept aside under other names. None when there is nothing to repair.
+pub fn repair(folder: &super::Folder, start: u64) -> Result<Option<Repaired>, Error> {
+    let disk = &**folder.disk();
+    let Some(cut) = find_cut(disk, &folder.manifest(), start, &mut |_| ())? else { return Ok(None) };
+    let mut segments = cut.kept;
+    if let Some((damaged, at, good_end)) = cut.copied {
+        segments.push(copy_until(disk, &damaged, at, good_end)?);
     }
-    let gone: Vec<String> = gone.iter().map(|segment| segment.name.clone()).collect();
     folder.change(|manifest| manifest.segments = segments).map_err(Failed::into_error)?;
+    Ok(Some(Repaired { end: cut.end, aside: set_aside(disk, &cut.gone)? }))
+}
+
+/// Takes snapshots that cannot be read out of the manifest, and keeps them aside.
+pub fn forget_snapshots(folder: &super::Folder, names: &[String]) -> Result<Vec<String>, Error> {
+    let forget = |manifest: &mut Manifest| manifest.snapshots.retain(|snapshot| !names.contains(&snapshot.name));
+    folder.change(forget).map_err(Failed::into_error)?;
+    set_aside(&**folder.disk(), names)
+}
+
+/// Gives files that the manifest does not name any more other names, and returns these. What is not there is left out.
+fn set_aside(disk: &dyn Disk, names: &[String]) -> Result<Vec<String>, Error> {
     let mut aside = Vec::new();
-    for name in gone {
+    for name in names {
         let new_name = format!("{name}.damaged");
-        disk.rename(&name, &new_name).map_err(|error| Error::io("renaming", &name, error))?;
-        aside.push(new_name);
+        match disk.rename(name, &new_name) {
+            Ok(()) => aside.push(new_name),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("renaming", name, error)),
+        }
     }
-    disk.sync_folder().map_err(|error| Error::io("fsync of the folder of", &file, error))?;
-    Ok(Some(Repaired { end: good_end.max(start), aside }))
+    disk.sync_folder().map_err(|error| Error::io("fsync of the folder", ".", error))?;
+    Ok(aside)
 }
 
 /// The offset of what stands at a position of a segment; the segment's first when it cannot be read that far.
