@@ -1,11 +1,37 @@
 //! The command line, made from the engine's table of settings: `--port 7000 --maxclients 100`, as redis-server takes it.
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, FromArgMatches, Subcommand};
 use synap_core::persist::LoadOptions;
 use synap_core::settings::{SETTINGS, Settings};
 
+use crate::tools::Tool;
+
 /// A flag that is no setting: it is said for one start.
 const OLDER_SNAPSHOT: &str = "load-older-snapshot";
+
+/// What the program is asked to do.
+pub enum Asked {
+    Serve(Config),
+    Tool(Tool),
+}
+
+impl Asked {
+    /// Reads the program's arguments; ends the program with a message when they are wrong.
+    pub fn from_args() -> Asked {
+        let matches = command().get_matches();
+        match Asked::read(&matches) {
+            Ok(asked) => asked,
+            Err(message) => command().error(clap::error::ErrorKind::InvalidValue, message).exit(),
+        }
+    }
+
+    fn read(matches: &ArgMatches) -> Result<Asked, String> {
+        match matches.subcommand_name() {
+            Some(_) => Tool::from_arg_matches(matches).map(Asked::Tool).map_err(|error| error.to_string()),
+            None => Config::read(matches).map(Asked::Serve),
+        }
+    }
+}
 
 /// The settings that the command line gave, by name, in its order.
 pub struct Config {
@@ -14,15 +40,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the program's arguments; ends the program with a message when they are wrong.
-    pub fn from_args() -> Config {
-        let matches = command().get_matches();
-        match Config::read(&matches) {
-            Ok(config) => config,
-            Err(message) => command().error(clap::error::ErrorKind::InvalidValue, message).exit(),
-        }
-    }
-
     fn read(matches: &ArgMatches) -> Result<Config, String> {
         let mut given = Vec::new();
         for setting in SETTINGS {
@@ -49,7 +66,10 @@ fn command() -> Command {
         command = command.arg(arg);
     }
     let help = "Takes the older snapshot, and the log from there on, when the newest snapshot cannot be read";
-    command.arg(Arg::new(OLDER_SNAPSHOT).long(OLDER_SNAPSHOT).help(help).action(clap::ArgAction::SetTrue))
+    let command =
+        command.arg(Arg::new(OLDER_SNAPSHOT).long(OLDER_SNAPSHOT).help(help).action(clap::ArgAction::SetTrue));
+    // Settings are of the server; a tool has flags of its own.
+    Tool::augment_subcommands(command).subcommand_required(false).args_conflicts_with_subcommands(true)
 }
 
 #[cfg(test)]
@@ -67,6 +87,21 @@ mod tests {
         assert_eq!(config.given[0], ("port", "7000".to_string()));
         assert!(config.given.contains(&("save", String::new())));
         assert!(config.given.contains(&("slowlog-log-slower-than", "-1".to_string())));
+    }
+
+    #[test]
+    fn tools_stand_beside_the_settings() {
+        let matches = |args: &[&str]| command().try_get_matches_from([&["synap-server"], args].concat());
+        let asked = |args: &[&str]| Asked::read(&matches(args).unwrap()).unwrap();
+        assert!(matches!(asked(&[]), Asked::Serve(_)));
+        assert!(matches!(asked(&["--dir", "check"]), Asked::Serve(_)));
+        assert!(matches!(asked(&["check", "--dir", "x"]), Asked::Tool(Tool::Check { .. })));
+        assert!(matches!(asked(&["repair"]), Asked::Tool(Tool::Repair { truncate: false, .. })));
+        assert!(matches!(asked(&["dump", "--from", "7"]), Asked::Tool(Tool::Dump { from: Some(7), .. })));
+        assert!(matches!(asked(&["load", "a.rdb"]), Asked::Tool(Tool::Load { skip_unsupported: false, .. })));
+        assert!(matches(&["--port", "7000", "check"]).is_err());
+        assert!(matches(&["load"]).is_err());
+        assert!(matches(&["dump", "--from", "1", "--rdb", "x"]).is_err());
     }
 
     #[test]

@@ -7,12 +7,14 @@
 //! | [`http`] | the HTTP listener and its requests |
 //! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
 //! | [`host`] | what the engine asks of the program around it |
+//! | [`tools`] | what can be done with a data folder while no server runs on it |
 
 mod config;
 mod drive;
 mod host;
 mod http;
 mod resp;
+mod tools;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -42,7 +44,18 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .init();
-    let config = config::Config::from_args();
+    let config = match config::Asked::from_args() {
+        config::Asked::Serve(config) => config,
+        config::Asked::Tool(tool) => {
+            return match tools::run(&tool) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(message) => {
+                    eprintln!("{message}");
+                    ExitCode::FAILURE
+                }
+            };
+        }
+    };
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
