@@ -117,6 +117,18 @@ fn filled(has_snapshot: bool) -> DataFolder {
     data
 }
 
+/// Lets the beginning of the log go, so that the keys of a snapshot are needed.
+fn shorten(data: &DataFolder) {
+    let server = Server::on(data, &["--save", ""]);
+    let mut client = Wire::connect(server.resp);
+    client.expect("SAVE", "+OK");
+    client.expect("SET text other", "+OK");
+    client.expect("SAVE", "+OK");
+    client.expect("SET text hello", "+OK");
+    server.terminate();
+    assert!(server.wait());
+}
+
 fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).expect("the file is there");
     bytes[at] ^= 4;
@@ -158,7 +170,8 @@ fn a_folder_in_use_is_left_alone() {
     let data = DataFolder::new();
     let server = Server::on(&data, &[]);
     Wire::connect(server.resp).expect("SET a 1", "+OK");
-    for words in [&["check"][..], &["repair", "--truncate"], &["dump"], &["load", "none"]] {
+    let file = env!("CARGO_BIN_EXE_synap-server");
+    for words in [&["check"][..], &["repair", "--truncate"], &["dump"], &["load", file]] {
         let said = fails(words, &data);
         assert!(said.text.contains("another process uses this folder"), "{words:?}: {}", said.text);
     }
@@ -168,7 +181,9 @@ fn a_folder_in_use_is_left_alone() {
 #[test]
 fn a_folder_that_is_not_there_is_not_made() {
     let data = DataFolder::new();
-    for words in [&["check"][..], &["repair", "--truncate"], &["dump"], &["dump", "--rdb", "none/x"]] {
+    for words in
+        [&["check"][..], &["repair", "--truncate"], &["dump"], &["dump", "--rdb", "none/x"], &["load", "none/x"]]
+    {
         fails(words, &data);
         assert!(!data.0.exists(), "{words:?}");
     }
@@ -258,6 +273,36 @@ fn a_dump_begins_at_any_call() {
     assert!(fails(&["dump", "--from", "99999"], &data).text.contains("the log ends at"));
 }
 
+#[test]
+fn deadlines_of_fields_are_in_a_dump() {
+    let data = filled(false);
+    let server = Server::on(&data, &["--save", ""]);
+    Wire::connect(server.resp).expect("HEXPIRE hash 100000 FIELDS 1 g", "[:1]");
+    server.terminate();
+    assert!(server.wait());
+    for is_short in [false, true] {
+        if is_short {
+            shorten(&data);
+        }
+        let said = succeeds(&["dump"], &data);
+        let other = Server::start();
+        let mut client = Wire::connect(other.resp);
+        client.send(&said.out);
+        client.say("ECHO end");
+        loop {
+            let answer = client.read().to_string();
+            assert!(!answer.starts_with('-'), "{answer}");
+            if answer == "\"end\"" {
+                break;
+            }
+        }
+        client.expect("SELECT 0", "+OK");
+        check_filled(&mut client);
+        let left_s = client.call("HTTL hash FIELDS 1 g").items()[0].int();
+        assert!((90_000..=100_000).contains(&left_s), "{left_s}");
+    }
+}
+
 /// Another server, if it is there, on a port of its own.
 struct Redis {
     child: Child,
@@ -305,15 +350,7 @@ fn redis_takes_a_dump_through_its_pipe() {
         let Some(redis) = Redis::start(&[]) else { return };
         let data = filled(has_snapshot);
         if has_snapshot {
-            // So that the keys of a snapshot are needed.
-            let server = Server::on(&data, &["--save", ""]);
-            let mut client = Wire::connect(server.resp);
-            client.expect("SAVE", "+OK");
-            client.expect("SET text other", "+OK");
-            client.expect("SAVE", "+OK");
-            client.expect("SET text hello", "+OK");
-            server.terminate();
-            assert!(server.wait());
+            shorten(&data);
         }
         let said = succeeds(&["dump"], &data);
         let has_keys = said.out.windows(7).any(|window| window == b"RESTORE");

@@ -60,15 +60,21 @@ impl From<disk::Error> for Failure {
 
 fn write(engine: &Engine, disk: &dyn Disk, name: &str) -> std::io::Result<u64> {
     let new_name = format!("{name}.new");
-    let keys = save::write_all(engine, disk, &new_name)?;
-    disk.rename(&new_name, name)?;
-    disk.sync_folder()?;
-    Ok(keys)
+    let written = save::write_all(engine, disk, &new_name).and_then(|keys| {
+        disk.rename(&new_name, name)?;
+        disk.sync_folder()?;
+        Ok(keys)
+    });
+    if written.is_err() {
+        // So that it can be tried again, as far as it goes.
+        let _ = disk.remove(&new_name);
+    }
+    written
 }
 
 /// The files to read, in order: one, or those that a folder's manifest names.
 fn files_of(file: &Path) -> Result<Vec<PathBuf>, String> {
-    if !file.is_dir() {
+    if !std::fs::metadata(file).map_err(text)?.is_dir() {
         return Ok(vec![file.to_owned()]);
     }
     let mut manifests = Vec::new();
