@@ -176,12 +176,11 @@ fn records_from(look: &Look, from: u64, out: &mut impl Write) -> Result<(), Stri
     if from > end { Err(format!("the log ends at offset {end}")) } else { Ok(()) }
 }
 
+/// Takes a frame and the calls in it.
+type Each<'a> = dyn FnMut(&Piece<'_>, &[Call<'_>]) -> Result<(), String> + 'a;
+
 /// Gives out the calls of the log, a frame at a time. What `each` says ends it.
-fn each_piece(
-    look: &Look,
-    start: Position,
-    each: &mut dyn FnMut(&Piece<'_>, &[Call<'_>]) -> Result<(), String>,
-) -> Result<(), String> {
+fn each_piece(look: &Look, start: Position, each: &mut Each<'_>) -> Result<(), String> {
     if look.manifest.segments.is_empty() {
         return Ok(());
     }
