@@ -7,12 +7,14 @@
 //! | [`http`] | the HTTP listener and its requests |
 //! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
 //! | [`host`] | what the engine asks of the program around it |
+//! | [`transfer`] | keys sent to another server |
 
 mod config;
 mod drive;
 mod host;
 mod http;
 mod resp;
+mod transfer;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
