@@ -157,7 +157,7 @@ pub const MIGRATE: Command = Command {
     returns: Shape::status("status", "NOKEY when none of the keys was there."),
     tool: Tool::Never,
     // The arguments may hold a password. A transaction cannot wait for another server.
-    flags: Flags::NO_MULTI.and(Flags::SKIP_MONITOR).and(Flags::SKIP_SLOWLOG),
+    flags: Flags::NO_MULTI.and(Flags::MOVABLE_KEYS).and(Flags::SKIP_MONITOR).and(Flags::SKIP_SLOWLOG),
     categories: Category::DANGEROUS,
     ..KEYS.blocking::<Migrate>()
 };
