@@ -1,6 +1,5 @@
 //! Sends keys to another server, for MIGRATE.
 
-use std::future::Future;
 use std::io;
 use std::time::Duration;
 

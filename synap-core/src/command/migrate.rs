@@ -226,7 +226,7 @@ mod tests {
             MIGRATE there 6379 none 0 0 => NOKEY
             MIGRATE there 6379 text 3 0 => OK
             EXISTS text => 0
-            MIGRATE there 6379 "" 0 0 REPLACE AUTH2 me secret KEYS brief none list => OK
+            MIGRATE there 6379 "" 0 0 REPLACE AUTH2 me secret KEYS brief none list brief => OK
             EXISTS brief list => 0
             MIGRATE there 6379 set 0 0 COPY AUTH secret => OK
             EXISTS set => 1

@@ -5,6 +5,7 @@
 //! while it is on its way. Such a key stays, because the change would be lost otherwise, and the caller is told. A flag,
 //! as WATCH has it, tells of every change.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::context::WriteCx;
@@ -59,7 +60,9 @@ impl WriteCx<'_> {
     /// Freezes what `keys` hold, to be sent. From here on every change of them is noticed.
     pub fn depart<'k>(&mut self, keys: impl Iterator<Item = Key<'k>>) -> Departure {
         let mut departure = Departure { seen: self.seen(), ..Departure::default() };
-        for key in keys {
+        // A key that is named again goes once.
+        let mut named = HashSet::new();
+        for key in keys.filter(|key| named.insert(key.bytes)) {
             let Some(entry) = self.get(&key).filter(|entry| self.is_visible(entry)) else { continue };
             departure.values.push((Entry::freeze(entry), entry.expires_at()));
             let (db, flag) = (self.db(), Arc::<WatchFlag>::default());
