@@ -296,3 +296,20 @@ fn redis_loads_our_snapshot() {
     let said = String::from_utf8_lossy(&checked.stdout);
     assert!(checked.status.success() && said.contains("11 keys read"), "{said}");
 }
+
+#[test]
+fn a_shutdown_makes_a_snapshot_when_it_is_told_to() {
+    let data = DataFolder::new();
+    let server = Server::on(&data, &["--save", ""]);
+    fill(&mut Wire::connect(server.resp));
+    // Who goes before the snapshot is made has called it off.
+    let mut client = Wire::connect(server.resp);
+    client.say("SHUTDOWN SAVE");
+    assert!(server.wait());
+    assert_eq!(data.files("snapshot-").len(), 1);
+    let server = Server::on(&data, &[]);
+    let mut client = Wire::connect(server.resp);
+    check(&mut client);
+    client.expect("DEBUG RELOAD", "+OK");
+    check(&mut client);
+}

@@ -77,14 +77,15 @@ impl Engine {
         let capacity = options.settings.int(settings::REPL_BACKLOG_SIZE);
         let log = Log::new(usize::try_from(capacity).unwrap_or(0), history);
         let log = if options.keep_whole_log { log.keeping_everything() } else { log };
-        let state = Arc::new(State::new(Parts {
+        let parts = Parts {
             table: table(),
             clock: options.clock,
             seed: options.seed,
             log,
             due: options.due,
             settings: options.settings,
-        }));
+        };
+        let state = Arc::new_cyclic(|me| State::new(parts, me.clone()));
         settings::all().for_each(|id| crate::command::server::setting_changed(&state, id));
         let closing = Arc::new(AtomicBool::new(false));
         let mut threads = vec![start_dropper(&state)];

@@ -79,6 +79,8 @@ codes! {
     InvalidObj = "INVALIDOBJ", 409;
     /// There is no save in progress and similar.
     NoMasterLink = "NOMASTERLINK", 503;
+    /// Another server cannot be reached, or does not answer in time.
+    IoErr = "IOERR", 504;
     /// A fault of ours; the server's log has more.
     Internal = "ERR", 500;
 }

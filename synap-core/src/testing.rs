@@ -398,7 +398,7 @@ fn is_error(reply: &str) -> bool {
     reply.strip_prefix('-').is_some_and(|code| code.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
-fn text_of(words: &[&[u8]]) -> Vec<String> {
+pub fn text_of(words: &[&[u8]]) -> Vec<String> {
     words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 

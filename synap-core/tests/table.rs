@@ -311,6 +311,7 @@ const REDIS: &[Facts] = &[
     ("LSET", "1.0.0", 4, (1, 1, 1), "denyoom write", "list slow write", "RW update"),
     ("LTRIM", "1.0.0", 4, (1, 1, 1), "write", "list slow write", "RW delete"),
     ("MGET", "1.0.0", -2, (1, -1, 1), "fast readonly", "fast read string", "RO access"),
+    ("MIGRATE", "2.6.0", -6, (3, 3, 1), "movablekeys write", "dangerous keyspace slow write", "RW access delete, RW access delete"),
     ("MONITOR", "1.0.0", 1, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
     ("MOVE", "1.0.0", 3, (1, 1, 1), "fast write", "fast keyspace write", "RW access update"),
     ("MSET", "1.0.1", -3, (1, -1, 2), "denyoom write", "slow string write", "OW update"),
@@ -427,6 +428,8 @@ const OWN_FLAGS: &[(&str, &str)] = &[
     ("AUTH", "skip_monitor skip_slowlog"),
     ("HELLO", "skip_monitor skip_slowlog"),
     ("CONFIG SET", "skip_monitor skip_slowlog"),
+    // The same; and nobody waits for another server inside MULTI.
+    ("MIGRATE", "skip_monitor skip_slowlog no_multi"),
     // A pause of writes holds it back, in Redis too, which does not list the flag.
     ("PUBLISH", "may_replicate"),
     // Redis lets EXEC answer the error.
@@ -434,7 +437,7 @@ const OWN_FLAGS: &[(&str, &str)] = &[
 ];
 
 /// Rows that Redis does not document as commands of their own.
-const NOT_IN_REDIS: &[&str] = &["DEBUG SET-ACTIVE-EXPIRE", "DEBUG SLEEP"];
+const NOT_IN_REDIS: &[&str] = &["DEBUG RELOAD", "DEBUG SET-ACTIVE-EXPIRE", "DEBUG SLEEP"];
 
 #[test]
 fn rows_agree_with_redis() {
@@ -486,6 +489,7 @@ fn is_refused_by_a_check(error: &synap_core::Error) -> bool {
         "only supported in combination",
         "please just use IDX",
         "requires COUNT",
+        "When using MIGRATE KEYS",
         "single increment-element",
     ]
     .iter()

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use synap_core::execute::state::{Transfer, Transferring};
 use synap_core::execute::{Host, ShutdownOptions};
 use tokio::sync::watch;
 
@@ -20,6 +21,10 @@ impl ServerHost {
 impl Host for ServerHost {
     fn shutdown(&self, _: ShutdownOptions) {
         self.stop.send_replace(true);
+    }
+
+    fn transfer(&self, transfer: Transfer) -> Transferring {
+        Box::pin(crate::transfer::send(transfer))
     }
 
     fn info(&self, section: &str, out: &mut String) {

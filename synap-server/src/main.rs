@@ -8,6 +8,7 @@
 //! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
 //! | [`host`] | what the engine asks of the program around it |
 //! | [`tools`] | what can be done with a data folder while no server runs on it |
+//! | [`transfer`] | keys sent to another server |
 
 mod config;
 mod drive;
@@ -15,6 +16,7 @@ mod host;
 mod http;
 mod resp;
 mod tools;
+mod transfer;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;

@@ -13,6 +13,7 @@ pub mod hash_expiry;
 pub mod help;
 pub mod hyperloglog;
 pub mod list;
+pub mod migrate;
 pub mod persistence;
 pub mod pubsub;
 pub mod server;

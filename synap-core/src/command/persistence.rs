@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use synap_derive::Args;
 
-use super::server::SERVER;
+use super::server::{DEBUG, SERVER};
 use crate::access::Category;
 use crate::error::{Error, Result};
 use crate::execute::row::{Command, Flags, Group, Tool};
@@ -16,9 +16,9 @@ use crate::reply::{Reply, Tape};
 
 const WAITING: Group = Group { name: "generic", op: "server", category: Category::CONNECTION };
 
-pub const COMMANDS: &[Command] = &[SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE, WAITAOF];
+pub const COMMANDS: &[Command] = &[SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE, WAITAOF, DEBUG_RELOAD];
 
-fn save(state: &State, kind: SaveKind) -> Result<Saved> {
+pub(super) fn save(state: &State, kind: SaveKind) -> Result<Saved> {
     let storage =
         state.storage().ok_or(Error::err("There is no data folder: this server keeps everything in memory"))?;
     storage.save(kind)
@@ -123,6 +123,34 @@ pub const LASTSAVE: Command = Command {
     flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST).and(Flags::LOOKS),
     categories: Category::ADMIN.and(Category::DANGEROUS),
     ..SERVER.session::<LastSave>()
+};
+
+#[derive(Args)]
+pub struct DebugReload;
+
+impl SessionCommand for DebugReload {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        crate::persist::load::reload(cx.caller().turn)
+            .map_err(|error| Error::fmt(format!("Error trying to load the RDB dump: {error}")))?;
+        reply.ok();
+        Ok(Flow::Done)
+    }
+
+    /// So that nobody sees half of it.
+    fn alone(&self) -> bool {
+        true
+    }
+}
+
+pub const DEBUG_RELOAD: Command = Command {
+    name: "DEBUG RELOAD",
+    op: "debug.reload",
+    since: "1.0.0",
+    summary: "Makes a snapshot of all data in memory and loads it. Everybody waits meanwhile.",
+    complexity: "O(N) for N keys",
+    returns: Shape::OK,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_MULTI),
+    ..DEBUG.session::<DebugReload>()
 };
 
 #[derive(Args)]

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use super::prelude::*;
 use super::{facts, help};
-use crate::execute::ShutdownOptions;
-use crate::execute::state::State;
+use crate::execute::state::{SaveKind, State};
+use crate::execute::{Later, ShutdownOptions};
+use crate::reply::Tape;
 use crate::settings::{self, SETTINGS, Settings};
 
 pub(super) const SERVER: Group = Group { name: "server", op: "server", category: Category::NONE };
 const KEYSPACE: Group = Group { name: "server", op: "server", category: Category::KEYSPACE };
 const COMMAND_GROUP: Group = Group { name: "server", op: "command", category: Category::CONNECTION };
 const CONFIG: Group = Group { name: "server", op: "config", category: Category::NONE };
-const DEBUG: Group = Group { name: "server", op: "debug", category: Category::NONE };
+pub(super) const DEBUG: Group = Group { name: "server", op: "debug", category: Category::NONE };
 
 pub const COMMANDS: &[Command] = &[
     FLUSHALL,
@@ -819,7 +820,7 @@ pub struct Shutdown {
 }
 
 impl SessionCommand for Shutdown {
-    fn run(self, _: &mut SessionCx<'_, '_, '_>, _: &mut dyn Reply) -> Result<Flow> {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, _: &mut dyn Reply) -> Result<Flow> {
         let ShutdownArgs { save, now, force, abort } = self.options;
         if abort {
             return if save.is_some() || now || force {
@@ -829,7 +830,26 @@ impl SessionCommand for Shutdown {
             };
         }
         let save = save.map(|choice| choice == SaveChoice::Save);
-        Ok(Flow::Shutdown(ShutdownOptions { save, now, force }))
+        let options = ShutdownOptions { save, now, force };
+        if save != Some(true) {
+            return Ok(Flow::Shutdown(options));
+        }
+        // What is written behind the snapshot is in the log.
+        let saved = match super::persistence::save(cx.state(), SaveKind::Schedule) {
+            Ok(saved) => saved,
+            Err(_) if force => return Ok(Flow::Shutdown(options)),
+            Err(error) => return Err(error),
+        };
+        let state = cx.state().shared().ok_or(Error::err("the server is closing"))?;
+        let mut tape = Tape::new(cx.session().resp3);
+        let reply = async move {
+            match saved.done.await {
+                Err(_) if !force => tape.error(&Error::err("Errors trying to SHUTDOWN. Check logs.")),
+                _ => state.host().shutdown(options),
+            }
+            tape
+        };
+        Ok(Flow::Later(Later { reply: Box::pin(reply), timeout: None }))
     }
 }
 

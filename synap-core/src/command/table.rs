@@ -3,8 +3,9 @@
 use std::sync::OnceLock;
 
 use super::{
-    bitmap, client, connection, counter, dump, generic, geo, hash, hash_expiry, hyperloglog, list, persistence, pubsub,
-    server, set, set_algebra, sort, string, substring, transaction, zset, zset_algebra, zset_pop, zset_range,
+    bitmap, client, connection, counter, dump, generic, geo, hash, hash_expiry, hyperloglog, list, migrate,
+    persistence, pubsub, server, set, set_algebra, sort, string, substring, transaction, zset, zset_algebra, zset_pop,
+    zset_range,
 };
 use crate::access::Category;
 use crate::error::{Error, Result};
@@ -36,6 +37,7 @@ const GROUPS: &[&[Command]] = &[
     pubsub::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
+    migrate::COMMANDS,
     persistence::COMMANDS,
     server::COMMANDS,
 ];

@@ -61,11 +61,7 @@ impl WriteCx<'_> {
         let db = self.db();
         let Some(entry) = self.shard_of(key).db(db).and_then(|db| db.get(key.hash, key.bytes)) else { return };
         if entry.is_due(now_ms) {
-            if let Some(entry) = self.shard_mut(key).existing_mut(db).and_then(|db| db.remove(key.hash, key.bytes)) {
-                self.discard(entry);
-            }
-            self.record_aside(key.hash, &[b"DEL", key.bytes]);
-            self.tell(key);
+            self.remove_aside(key);
             self.state().stats.expired_keys.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -87,6 +83,16 @@ impl WriteCx<'_> {
             self.tell(key);
             self.state().stats.expired_fields.fetch_add(names.len() as u64, Ordering::Relaxed);
         }
+    }
+
+    /// Removes a key that no call names, and logs it.
+    pub(super) fn remove_aside(&mut self, key: &Key<'_>) {
+        let db = self.db();
+        if let Some(entry) = self.shard_mut(key).existing_mut(db).and_then(|db| db.remove(key.hash, key.bytes)) {
+            self.discard(entry);
+        }
+        self.record_aside(key.hash, &[b"DEL", key.bytes]);
+        self.tell(key);
     }
 
     /// Removes up to [`BUDGET`] due keys and as many fields of one shard. True when more are due.

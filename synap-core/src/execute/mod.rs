@@ -11,9 +11,11 @@
 //! | MULTI … EXEC, WATCH | [`transaction`] |
 //! | blocked calls | [`waiting`] |
 //! | snapshots | [`walk`] |
+//! | keys that leave for another server | [`departure`] |
 
 pub mod admit;
 pub mod context;
+pub mod departure;
 pub mod expiry;
 pub mod finish;
 pub mod gate;

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
@@ -16,7 +16,7 @@ use super::timer::Timer;
 use super::walk::Walks;
 use crate::access::Users;
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::grammar::Words;
 use crate::keyspace::access::{Access, Frequency, Random};
 use crate::keyspace::hasher::KeyHasher;
@@ -52,6 +52,8 @@ pub struct State {
     random: Random,
     host: OnceLock<Box<dyn Host>>,
     storage: OnceLock<Arc<dyn Storage>>,
+    /// Itself, for what goes on when the call that began it has ended.
+    me: Weak<State>,
 }
 
 /// The list of rows, which stands above this module.
@@ -69,11 +71,39 @@ pub trait Host: Send + Sync {
     fn setting_changed(&self, _name: &str) {}
     /// Lines of INFO that only the program knows, for `section` in small letters.
     fn info(&self, _section: &str, _out: &mut String) {}
+    /// Sends keys to another server: the engine knows no sockets.
+    fn transfer(&self, _: Transfer) -> Transferring {
+        let error = Error::new(Code::IoErr, "error or timeout connecting to the client");
+        Box::pin(std::future::ready(Arrived { taken: Vec::new(), error: Some(error) }))
+    }
     /// Bytes of memory in use, when the program counts them.
     fn memory_used(&self) -> Option<u64> {
         None
     }
 }
+
+/// What is to be sent to another server.
+pub struct Transfer {
+    pub host: String,
+    pub port: u16,
+    /// Milliseconds for each step: to connect, to write a piece, to hear an answer.
+    pub timeout_ms: u64,
+    /// Calls in RESP that must be answered well before the data are sent.
+    pub greeting: Vec<Vec<u8>>,
+    /// One for each key, made when it is asked for: nobody has to hold all of them.
+    pub calls: Box<dyn Iterator<Item = Vec<u8>> + Send>,
+}
+
+/// What became of it.
+pub struct Arrived {
+    /// For each call that was answered, whether it was answered well.
+    pub taken: Vec<bool>,
+    /// What went wrong first.
+    pub error: Option<Error>,
+}
+
+/// See [`Host::transfer`].
+pub type Transferring = Pin<Box<dyn Future<Output = Arrived> + Send>>;
 
 /// What keeps the data beyond the process: the log's files and the snapshots. An engine in memory has none.
 pub trait Storage: Send + Sync {
@@ -220,7 +250,8 @@ pub struct Parts {
 }
 
 impl State {
-    pub fn new(parts: Parts) -> State {
+    /// Made within an [`Arc`] (`Arc::new_cyclic`), which `me` is.
+    pub fn new(parts: Parts, me: Weak<State>) -> State {
         let hasher = KeyHasher::new(parts.seed);
         let started_ms = parts.clock.now_ms();
         let ticks = quanta::Clock::new();
@@ -247,6 +278,7 @@ impl State {
             loading: AtomicBool::new(false),
             host: OnceLock::new(),
             storage: OnceLock::new(),
+            me,
             clock: parts.clock,
         }
     }
@@ -270,6 +302,11 @@ impl State {
             decay_minutes: number(settings::LFU_DECAY_TIME),
             random: &self.random,
         }
+    }
+
+    /// Itself, to be kept beyond a call; none when the engine goes.
+    pub fn shared(&self) -> Option<Arc<State>> {
+        self.me.upgrade()
     }
 
     pub fn host(&self) -> &dyn Host {

@@ -218,15 +218,16 @@ pub fn unwatch(turn: &mut Turn<'_>, session: &mut Session) {
     let Some(flag) = watches.flag else { return };
     for watched in watches.keys {
         let mut cx = turn.context(1 << shard_of(watched.hash), watched.db);
-        remove_flag(&mut cx, &watched, &flag);
+        forget_flag(&mut cx, watched.db, &watched.key, watched.hash, &flag);
         cx.unlock();
     }
     session.client.watches.store(0, Ordering::Relaxed);
 }
 
-fn remove_flag(cx: &mut super::WriteCx<'_>, watched: &Watched, flag: &Arc<WatchFlag>) {
-    let shard = cx.held_mut().get_mut(shard_of(watched.hash));
-    let place = PlaceRef { db: watched.db, key: &watched.key };
+/// Takes a flag away from a key whose shard `cx` holds.
+pub(super) fn forget_flag(cx: &mut super::WriteCx<'_>, db: u32, key: &[u8], hash: u64, flag: &Arc<WatchFlag>) {
+    let shard = cx.held_mut().get_mut(shard_of(hash));
+    let place = PlaceRef { db, key };
     if let Some(flags) = shard.watchers.get_mut(&place) {
         flags.retain(|other| !Arc::ptr_eq(other, flag));
         if flags.is_empty() {

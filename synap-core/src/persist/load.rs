@@ -16,7 +16,7 @@ use crate::Engine;
 use crate::access::User;
 use crate::error::Error;
 use crate::execute::state::Due;
-use crate::execute::{Input, Outcome, execute};
+use crate::execute::{Input, Outcome, Turn, WalkCx, execute};
 use crate::keyspace::hasher::shard_of;
 use crate::log::Position;
 use crate::log::disk::{self, Disk, Folder, Manifest, Recovered, Writer, io::File, io::read_full_at, manifest};
@@ -233,6 +233,40 @@ pub fn put_keys<R: Read>(
     put(&mut gathered);
     Ok(keys)
 }
+
+/// All data as a snapshot has them: made, and loaded in place of what is there. Nothing is logged: nothing changes.
+/// `turn` is alone.
+pub fn reload(turn: &Turn<'_>) -> Result<(), ReloadError> {
+    let state = turn.state;
+    let mut writer = snapshot::Writer::new(Vec::new(), snapshot::WriteOptions::default())?;
+    let mut written = Ok(());
+    WalkCx::of_turn(turn, 0).each_db(|db, data| {
+        for entry in data.table().iter() {
+            if written.is_ok() {
+                let usage = snapshot::Usage::default();
+                written = writer.key(db, entry.key(), entry.value(), entry.expires_at(), usage);
+            }
+        }
+    });
+    written?;
+    let bytes = writer.finish()?;
+    let options = ReadOptions { limits: *state.settings.limits(), ..ReadOptions::default() };
+    // All of it is read before anything goes.
+    let items = snapshot::Reader::new(&bytes[..], options)?.collect::<Result<Vec<Item>, _>>()?;
+    let mut cx = turn.shard_context(0);
+    cx.flush(None);
+    cx.forget_changes();
+    for item in items {
+        if let Item::Key(key) = item {
+            cx.load(key.db, state.hasher.hash(key.entry.key()), key.entry);
+        }
+    }
+    cx.unlock();
+    Ok(())
+}
+
+/// Why [`reload`] left everything as it was.
+pub type ReloadError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Reads a file of a folder from its beginning.
 pub struct FileReader {
