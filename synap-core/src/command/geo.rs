@@ -541,7 +541,13 @@ const FOUND: Shape = Shape::one_of(
 
 /// Stores places with their scores, or their distances, and answers how many. Logged as what they are: on another machine
 /// a sine may end in another bit.
-fn store_found(cx: &mut WriteCx<'_>, key: &Key<'_>, found: Vec<(Vec<u8>, f64)>, event: &'static str, reply: &mut dyn Reply) {
+fn store_found(
+    cx: &mut WriteCx<'_>,
+    key: &Key<'_>,
+    found: Vec<(Vec<u8>, f64)>,
+    event: &'static str,
+    reply: &mut dyn Reply,
+) {
     let mut zset = ZSet::new();
     found.iter().for_each(|(member, score)| {
         zset.insert(member, *score, cx.limits());
@@ -911,8 +917,12 @@ impl RadiusOptions<'_> {
         let area = area(cx, key, Some(from), &By::Byradius(by))?;
         match &self.store {
             None => search.answer(cx, key, area.as_ref(), self.with(), reply),
-            Some(Store::Store(target)) => search.store(cx, (key, target), area.as_ref(), false, "georadiusstore", reply),
-            Some(Store::Storedist(target)) => search.store(cx, (key, target), area.as_ref(), true, "georadiusstore", reply),
+            Some(Store::Store(target)) => {
+                search.store(cx, (key, target), area.as_ref(), false, "georadiusstore", reply)
+            }
+            Some(Store::Storedist(target)) => {
+                search.store(cx, (key, target), area.as_ref(), true, "georadiusstore", reply)
+            }
         }
     }
 }

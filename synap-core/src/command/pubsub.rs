@@ -438,3 +438,42 @@ pub const PUBSUB_NUMPAT: Command = Command {
     flags: LOOKS,
     ..PUBSUB.session::<PubsubNumPat>()
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::session::Client;
+    use crate::testing::{TestEngine, Text, call_as};
+
+    #[test]
+    fn shard_channels_are_apart_from_channels() {
+        let mut test = TestEngine::default();
+        let mut listener = test.another();
+        for words in [[&b"SSUBSCRIBE"[..], b"c"], [b"PSUBSCRIBE", b"*"]] {
+            call_as(&test.engine, &mut listener, &words);
+        }
+        test.check(
+            "SPUBLISH c 1 => 1
+            SPUBLISH d 1 => 0
+            PUBLISH c 2 => 1
+            PUBSUB CHANNELS => []
+            PUBSUB SHARDCHANNELS => [\"c\"]
+            PUBSUB SHARDCHANNELS d* => []
+            PUBSUB NUMSUB c => [\"c\", 0]
+            PUBSUB SHARDNUMSUB c d => [\"c\", 1, \"d\", 0]
+            PUBSUB NUMPAT => 1
+            PUBSUB NUMSUB => []",
+        );
+        let mut text = Text::new(true);
+        Client::take_mail(&mut listener, &mut text);
+        assert_eq!(text.out, "[\"smessage\", \"c\", \"1\"]\n[\"pmessage\", \"*\", \"c\", \"2\"]");
+        assert!(test.call("CLIENT LIST").contains("sub=0 psub=1 ssub=1"));
+        // Shard channels are counted by themselves.
+        assert_eq!(call_as(&test.engine, &mut listener, &[b"SUNSUBSCRIBE"]), r#"["sunsubscribe", "c", 0]"#);
+        assert_eq!(call_as(&test.engine, &mut listener, &[b"SUNSUBSCRIBE"]), r#"["sunsubscribe", null, 0]"#);
+        assert_eq!(call_as(&test.engine, &mut listener, &[b"PUNSUBSCRIBE"]), r#"["punsubscribe", "*", 0]"#);
+        test.check("PUBSUB SHARDCHANNELS => []\n MULTI => OK\n SSUBSCRIBE c => QUEUED");
+        test.check("EXEC => [-ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client]");
+        test.check_twin();
+        test.engine.leave(&mut listener);
+    }
+}

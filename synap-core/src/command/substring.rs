@@ -188,7 +188,8 @@ impl WriteCommand for SetRange<'_> {
             return Ok(());
         }
         check_length(cx, offset, value.len())?;
-        let len = cx.change_string(&key, Event::string("setrange"), |entry| (entry.set_range(offset as usize, value), true))?;
+        let len =
+            cx.change_string(&key, Event::string("setrange"), |entry| (entry.set_range(offset as usize, value), true))?;
         reply.int(len as i64);
         Ok(())
     }

@@ -600,7 +600,12 @@ fn remove(cx: &mut WriteCx<'_>, key: &Key<'_>, bounds: &Bounds<'_>, reply: &mut 
 }
 
 /// Removes members by their ranks. All of them go with the key, which frees them behind.
-pub(super) fn delete_ranks(cx: &mut WriteCx<'_>, key: &Key<'_>, ranks: Range<usize>, event: &'static str) -> Result<()> {
+pub(super) fn delete_ranks(
+    cx: &mut WriteCx<'_>,
+    key: &Key<'_>,
+    ranks: Range<usize>,
+    event: &'static str,
+) -> Result<()> {
     if cx.zset(key)?.is_some_and(|zset| zset.len() == ranks.len()) {
         cx.notify(Event::new(Classes::ZSET, event), key);
         cx.remove(key);

@@ -71,7 +71,12 @@ pub struct Change<'u, 't, T: Collection> {
 impl<'u, 't, T: Collection> Change<'u, 't, T> {
     /// `Ok(None)` when there is nothing and `create` is false.
     #[inline]
-    pub(super) fn open(cx: &'u mut WriteCx<'t>, key: Key<'u>, create: bool, event: &'static str) -> Result<Option<Self>> {
+    pub(super) fn open(
+        cx: &'u mut WriteCx<'t>,
+        key: Key<'u>,
+        create: bool,
+        event: &'static str,
+    ) -> Result<Option<Self>> {
         let limits = cx.limits();
         let mut is_new = false;
         let value = match cx.entry_mut(&key) {
@@ -117,9 +122,7 @@ impl<T: Collection> Drop for Change<'_, '_, T> {
     fn drop(&mut self) {
         let key = self.key;
         let is_empty = self.has_nothing();
-        if is_empty
-            && let Some(entry) = self.cx.db_of(&key).remove(key.hash, key.bytes)
-        {
+        if is_empty && let Some(entry) = self.cx.db_of(&key).remove(key.hash, key.bytes) {
             self.cx.discard(entry);
         }
         if self.changed {

@@ -195,12 +195,229 @@ impl WriteCx<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::execute::expiry::expire_all;
+    use crate::session::{Client, Session};
+    use crate::testing::{TestEngine, Text, call_as, split};
+
+    /// Somebody who hears every event of every class.
+    struct Listener(Session);
+
+    impl Listener {
+        fn new(test: &TestEngine, classes: &str) -> Listener {
+            let mut session = test.another();
+            for line in [&format!("CONFIG SET notify-keyspace-events {classes}"), "PSUBSCRIBE __keyevent@*"] {
+                let words = split(line);
+                call_as(&test.engine, &mut session, &words.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            }
+            Listener(session)
+        }
+
+        /// What was heard since it was last asked: `event key`, with the database where it is not 0.
+        fn heard(&mut self) -> String {
+            let mut text = Text::new(true);
+            Client::take_mail(&mut self.0, &mut text);
+            let one = |line: &str| {
+                let words: Vec<&str> =
+                    line.trim_matches(['[', ']']).split(", ").map(|word| word.trim_matches('"')).collect();
+                let event =
+                    words[2].strip_prefix("__keyevent@0__:").or(words[2].strip_prefix("__keyevent@")).unwrap_or("?");
+                format!("{event} {}", words[3])
+            };
+            text.out.lines().map(one).collect::<Vec<_>>().join(", ")
+        }
+    }
+
+    #[track_caller]
+    fn check(conversation: &str) {
+        check_classes("AE", conversation);
+    }
+
+    /// Lines of calls, each followed by what is told of it.
+    #[track_caller]
+    fn check_classes(classes: &str, conversation: &str) {
+        let mut test = TestEngine::default();
+        let mut listener = Listener::new(&test, classes);
+        for line in conversation.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (call, expected) = line.split_once("=>").unwrap_or_else(|| panic!("no `=>` in {line:?}"));
+            let reply = test.call(call);
+            assert!(!reply.starts_with('-'), "{call}: {reply}");
+            assert_eq!(listener.heard(), expected.trim(), "{}", call.trim());
+        }
+        test.check_twin();
+        let Listener(mut session) = listener;
+        test.engine.leave(&mut session);
+    }
+
+    #[test]
+    fn strings_tell() {
+        check(
+            "SET a 1 => set a
+            SET a 1 EX 100 => set a, expire a
+            SET a 1 NX =>
+            SETEX a 100 1 => set a, expire a
+            GETSET a 2 => set a
+            GETEX a EX 5 => expire a
+            GETEX a PERSIST => persist a
+            GETEX a PERSIST =>
+            INCR a => incrby a
+            DECRBY a 2 => incrby a
+            INCRBYFLOAT a 1 => incrbyfloat a
+            APPEND a 5 => append a
+            SETRANGE a 0 7 => setrange a
+            SETBIT a 1 0 =>
+            SETBIT a 1 1 => setbit a
+            MSET a 1 b 2 => set a, set b
+            BITOP AND c a b => set c
+            BITOP AND c x y => del c
+            PFADD p x => pfadd p
+            GETDEL a => del a
+            GETDEL a =>",
+        );
+    }
+
+    #[test]
+    fn keys_tell() {
+        check(
+            "MSET a 1 b 2 => set a, set b
+            RENAME a b => rename_from a, rename_to b
+            COPY b c => copy_to c
+            MOVE c 1 => move_from c, 1__:move_to c
+            EXPIRE b 100 => expire b
+            PERSIST b => persist b
+            PERSIST b =>
+            EXPIRE b -1 => del b
+            DEL b =>
+            MSET a 1 b 2 => set a, set b
+            DEL a x b => del a, del b
+            SET a 1 => set a
+            UNLINK a => del a
+            SELECT 1 =>
+            UNLINK c => 1__:del c",
+        );
+    }
+
+    #[test]
+    fn collections_tell() {
+        check(
+            "HSET h a 1 b 2 => hset h
+            HINCRBY h a 1 => hincrby h
+            HINCRBYFLOAT h a 1 => hincrbyfloat h
+            HSETNX h a 1 =>
+            HEXPIRE h 100 FIELDS 1 a => hexpire h
+            HPERSIST h FIELDS 1 a => hpersist h
+            HGETEX h EX 100 FIELDS 1 a => hexpire h
+            HSETEX h EX 100 FIELDS 1 b 5 => hset h, hexpire h
+            HEXPIRE h 0 FIELDS 1 b => hdel h
+            HGETDEL h FIELDS 1 a => hdel h, del h
+            RPUSH l a b c => rpush l
+            LSET l 0 x => lset l
+            LINSERT l BEFORE x y => linsert l
+            LREM l 0 y => lrem l
+            LTRIM l 0 1 => ltrim l
+            LMOVE l l LEFT RIGHT => rpush l, lpop l
+            LMOVE l m RIGHT LEFT => lpush m, rpop l
+            LMOVE l m LEFT LEFT => lpush m, lpop l, del l
+            LMPOP 1 m LEFT COUNT 5 => lpop m, del m
+            SADD s a b c => sadd s
+            SADD s a =>
+            SREM s a => srem s
+            SMOVE s t b => srem s, sadd t
+            SMOVE s t c => srem s, del s, sadd t
+            SUNIONSTORE u t => sunionstore u
+            SINTERSTORE u t x => del u
+            SPOP t => spop t
+            SPOP t => spop t, del t",
+        );
+    }
+
+    #[test]
+    fn sorted_sets_tell() {
+        check(
+            "ZADD z 1 a 2 b 3 c 4 d 5 e => zadd z
+            ZADD z 1 a =>
+            ZINCRBY z 1 a => zincr z
+            ZREM z a => zrem z
+            ZREMRANGEBYRANK z 0 0 => zremrangebyrank z
+            ZPOPMIN z => zpopmin z
+            ZRANGESTORE y z 0 -1 => zrangestore y
+            ZUNIONSTORE y 1 z => zunionstore y
+            ZDIFFSTORE y 2 z z => del y
+            ZREMRANGEBYSCORE z -inf +inf => zremrangebyscore z, del z
+            GEOADD g 13 38 p => zadd g
+            GEOSEARCHSTORE h g FROMMEMBER p BYRADIUS 1 KM => geosearchstore h
+            RPUSH l 2 1 => rpush l
+            SORT l STORE m => sortstore m",
+        );
+    }
+
+    #[test]
+    fn classes_beyond_all_are_told_when_they_are_asked_for() {
+        check_classes(
+            "nmocE",
+            "GET a => keymiss a
+            SET a 1 => new a
+            SET a 2 => overwritten a
+            SADD s x => new s
+            SUNIONSTORE a s => overwritten a, type_changed a
+            MGET a b => keymiss b
+            RENAME a c => new c",
+        );
+        check_classes("K$", "SET a 1 =>");
+        check_classes("KEl", "SET a 1 =>");
+    }
+
+    #[test]
+    fn what_is_due_is_told_of_when_it_goes() {
+        let mut test = TestEngine::default();
+        let mut listener = Listener::new(&test, "AE");
+        test.check("SET a 1 PX 10 => OK\n SET b 1 PX 10 => OK\n HSET h f 1 => 1\n HPEXPIRE h 10 FIELDS 1 f => [1]");
+        assert_eq!(listener.heard(), "set a, expire a, set b, expire b, hset h, hexpire h");
+        test.clock.advance(10);
+        test.check("SET a 2 => OK");
+        assert_eq!(listener.heard(), "expired a, set a");
+        expire_all(test.engine.state(), || test.engine.enter_blocking());
+        let heard = listener.heard();
+        assert!(["expired b, hexpired h, del h", "hexpired h, del h, expired b"].contains(&&*heard), "{heard}");
+        test.engine.leave(&mut listener.0);
+    }
+
+    #[test]
+    fn a_transaction_tells_after_it() {
+        let mut test = TestEngine::default();
+        let mut listener = Listener::new(&test, "AE");
+        let words: [&[u8]; 2] = [b"SUBSCRIBE", b"__keyevent@0__:own"];
+        call_as(&test.engine, &mut listener.0, &words);
+        for call in ["MULTI", "SET a 1", "PUBLISH __keyevent@0__:own x", "DEL a"] {
+            test.call(call);
+            assert_eq!(listener.heard(), "");
+        }
+        test.check("EXEC => [OK, 2, 1]");
+        let mut text = Text::new(true);
+        Client::take_mail(&mut listener.0, &mut text);
+        let at = |what: &str| text.out.find(what).unwrap_or_else(|| panic!("{what}: {}", text.out));
+        assert!(at(":set\"") < at(":own\"") && at(":own\"") < at(":del\""), "{}", text.out);
+        test.engine.leave(&mut listener.0);
+    }
+
+    #[test]
+    fn who_waits_is_told_of_behind_what_it_waited_for() {
+        let mut test = TestEngine::default();
+        let mut listener = Listener::new(&test, "AE");
+        let mut waits = test.another();
+        let words: [&[u8]; 3] = [b"BLPOP", b"l", b"0"];
+        let input = crate::execute::Input::words(&words);
+        crate::execute::execute(&mut test.engine.enter_blocking(), &mut waits, &input, &mut Text::new(true));
+        test.check("RPUSH l a => 1");
+        assert_eq!(listener.heard(), "rpush l, lpop l, del l");
+        test.engine.leave(&mut waits);
+        test.engine.leave(&mut listener.0);
+    }
 
     #[test]
     fn classes_are_shown_in_the_order_of_redis() {
+        let mut test = TestEngine::default();
         for (set, shown) in [
-            ("", ""),
+            ("\"\"", ""),
             ("KEA", "AKE"),
             ("EK$g", "g$KE"),
             ("g$lshzxetd", "A"),
@@ -208,8 +425,10 @@ mod tests {
             ("K$lshzxeg", "g$lshzxeK"),
             ("ocAE", "AocE"),
         ] {
-            assert_eq!(Classes::parse(set).map(Classes::show).as_deref(), Some(shown), "{set}");
+            test.check(&format!("CONFIG SET notify-keyspace-events {set} => OK"));
+            let expected = format!("{{\"notify-keyspace-events\": \"{shown}\"}}");
+            assert_eq!(test.call("CONFIG GET notify-keyspace-events"), expected, "{set}");
         }
-        assert_eq!(Classes::parse("KEq"), None);
+        assert!(test.call("CONFIG SET notify-keyspace-events KEq").contains("Invalid event class character"));
     }
 }

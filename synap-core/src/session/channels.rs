@@ -137,14 +137,7 @@ impl Channels {
     }
 
     /// [`Channels::publish`] for a caller that holds locks: it wakes who got something when they are gone.
-    pub fn put_all(
-        &self,
-        kind: Kind,
-        channel: &[u8],
-        payload: &[u8],
-        seen: u64,
-        wakers: &mut Vec<Waker>,
-    ) -> usize {
+    pub fn put_all(&self, kind: Kind, channel: &[u8], payload: &[u8], seen: u64, wakers: &mut Vec<Waker>) -> usize {
         let mut count = 0;
         let mut shared: Option<[Arc<[u8]>; 2]> = None;
         let mut deliver = |pattern: Option<&Arc<[u8]>>, listeners: &Listeners| {
