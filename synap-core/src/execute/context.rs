@@ -23,7 +23,6 @@ use crate::keyspace::hasher::{SHARD_COUNT, shard_of};
 use crate::keyspace::value::{Kind, Value};
 use crate::log;
 use crate::session::{self, Session};
-use crate::settings;
 use crate::types::hash::{Hash, is_live};
 use crate::types::list::List;
 use crate::types::set::Set;
@@ -306,18 +305,22 @@ impl<'t> WriteCx<'t> {
         self.touched(key);
     }
 
-    /// The kind of what a store is about to replace, when somebody may want to hear of it.
+    /// What kind of value a store is about to replace, if any; `None` when nobody wants to hear of it.
     #[inline]
-    fn kind_for_events(&self, key: &Key<'_>) -> Option<Kind> {
-        if self.read.state.settings.int(settings::NOTIFY_KEYSPACE_EVENTS) == 0 { None } else { self.kind(key) }
+    fn kind_for_events(&self, key: &Key<'_>) -> Option<Option<Kind>> {
+        self.wants_events().then(|| self.kind(key))
     }
 
     /// Tells of a store: in place of what, and what it was.
     #[inline]
-    fn tell_stored(&mut self, key: &Key<'_>, old: Option<Kind>, event: Event) {
-        if self.read.state.settings.int(settings::NOTIFY_KEYSPACE_EVENTS) == 0 {
-            return;
+    fn tell_stored(&mut self, key: &Key<'_>, old: Option<Option<Kind>>, event: Event) {
+        if let Some(old) = old {
+            self.note_stored(key, old, event);
         }
+    }
+
+    #[cold]
+    fn note_stored(&mut self, key: &Key<'_>, old: Option<Kind>, event: Event) {
         match old {
             None => self.notify(Event::NEW, key),
             Some(old) => {

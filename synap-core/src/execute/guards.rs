@@ -127,15 +127,9 @@ impl<T: Collection> Drop for Change<'_, '_, T> {
         }
         if self.changed {
             self.cx.touched(&key);
-            if self.is_quiet {
-                return;
-            }
-            if self.is_new {
-                self.cx.notify(Event::NEW, &key);
-            }
-            self.cx.notify(Event::new(T::CLASS, self.event), &key);
-            if is_empty {
-                self.cx.notify(Event::DEL, &key);
+            if !self.is_quiet && self.cx.wants_events() {
+                let what = Event::new(T::CLASS, self.event);
+                self.cx.note_change(&key, self.is_new, what, is_empty);
             }
         }
     }

@@ -144,8 +144,26 @@ impl WriteCx<'_> {
     /// Tells of what happened to `key`, in the selected database.
     #[inline]
     pub fn notify(&mut self, event: Event, key: &Key<'_>) {
-        if self.state().settings.int(settings::NOTIFY_KEYSPACE_EVENTS) != 0 {
+        if self.wants_events() {
             self.note_event(event, key);
+        }
+    }
+
+    /// All that is paid when nobody wants to hear of anything.
+    #[inline]
+    pub(super) fn wants_events(&self) -> bool {
+        self.state().settings.int(settings::NOTIFY_KEYSPACE_EVENTS) != 0
+    }
+
+    /// Tells of the change of a collection, which it may have made or emptied.
+    #[cold]
+    pub(super) fn note_change(&mut self, key: &Key<'_>, is_new: bool, event: Event, is_empty: bool) {
+        if is_new {
+            self.note_event(Event::NEW, key);
+        }
+        self.note_event(event, key);
+        if is_empty {
+            self.note_event(Event::DEL, key);
         }
     }
 
