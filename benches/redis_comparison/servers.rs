@@ -44,7 +44,8 @@ impl Launch {
             },
         };
         let version = version_of(&program);
-        let mut launch = Launch { name: stem(&program), version, program, arguments: reference_arguments() };
+        let mut launch = Launch { name: stem(&program), version, program, arguments: nothing_on_disk() };
+        launch.arguments.extend(["--bind".into(), "127.0.0.1".into()]);
         launch.arguments.extend(options.reference_arg.iter().cloned());
         Ok(Some(launch))
     }
@@ -56,7 +57,12 @@ impl Launch {
         let version = version_of(&program);
         // Told by what it says of itself, not by its path: a link may have any name.
         let is_stand_in = version.starts_with("Redis") || version.starts_with("Valkey");
-        let mut arguments = if is_stand_in { reference_arguments() } else { vec!["--http-port".into(), "0".into()] };
+        let mut arguments = nothing_on_disk();
+        if is_stand_in {
+            arguments.extend(["--bind".into(), "127.0.0.1".into()]);
+        } else {
+            arguments.extend(["--http-port".into(), "0".into()]);
+        }
         arguments.extend(["--io-threads".into(), workers.to_string()]);
         arguments.extend(options.ours_arg.iter().cloned());
         let name = if workers == 1 { stem(&program) } else { format!("{} with {workers} workers", stem(&program)) };
@@ -64,9 +70,9 @@ impl Launch {
     }
 }
 
-/// Nothing on disk: the reference is measured at its best.
-fn reference_arguments() -> Vec<String> {
-    ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(str::to_owned).to_vec()
+/// Both servers are measured without a disk, unless the command line says otherwise: what stands later counts.
+fn nothing_on_disk() -> Vec<String> {
+    ["--save", "", "--appendonly", "no"].map(str::to_owned).to_vec()
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {

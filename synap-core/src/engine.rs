@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::clock::{Clock, SystemClock};
 use crate::command::table;
 use crate::execute::gate::thread_slot;
+use crate::execute::pause::BEHIND_LOOK;
 use crate::execute::state::{Due, Parts, State};
 use crate::execute::{Input, Later, Outcome, Pass, Turn, execute, expiry, waiting};
 use crate::log::disk::{self, Disk, RealDisk};
@@ -289,8 +290,10 @@ impl Engine {
         let state = self.state();
         let changed = state.pause.changed_since(session.paused_at);
         let now_ms = state.clock.now_ms();
-        if let Some(until_ms) = state.pause.until(now_ms) {
-            block_on_for(changed, wait_time(until_ms, now_ms));
+        match state.pause.until(now_ms) {
+            Some(until_ms) => drop(block_on_for(changed, wait_time(until_ms, now_ms))),
+            None if state.is_behind() => std::thread::sleep(BEHIND_LOOK),
+            None => {}
         }
     }
 

@@ -38,6 +38,8 @@ impl Config {
 fn command() -> Command {
     let mut command = Command::new("synap-server")
         .version(env!("CARGO_PKG_VERSION"))
+        // As redis-server has it: what comes later counts.
+        .args_override_self(true)
         .about("A Redis, a work queue, a partitioned event log and a tool box for AI agents in one server");
     for setting in SETTINGS {
         let help = format!("{} [default: {:?}]", setting.doc.trim(), setting.default);

@@ -17,10 +17,11 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
+use synap_core::execute::pause::BEHIND_LOOK;
 use synap_core::execute::{Input, Later, Outcome, execute, waiting};
 use synap_core::reply::Tape;
 use synap_core::session::{Client, Session, WaitEnd, Waiter, Wake};
-use synap_core::{Engine, Reply};
+use synap_core::{Code, Engine, Error, Reply};
 use tokio::time::sleep;
 
 /// How a call ended.
@@ -84,15 +85,20 @@ pub async fn later(later: Later) -> Tape {
     }
 }
 
-/// Waits until everything that the session's replies depend on is safe to show.
-pub async fn settled(engine: &Engine, session: &Session) {
+/// Waits until everything that the session's replies depend on is safe to show. An error when the disk does not take the
+/// log: the calls were applied, and nobody may be told of it.
+pub async fn settled(engine: &Engine, session: &Session) -> Result<(), Error> {
     let state = engine.state();
     let log = &state.log;
     log.notify();
     if !log.is_settled(session.seen) {
         state.write_pending();
-        log.settled_at(session.seen).await;
+        if log.settled_or_failing(session.seen).await.is_err() {
+            let refusal = state.storage().and_then(|storage| storage.refusal());
+            return Err(refusal.unwrap_or(Error::new(Code::Misconf, "the log cannot be written")));
+        }
     }
+    Ok(())
 }
 
 /// Waits for the end of the CLIENT PAUSE that stopped a call; false when the session was killed meanwhile.
@@ -101,7 +107,12 @@ async fn unpaused(engine: &Engine, session: &Session) -> bool {
     // Not the next change: the pause that is on now may be another one, which does not hold the call.
     let changed = state.pause.changed_since(session.paused_at);
     let now_ms = state.clock.now_ms();
-    let Some(until_ms) = state.pause.until(now_ms) else { return !client.is_killed() };
+    let Some(until_ms) = state.pause.until(now_ms) else {
+        if state.is_behind() {
+            sleep(BEHIND_LOOK).await;
+        }
+        return !client.is_killed();
+    };
     tokio::select! {
         () = changed => true,
         () = sleep(from_ms(until_ms - now_ms)) => true,
@@ -231,7 +242,7 @@ mod tests {
             let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
             let mut text = Text::new(true);
             let end = run(&self.engine, &mut visitor, &Input::words(&words), &mut text).await;
-            settled(&self.engine, &visitor).await;
+            settled(&self.engine, &visitor).await.expect("nothing fails");
             (end, text.out)
         }
 

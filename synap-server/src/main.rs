@@ -61,6 +61,9 @@ fn run(config: &config::Config) -> Result<(), String> {
     }
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
     let state = engine.state();
+    let has_log = state.settings.int(settings::APPENDONLY) != 0;
+    // Before the first caller comes: nobody may see a server that is empty for now.
+    state.loading.store(has_log, std::sync::atomic::Ordering::Relaxed);
     let (host, stopped) = host::ServerHost::new();
     state.set_host(Box::new(host));
 
@@ -96,11 +99,31 @@ fn run(config: &config::Config) -> Result<(), String> {
         };
         http.spawn_on(http::serve(engine.clone(), listener, shutdown), side.handle());
     }
-    if state.settings.int(settings::APPENDONLY) != 0 {
-        load(&engine, config.load)?;
+    let (loaded, result) = tokio::sync::oneshot::channel();
+    let (loader, options) = (engine.clone(), config.load);
+    let load = move || {
+        // Whoever asked for the end meanwhile does not listen any more.
+        let _ = loaded.send(if has_log { load(&loader, options) } else { Ok(()) });
+    };
+    std::thread::Builder::new().name("synap-load".into()).spawn(load).map_err(|error| error.to_string())?;
+    let is_loaded = side.block_on(async {
+        tokio::pin!(stopped);
+        tokio::select! {
+            // A sender that is gone has panicked, and said so.
+            result = result => {
+                result.unwrap_or_else(|_| Err("the data could not be loaded".into()))?;
+                println!("ready");
+                stopped.await;
+                Ok::<bool, String>(true)
+            }
+            () = &mut stopped => Ok(false),
+        }
+    })?;
+    if !is_loaded {
+        // Nothing was changed, and nothing is there to be saved.
+        tracing::info!("ended before all data were loaded");
+        return Ok(());
     }
-    println!("ready");
-    side.block_on(stopped);
 
     tracing::info!("closing");
     closing.send_replace(true);

@@ -33,6 +33,9 @@ pub fn admit(caller: &mut Caller<'_, '_>, call: &Call<'_>, keys: &Keys, reply: &
         caller.session.paused_at = caller.turn.state.pause.change_count();
         return Admission::Elsewhere(Outcome::Paused);
     }
+    if call.row.writes() && caller.turn.state.is_behind() && !is_replay(caller.session) {
+        return Admission::Elsewhere(Outcome::Paused);
+    }
     Admission::Go
 }
 
@@ -43,11 +46,14 @@ fn serves(caller: &Caller<'_, '_>, call: &Call<'_>) -> Result<()> {
     if state.log.is_failing() && call.row.writes() {
         return Err(misconf(state));
     }
-    let is_replay = caller.session.client.door == Door::Log;
-    if state.loading.load(Ordering::Relaxed) && !call.row.flags.has(Flags::LOADING) && !is_replay {
+    if state.loading.load(Ordering::Relaxed) && !call.row.flags.has(Flags::LOADING) && !is_replay(caller.session) {
         return Err(Error::new(Code::Loading, "Synap is loading the dataset in memory"));
     }
     Ok(())
+}
+
+pub(super) fn is_replay(session: &Session) -> bool {
+    session.client.door == Door::Log
 }
 
 #[cold]

@@ -89,7 +89,8 @@ pub enum Outcome {
     Replied,
     /// Nothing was done or written: run it again with the gate closed.
     NeedAlone,
-    /// Nothing was done or written: run it again when the pause has ended.
+    /// Nothing was done or written: run it again when the pause has ended, or a moment later when there is none: the disk
+    /// does not keep up.
     Paused,
     /// Waits; see [`waiting`].
     Blocked(Arc<Waiter>),

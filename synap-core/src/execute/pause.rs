@@ -8,6 +8,9 @@ use super::row::{Command, Flags};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+/// How long a call waits, before it looks again, that may not run because the disk does not keep up.
+pub const BEHIND_LOOK: std::time::Duration = std::time::Duration::from_millis(2);
+
 /// Begun only with the gate closed, so that nothing is in flight when the command answers.
 pub struct Pause {
     /// Unix milliseconds; zero when there is no pause.

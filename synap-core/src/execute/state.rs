@@ -80,6 +80,8 @@ pub trait Storage: Send + Sync {
     /// Has everything written that was appended. Called outside of the gate, after a turn that may have appended
     /// something and before its replies leave.
     fn write_pending(&self);
+    /// So much is not on disk that those who write have to wait.
+    fn is_behind(&self) -> bool;
     /// Why writes are refused for now.
     fn refusal(&self) -> Option<Error>;
     /// Makes a snapshot. The future is ready when it is made, or says why not.
@@ -289,6 +291,12 @@ impl State {
     /// Said once, when the data are loaded.
     pub(crate) fn set_storage(&self, storage: Arc<dyn Storage>) {
         let _ = self.storage.set(storage);
+    }
+
+    /// The disk, or the walk of a snapshot, does not keep up: calls that write wait before they run.
+    #[inline]
+    pub fn is_behind(&self) -> bool {
+        self.storage.get().is_some_and(|storage| storage.is_behind()) || self.walks.is_behind()
     }
 
     /// Has everything written that was appended: before replies leave, outside of the gate and with nothing locked.

@@ -75,6 +75,9 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         caller.session.paused_at = state.pause.change_count();
         return Ran::Paused;
     }
+    if state.is_behind() && planned.iter().any(|(row, ..)| row.writes()) && !admit::is_replay(caller.session) {
+        return Ran::Paused;
+    }
     if alone && !caller.turn.is_alone() {
         return Ran::NeedAlone;
     }

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use parking_lot::Mutex;
 
@@ -34,9 +34,20 @@ pub struct Walks {
     epoch: AtomicU16,
     /// Of the walk that is on.
     old: Mutex<Option<Arc<OldValues>>>,
+    /// See [`Walks::is_behind`].
+    is_behind: AtomicBool,
 }
 
+/// Old values beyond this many bytes are to be written before more of them come.
+const OLD_BYTES_MAX: usize = 64 << 20;
+
 impl Walks {
+    /// Those who write are faster than the walk.
+    #[inline]
+    pub fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
+    }
+
     /// Memory that the old values take which a walk has not written yet: what writers are slowed down for.
     pub fn old_bytes(&self) -> usize {
         self.old.lock().as_ref().map_or(0, |old| old.bytes())
@@ -103,6 +114,8 @@ impl<'e> Walk<'e> {
         for (db, entry) in self.later.drain(..) {
             write(db, &entry, true);
         }
+        // Looked at by the walk, not by those who write: they pass the limit by what one step lets them.
+        self.state.walks.is_behind.store(self.old.bytes() > OLD_BYTES_MAX, Ordering::Relaxed);
         for old in self.old.take() {
             match old {
                 Old::Entry { db, entry } => write(db, &entry, true),
@@ -179,6 +192,7 @@ impl<'e> Walk<'e> {
 impl Drop for Walk<'_> {
     /// The next one may begin.
     fn drop(&mut self) {
+        self.state.walks.is_behind.store(false, Ordering::Relaxed);
         *self.state.walks.old.lock() = None;
     }
 }

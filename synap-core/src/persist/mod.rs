@@ -35,6 +35,10 @@ impl Storage for Files {
         self.writer.write_pending();
     }
 
+    fn is_behind(&self) -> bool {
+        self.writer.is_behind()
+    }
+
     fn refusal(&self) -> Option<Error> {
         match self.writer.health() {
             Health::Ok => None,

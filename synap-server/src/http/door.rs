@@ -88,7 +88,7 @@ impl Door {
         };
         let words = words.map_err(|error| answer::error(&error))?;
         let reply = self.call(&mut visitor, operation, &words).await;
-        drive::settled(&self.engine, &visitor).await;
+        drive::settled(&self.engine, &visitor).await.map_err(|error| answer::error(&error))?;
         reply.map(answer::json).map_err(|failure| failure.answer().into())
     }
 
@@ -117,7 +117,7 @@ impl Door {
         if is_array {
             out.push(b']');
         }
-        drive::settled(&self.engine, &visitor).await;
+        drive::settled(&self.engine, &visitor).await.map_err(|error| answer::error(&error))?;
         Ok(answer::json(out))
     }
 

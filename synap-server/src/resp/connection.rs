@@ -12,9 +12,10 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use synap_core::Engine;
+use synap_core::execute::pause::BEHIND_LOOK;
 use synap_core::execute::{Later, Outcome, waiting};
 use synap_core::session::{Client, ReplyMode, Session, WaitEnd, Waiter, Wake};
+use synap_core::{Code, Engine, Error, Reply as _};
 use synap_protocols::resp::{Decoder, RespWriter};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -321,9 +322,12 @@ impl Connection {
     /// may be because it does not read.
     async fn flush(&mut self) -> io::Result<()> {
         if !self.settles_now() {
-            tokio::select! {
-                () = self.settled() => {}
+            let is_safe = tokio::select! {
+                is_safe = self.settled() => is_safe,
                 () = self.session.client.killed() => return Ok(()),
+            };
+            if !is_safe {
+                return self.refuse_to_tell();
             }
         }
         poll_fn(|cx| {
@@ -335,17 +339,35 @@ impl Connection {
         .await
     }
 
-    async fn settled(&self) {
-        if !self.settles_now() {
-            self.engine.state().log.settled_at(self.session.seen).await;
+    /// False when the disk does not take the log: nobody knows when the replies may leave.
+    async fn settled(&self) -> bool {
+        self.settles_now() || self.engine.state().log.settled_or_failing(self.session.seen).await.is_ok()
+    }
+
+    /// The calls that wait for their replies were applied, and a kill could take them back: instead of the replies the
+    /// client hears that, and the connection ends.
+    fn refuse_to_tell(&mut self) -> io::Result<()> {
+        let refusal = self.engine.state().storage().and_then(|storage| storage.refusal());
+        let why = refusal.map_or_else(String::new, |error| format!(": {}", error.text));
+        self.output.truncate(self.sent);
+        if self.sent == 0 {
+            let text = format!("the last calls were applied, and are not safe{why}").into();
+            RespWriter::new(&mut self.output, self.session.resp3).error(&Error { code: Code::Misconf, text });
+            // Best effort: a client that does not read it is closed all the same.
+            let _ = self.stream.try_write(&self.output);
         }
+        self.output.clear();
+        self.sent = 0;
+        Err(io::Error::other("the log cannot be written"))
     }
 
     /// Sends what was computed, whatever has ended the connection, but not for long.
     async fn close(&mut self) -> io::Result<()> {
         let last_words = async {
-            self.settled().await;
-            poll_fn(|cx| self.poll_flush(cx)).await
+            match self.settled().await {
+                true => poll_fn(|cx| self.poll_flush(cx)).await,
+                false => self.refuse_to_tell(),
+            }
         };
         match tokio::time::timeout(CLOSE_TIME, last_words).await {
             Ok(result) => result,
@@ -442,7 +464,12 @@ impl Connection {
         let state = engine.state();
         loop {
             let now_ms = state.clock.now_ms();
-            let Some(until_ms) = state.pause.until(now_ms) else { return Ok(true) };
+            let Some(until_ms) = state.pause.until(now_ms) else {
+                if state.is_behind() {
+                    sleep(BEHIND_LOOK).await;
+                }
+                return Ok(!self.session.client.is_killed());
+            };
             let rest = Duration::from_millis(until_ms.abs_diff(now_ms));
             let changed = state.pause.changed_since(paused_at);
             let client = self.session.client.clone();
