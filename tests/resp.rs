@@ -426,6 +426,26 @@ fn publish_and_subscribe_in_resp2() {
 }
 
 #[test]
+fn shard_channels_and_events_are_heard() {
+    let server = Server::start();
+    let (mut wire, mut other) = (Wire::connect(server.resp), Wire::connect(server.resp));
+    wire.expect("SSUBSCRIBE a", "[\"ssubscribe\" \"a\" :1]");
+    assert!(wire.call("GET k").to_string().starts_with("-ERR Can't execute 'get'"));
+    other.expect("SPUBLISH a x", ":1");
+    wire.hears("[\"smessage\" \"a\" \"x\"]");
+    wire.expect("RESET", "+RESET");
+    other.expect("SPUBLISH a x", ":0");
+    other.expect("CONFIG SET notify-keyspace-events KEA", "+OK");
+    wire.call("HELLO 3");
+    wire.expect("PSUBSCRIBE __key*", ">[\"psubscribe\" \"__key*\" :1]");
+    other.expect("SET k 1 PX 20", "+OK");
+    for event in ["set", "expire", "expired"] {
+        wire.hears(&format!(">[\"pmessage\" \"__key*\" \"__keyspace@0__:k\" \"{event}\"]"));
+        wire.hears(&format!(">[\"pmessage\" \"__key*\" \"__keyevent@0__:{event}\" \"k\"]"));
+    }
+}
+
+#[test]
 fn pushes_come_beside_other_calls_in_resp3() {
     let server = Server::start();
     let mut connection = connect(&server, 0, Resp::Three);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicPtr, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, Result};
+use crate::execute::notify::Classes;
 use crate::types::Limits;
 
 /// One setting.
@@ -39,6 +40,8 @@ pub enum Kind {
     Text,
     /// Pairs of seconds and changes: see [`save_rules`].
     SaveRules,
+    /// Letters, each a class of events: see [`Classes`].
+    Events,
 }
 
 macro_rules! settings {
@@ -142,6 +145,9 @@ settings! {
     SLOWLOG_LOG_SLOWER_THAN = "slowlog-log-slower-than", ANY, "10000";
     /// Noted slow calls that are kept.
     SLOWLOG_MAX_LEN = "slowlog-max-len", COUNT, "128";
+    /// Of which events in the keyspace subscribers hear: classes as letters, with K for channels of keys, E for channels
+    /// of events, or both; empty of none.
+    NOTIFY_KEYSPACE_EVENTS = "notify-keyspace-events", Kind::Events, "";
     /// Bytes of the stream that stay in memory for replicas.
     REPL_BACKLOG_SIZE = "repl-backlog-size", Kind::Memory, "1mb", fixed;
     /// Fields up to which a hash is a listpack.
@@ -221,6 +227,7 @@ impl Settings {
     pub fn show(&self, id: Id) -> String {
         match SETTINGS[id.0].kind {
             Kind::Text | Kind::SaveRules => self.text(id),
+            Kind::Events => Classes::from_bits(self.int(id)).show(),
             Kind::Choice(words) => words.get(self.int(id) as usize).copied().unwrap_or_default().to_string(),
             Kind::Bool => if self.int(id) != 0 { "yes" } else { "no" }.to_string(),
             Kind::Int { .. } | Kind::Memory => self.int(id).to_string(),
@@ -289,6 +296,10 @@ impl Kind {
             Kind::SaveRules => {
                 save_rules(text).map(|_| 0).ok_or_else(|| "argument must be pairs of seconds and changes".into())
             }
+            Kind::Events => match Classes::parse(text) {
+                Some(classes) => Ok(classes.bits()),
+                None => Err("Invalid event class character. Use 'Ag$lshzxeKEtmdnoc'.".into()),
+            },
             Kind::Choice(words) => match words.iter().position(|word| word.eq_ignore_ascii_case(text)) {
                 Some(index) => Ok(index as i64),
                 None => Err(format!("argument(s) must be one of the following: {}", words.join(", ")).into()),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::clock::ManualClock;
 use crate::engine::{Engine, Options};
 use crate::error::Error;
+use crate::execute::notify::Event;
 use crate::execute::row::Group;
 use crate::execute::state::Due;
 use crate::execute::{Input, Outcome, WalkCx, execute, waiting};
@@ -257,7 +258,7 @@ impl TestEngine {
         let hash = self.engine.state().hasher.hash(entry.key());
         let turn = self.engine.enter_blocking();
         let mut cx = turn.shard_context(shard_of(hash));
-        cx.in_db(db, |cx| cx.put(&Key { bytes: entry.key(), hash }, entry.copy_as(entry.key())));
+        cx.in_db(db, |cx| cx.put(&Key { bytes: entry.key(), hash }, entry.copy_as(entry.key()), Event::NONE));
     }
 
     /// Replays the log of `other` from `position` on.

@@ -82,7 +82,7 @@ impl WriteCommand for SetBit<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let offset = check_offset(cx, self.offset.0)?;
         let len_min = offset as usize / 8 + 1;
-        let before = cx.change_string(&self.key, |entry| {
+        let before = cx.change_string(&self.key, Event::string("setbit"), |entry| {
             let content = entry.as_string().unwrap_or(Elem::Bytes(b""));
             let (before, grows) = (bit_of(content, offset), content.len() < len_min);
             let changed = grows || before != self.value.0;
@@ -355,9 +355,9 @@ impl WriteCommand for BitOp<'_> {
             if !is_old {
                 cx.log_instead(&[b"SET", self.destkey.bytes, &result]);
             }
-            cx.set_value(&self.destkey, Value::Bytes(result.into()), Expiry::Clear);
+            cx.set_value(&self.destkey, Value::Bytes(result.into()), Expiry::Clear, Event::SET);
             // It is told as a string that was edited, even where it looks like a number.
-            cx.edit_string(&self.destkey, |entry| {
+            cx.edit_string(&self.destkey, Event::NONE, |entry| {
                 entry.bytes_mut(0);
                 Ok(())
             })?;
@@ -517,7 +517,7 @@ impl WriteCommand for BitField<'_> {
         let Some(len_min) = steps.iter().filter(|step| step.writes()).map(Step::len_min).max() else {
             return read_all(cx, &self.key, &steps, reply);
         };
-        let answers = cx.change_string(&self.key, |entry| {
+        let answers = cx.change_string(&self.key, Event::string("setbit"), |entry| {
             let grows = entry.as_string().is_none_or(|content| content.len() < len_min);
             let bytes = entry.bytes_mut(len_min);
             let mut changed = grows;

@@ -73,7 +73,7 @@ pub enum ClientType {
 
 impl ClientType {
     fn is(self, client: &Client) -> bool {
-        let listens = client.subscriptions.load(Ordering::Relaxed) + client.patterns.load(Ordering::Relaxed) > 0;
+        let listens = client.listens();
         match self {
             ClientType::Normal => !listens,
             ClientType::Pubsub => listens,
@@ -122,7 +122,7 @@ fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
         "O"
     } else if client.blocked.lock().is_some() {
         "b"
-    } else if load(&client.subscriptions) + load(&client.patterns) > 0 {
+    } else if client.listens() {
         "P"
     } else if client.queued.load(Ordering::Relaxed) >= 0 {
         "x"
@@ -136,7 +136,7 @@ fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
     // Writing into a String cannot fail.
     let _ = write!(
         out,
-        "id={} addr={} laddr={} fd=-1 name={} age={age} idle={idle} flags={flags} db={} sub={} psub={} ssub=0 multi={} \
+        "id={} addr={} laddr={} fd=-1 name={} age={age} idle={idle} flags={flags} db={} sub={} psub={} ssub={} multi={} \
          watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll={} omem=0 tot-mem=0 events=r \
          cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         client.id,
@@ -146,6 +146,7 @@ fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
         load(&client.db),
         load(&client.subscriptions),
         load(&client.patterns),
+        load(&client.shard_subscriptions),
         client.queued.load(Ordering::Relaxed),
         load(&client.watches),
         client.query_bytes.load(Ordering::Relaxed),

@@ -33,8 +33,9 @@ impl WriteCommand for Incr<'_> {
 /// Adds to the number at `key`.
 #[inline]
 fn add(cx: &mut WriteCx<'_>, key: &Key<'_>, delta: i64, reply: &mut dyn Reply) -> Result<()> {
+    const INCREASED: Event = Event::string("incrby");
     const OVERFLOW: Error = Error::err("increment or decrement would overflow");
-    let edited = cx.edit_string(key, |entry| {
+    let edited = cx.edit_string(key, INCREASED, |entry| {
         let old = match entry.as_string() {
             Some(content) => int_of(content)?,
             None => return Err(Error::WRONG_TYPE),
@@ -44,7 +45,7 @@ fn add(cx: &mut WriteCx<'_>, key: &Key<'_>, delta: i64, reply: &mut dyn Reply) -
         Ok(new)
     })?;
     if edited.is_none() {
-        cx.set_value(key, Value::Int(delta), Expiry::Clear);
+        cx.set_value(key, Value::Int(delta), Expiry::Clear, INCREASED);
     }
     reply.int(edited.unwrap_or(delta));
     Ok(())
@@ -175,7 +176,7 @@ impl WriteCommand for IncrByFloat<'_> {
         let (Parsed::Finite(old), Parsed::Finite(increment)) = (old, self.increment.0) else { return Err(INFINITE) };
         let text = old.plus(increment).ok_or(INFINITE)?.to_text();
         // Text even where it is a whole number, as in Redis.
-        cx.set_value(&self.key, Value::Bytes(text.as_bytes().into()), Expiry::Keep);
+        cx.set_value(&self.key, Value::Bytes(text.as_bytes().into()), Expiry::Keep, Event::string("incrbyfloat"));
         cx.log_instead(&[b"SET", self.key.bytes, text.as_bytes(), b"KEEPTTL"]);
         reply.text(&text);
         Ok(())
@@ -348,6 +349,14 @@ impl Answer {
 }
 
 impl Sum {
+    /// What it is called in notifications.
+    fn event(&self) -> &'static str {
+        match self {
+            Sum::Int { .. } => "incrby",
+            Sum::Float { .. } => "incrbyfloat",
+        }
+    }
+
     fn zero(&self) -> Answer {
         match self {
             Sum::Int { .. } => Answer::Int(0),
@@ -428,7 +437,8 @@ impl WriteCommand for IncrEx<'_> {
         new.write(reply);
         applied.write(reply);
         let keeps = options.enx && cx.peek(key).is_some_and(|entry| entry.expires_at().is_some());
-        store(cx, key, new.to_text().as_bytes(), if keeps { Expiry::Keep } else { expiry });
+        let expiry = if keeps { Expiry::Keep } else { expiry };
+        store(cx, key, new.to_text().as_bytes(), expiry, Event::string(sum.event()));
         Ok(())
     }
 }

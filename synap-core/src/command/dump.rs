@@ -147,7 +147,7 @@ impl WriteCommand for Restore<'_> {
                 cx.log_instead(&[b"DEL", self.key.bytes]);
             }
         } else {
-            cx.put(&self.key, Entry::new(self.key.bytes, value).until(deadline_ms));
+            cx.put(&self.key, Entry::new(self.key.bytes, value).until(deadline_ms), Event::generic("restore"));
             self.log(cx, deadline_ms);
         }
         reply.ok();

@@ -520,7 +520,9 @@ impl WriteCommand for Rename<'_> {
 /// Moves what is at one key to another, which loses what it has.
 fn rename(cx: &mut WriteCx<'_>, key: &Key<'_>, newkey: &Key<'_>) {
     if let Some(entry) = cx.take(key) {
-        cx.put(newkey, entry.rekey(newkey.bytes));
+        cx.put(newkey, entry.rekey(newkey.bytes), Event::NONE);
+        cx.notify(Event::generic("rename_from"), key);
+        cx.notify(Event::generic("rename_to"), newkey);
     }
 }
 
@@ -611,7 +613,7 @@ impl WriteCommand for Copy<'_> {
             if cx.exists(&self.destination) && !self.options.replace {
                 return false;
             }
-            cx.put(&self.destination, copy);
+            cx.put(&self.destination, copy, Event::generic("copy_to"));
             true
         });
         reply.int(copied.into());
@@ -648,7 +650,9 @@ impl WriteCommand for Move<'_> {
         let is_free = cx.in_db(db, |cx| !cx.exists(&self.key));
         let moved = is_free && cx.exists(&self.key);
         if moved && let Some(entry) = cx.take(&self.key) {
-            cx.in_db(db, |cx| cx.put(&self.key, entry));
+            cx.in_db(db, |cx| cx.put(&self.key, entry, Event::NONE));
+            cx.notify(Event::generic("move_from"), &self.key);
+            cx.in_db(db, |cx| cx.notify(Event::generic("move_to"), &self.key));
         }
         reply.int(moved.into());
         Ok(())

@@ -255,7 +255,7 @@ impl WriteCommand for GeoAdd<'_> {
             reply.int(0);
             return Ok(());
         }
-        let mut zset = cx.change::<ZSet>(&self.key)?;
+        let mut zset = cx.change::<ZSet>(&self.key, "zadd")?;
         let (mut added, mut moved) = (0, 0);
         for place in self.places.iter() {
             if (nx || xx) && zset.contains(place.member) == nx {
@@ -541,12 +541,18 @@ const FOUND: Shape = Shape::one_of(
 
 /// Stores places with their scores, or their distances, and answers how many. Logged as what they are: on another machine
 /// a sine may end in another bit.
-fn store_found(cx: &mut WriteCx<'_>, key: &Key<'_>, found: Vec<(Vec<u8>, f64)>, reply: &mut dyn Reply) {
+fn store_found(
+    cx: &mut WriteCx<'_>,
+    key: &Key<'_>,
+    found: Vec<(Vec<u8>, f64)>,
+    event: &'static str,
+    reply: &mut dyn Reply,
+) {
     let mut zset = ZSet::new();
     found.iter().for_each(|(member, score)| {
         zset.insert(member, *score, cx.limits());
     });
-    store(cx, key, zset, reply);
+    store(cx, key, zset, event, reply);
     cx.log_instead(&[b"DEL", key.bytes]);
     if !found.is_empty() {
         let scores: Vec<_> = found.iter().map(|(_, score)| format_double(*score)).collect();
@@ -588,6 +594,7 @@ impl Search {
         (source, target): (&Key<'_>, &Key<'_>),
         area: Option<&Area>,
         distances: bool,
+        event: &'static str,
         reply: &mut dyn Reply,
     ) -> Result<()> {
         let found = match (cx.zset(source)?, area) {
@@ -596,7 +603,7 @@ impl Search {
         };
         let score = |place: &Found<'_>| if distances { place.distance / self.unit.metres() } else { place.score };
         let found = found.iter().map(|place| (place.member.to_vec(), score(place))).collect();
-        store_found(cx, target, found, reply);
+        store_found(cx, target, found, event, reply);
         Ok(())
     }
 }
@@ -827,7 +834,7 @@ impl WriteCommand for GeoSearchStore<'_> {
         let by = by.ok_or(Error::SYNTAX)?;
         let area = area(cx, &self.source, from, &by)?;
         let search = Search { choice, unit: by.unit() };
-        search.store(cx, (&self.source, &self.destination), area.as_ref(), storedist, reply)
+        search.store(cx, (&self.source, &self.destination), area.as_ref(), storedist, "geosearchstore", reply)
     }
 }
 
@@ -910,8 +917,12 @@ impl RadiusOptions<'_> {
         let area = area(cx, key, Some(from), &By::Byradius(by))?;
         match &self.store {
             None => search.answer(cx, key, area.as_ref(), self.with(), reply),
-            Some(Store::Store(target)) => search.store(cx, (key, target), area.as_ref(), false, reply),
-            Some(Store::Storedist(target)) => search.store(cx, (key, target), area.as_ref(), true, reply),
+            Some(Store::Store(target)) => {
+                search.store(cx, (key, target), area.as_ref(), false, "georadiusstore", reply)
+            }
+            Some(Store::Storedist(target)) => {
+                search.store(cx, (key, target), area.as_ref(), true, "georadiusstore", reply)
+            }
         }
     }
 }

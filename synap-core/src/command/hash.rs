@@ -51,7 +51,7 @@ pub struct HSet<'a> {
 
 impl WriteCommand for HSet<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let mut hash = cx.change::<Hash>(&self.key)?;
+        let mut hash = cx.change::<Hash>(&self.key, "hset")?;
         let added = self.fields.iter().filter(|pair| hash.put(pair.field, pair.value)).count();
         reply.int(added as i64);
         Ok(())
@@ -75,7 +75,7 @@ pub struct HMSet<'a>(HSet<'a>);
 
 impl WriteCommand for HMSet<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let mut hash = cx.change::<Hash>(&self.0.key)?;
+        let mut hash = cx.change::<Hash>(&self.0.key, "hset")?;
         self.0.fields.iter().for_each(|pair| {
             hash.put(pair.field, pair.value);
         });
@@ -108,7 +108,7 @@ pub struct HSetNx<'a> {
 
 impl WriteCommand for HSetNx<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let mut hash = cx.change::<Hash>(&self.key)?;
+        let mut hash = cx.change::<Hash>(&self.key, "hset")?;
         let is_new = !hash.contains(self.field);
         if is_new {
             hash.put(self.field, self.value);
@@ -246,7 +246,7 @@ pub struct HGetDel<'a> {
 
 impl WriteCommand for HGetDel<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let mut hash = cx.change_existing::<Hash>(&self.key)?;
+        let mut hash = cx.change_existing::<Hash>(&self.key, "hdel")?;
         let mut words: Vec<&[u8]> = vec![b"HDEL", self.key.bytes];
         reply.array(self.fields.0.len());
         for field in self.fields.0.iter() {
@@ -617,7 +617,7 @@ pub struct HIncrBy<'a> {
 
 impl WriteCommand for HIncrBy<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let mut hash = cx.change::<Hash>(&self.key)?;
+        let mut hash = cx.change::<Hash>(&self.key, "hincrby")?;
         let old = match hash.get(self.field) {
             None => 0,
             Some(Elem::Int(old)) => old,
@@ -669,7 +669,7 @@ impl<'a> Arg<'a> for Increment {
 impl WriteCommand for HIncrByFloat<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         const INFINITE: Error = Error::err("increment would produce NaN or Infinity");
-        let mut hash = cx.change::<Hash>(&self.key)?;
+        let mut hash = cx.change::<Hash>(&self.key, "hincrbyfloat")?;
         let old = match hash.get(self.field) {
             None => LongDouble::from_int(0),
             Some(Elem::Int(old)) => LongDouble::from_int(old),
@@ -713,7 +713,7 @@ pub struct HDel<'a> {
 
 impl WriteCommand for HDel<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let removed = match cx.change_existing::<Hash>(&self.key)? {
+        let removed = match cx.change_existing::<Hash>(&self.key, "hdel")? {
             Some(mut hash) => self.fields.iter().filter(|field| hash.delete(field)).count(),
             None => 0,
         };

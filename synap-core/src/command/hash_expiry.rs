@@ -120,7 +120,7 @@ impl WriteCommand for HSetEx<'_> {
             return Ok(());
         }
         let keeps = matches!(self.options.expiry, Some(SetExpiry::Keepttl));
-        let mut hash = cx.change::<Hash>(&self.key)?;
+        let mut hash = cx.change::<Hash>(&self.key, "hset")?;
         let mut words: Vec<&[u8]> = vec![b"HSET", self.key.bytes];
         let mut deadlines: Vec<(&[u8], i64)> = Vec::new();
         for FieldValue { field, value } in pairs.iter() {
@@ -133,6 +133,9 @@ impl WriteCommand for HSetEx<'_> {
             deadlines.extend(hash.expires_at(field).flatten().map(|at_ms| (field, at_ms)));
         }
         drop(hash);
+        if at_ms.is_some() {
+            cx.notify(Event::new(Classes::HASH, "hexpire"), &self.key);
+        }
         cx.log_instead(&words);
         log_deadlines(cx, &self.key, &deadlines);
         Ok(())
@@ -141,7 +144,7 @@ impl WriteCommand for HSetEx<'_> {
 
 /// Removes fields because their time is past. Logged as what it came to.
 fn delete_fields(cx: &mut WriteCx<'_>, key: &Key<'_>, fields: &[&[u8]]) -> Result<()> {
-    let Some(mut hash) = cx.change_existing::<Hash>(key)? else { return Ok(()) };
+    let Some(mut hash) = cx.change_existing::<Hash>(key, "hdel")? else { return Ok(()) };
     let mut words: Vec<&[u8]> = vec![b"HDEL", key.bytes];
     words.extend(fields.iter().filter(|field| hash.delete(field)));
     drop(hash);
@@ -216,7 +219,11 @@ impl WriteCommand for HGetEx<'_> {
         };
         let fields = self.fields.0;
         let past = at_ms.is_some_and(|at_ms| cx.is_over(at_ms));
-        let mut hash = cx.change_existing::<Hash>(&self.key)?;
+        let event = match self.expiry {
+            None | Some(GetExpiry::Persist) => "hpersist",
+            Some(_) => expiry_event(past),
+        };
+        let mut hash = cx.change_existing::<Hash>(&self.key, event)?;
         let mut changed: Vec<&[u8]> = Vec::new();
         reply.array(fields.len());
         for field in fields.iter() {
@@ -324,7 +331,7 @@ fn expire_fields(
     reply: &mut dyn Reply,
 ) -> Result<()> {
     let past = cx.is_over(at_ms);
-    let Some(mut hash) = cx.change_existing::<Hash>(key)? else {
+    let Some(mut hash) = cx.change_existing::<Hash>(key, expiry_event(past))? else {
         write_for_each(fields, -2, reply);
         return Ok(());
     };
@@ -350,6 +357,11 @@ fn expire_fields(
 fn write_for_each(fields: Many<'_, Word<'_>>, answer: i64, reply: &mut dyn Reply) {
     reply.array(fields.len());
     (0..fields.len()).for_each(|_| reply.int(answer));
+}
+
+/// A deadline that is over deletes.
+fn expiry_event(past: bool) -> &'static str {
+    if past { "hdel" } else { "hexpire" }
 }
 
 fn change_field(hash: &mut Change<'_, '_, Hash>, field: &[u8], at_ms: i64, past: bool) -> i64 {
@@ -505,7 +517,7 @@ pub struct HPersist<'a> {
 impl WriteCommand for HPersist<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let fields = self.fields.0;
-        let Some(mut hash) = cx.change_existing::<Hash>(&self.key)? else {
+        let Some(mut hash) = cx.change_existing::<Hash>(&self.key, "hpersist")? else {
             write_for_each(fields, -2, reply);
             return Ok(());
         };

@@ -29,6 +29,9 @@ fn at<'c>(cx: &'c ReadCx<'_>, key: &Key<'_>) -> Result<Option<Hll<'c>>> {
     }
 }
 
+/// Merging is adding, too.
+const ADDED: Event = Event::string("pfadd");
+
 fn sparse_size_max(cx: &ReadCx<'_>) -> usize {
     usize::try_from(cx.state().settings.int(settings::HLL_SPARSE_MAX_BYTES)).unwrap_or(usize::MAX)
 }
@@ -36,9 +39,9 @@ fn sparse_size_max(cx: &ReadCx<'_>) -> usize {
 /// Stores new bytes; a time to live stays. They are raw for OBJECT ENCODING, as in Redis.
 fn put(cx: &mut WriteCx<'_>, key: &Key<'_>, bytes: &[u8]) -> Result<()> {
     if !cx.exists(key) {
-        cx.set_value(key, Value::string(bytes), Expiry::Clear);
+        cx.set_value(key, Value::string(bytes), Expiry::Clear, Event::NONE);
     }
-    cx.edit_string(key, |entry| {
+    cx.edit_string(key, ADDED, |entry| {
         if entry.as_string().is_none_or(|old| !old.is(bytes)) {
             // What it returns is a few kilobytes.
             drop(entry.set_bytes(bytes));
@@ -72,7 +75,7 @@ impl WriteCommand for PfAdd<'_> {
             Some(hll) if hll.is_dense() => {
                 let changes = hll::dense_would_change(hll, self.elements());
                 if changes {
-                    cx.edit_string(&self.key, |entry| {
+                    cx.edit_string(&self.key, ADDED, |entry| {
                         hll::add_in_place(entry.bytes_mut(0), self.elements());
                         Ok(())
                     })?;
@@ -135,7 +138,7 @@ fn count_and_keep(cx: &mut WriteCx<'_>, key: &Key<'_>) -> Result<u64> {
     }
     let count = hll.count()?;
     if cx.may_keep() {
-        cx.edit_string(key, |entry| {
+        cx.edit_string(key, Event::NONE, |entry| {
             hll::keep_cardinality(entry.bytes_mut(0), count);
             Ok(())
         })?;

@@ -26,7 +26,7 @@ pub struct Push<'a> {
 
 impl Push<'_> {
     fn push(self, cx: &mut WriteCx<'_>, end: End, reply: &mut dyn Reply) -> Result<()> {
-        let mut list = cx.change::<List>(&self.key)?;
+        let mut list = cx.change::<List>(&self.key, push_event(end))?;
         for element in self.elements.iter() {
             list.push(end, element);
         }
@@ -144,7 +144,7 @@ pub struct Pop<'a> {
 
 impl Pop<'_> {
     fn pop(self, cx: &mut WriteCx<'_>, end: End, reply: &mut dyn Reply) -> Result<()> {
-        let Some(mut list) = cx.change_existing::<List>(&self.key)? else {
+        let Some(mut list) = cx.change_existing::<List>(&self.key, pop_event(end))? else {
             match self.count {
                 Some(_) => reply.null_array(),
                 None => reply.null(),
@@ -421,7 +421,7 @@ pub struct LSet<'a> {
 
 impl WriteCommand for LSet<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let Some(mut list) = cx.change_existing::<List>(&self.key)? else { return Err(Error::NO_SUCH_KEY) };
+        let Some(mut list) = cx.change_existing::<List>(&self.key, "lset")? else { return Err(Error::NO_SUCH_KEY) };
         let index = index_in(&list, self.index).ok_or(Error::err("index out of range"))?;
         list.set(index, self.element);
         reply.ok();
@@ -466,7 +466,7 @@ pub struct LInsert<'a> {
 
 impl WriteCommand for LInsert<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let Some(mut list) = cx.change_existing::<List>(&self.key)? else {
+        let Some(mut list) = cx.change_existing::<List>(&self.key, "linsert")? else {
             reply.int(0);
             return Ok(());
         };
@@ -504,7 +504,7 @@ pub struct LRem<'a> {
 
 impl WriteCommand for LRem<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let removed = match cx.change_existing::<List>(&self.key)? {
+        let removed = match cx.change_existing::<List>(&self.key, "lrem")? {
             Some(mut list) => list.remove(self.count.0, self.element),
             None => 0,
         };
@@ -536,7 +536,7 @@ pub struct LTrim<'a> {
 
 impl WriteCommand for LTrim<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        if let Some(mut list) = cx.change_existing::<List>(&self.key)? {
+        if let Some(mut list) = cx.change_existing::<List>(&self.key, "ltrim")? {
             let keep = super::index_range(self.start, self.stop, list.len());
             list.trim(keep);
         }
@@ -603,13 +603,27 @@ fn take_from_first(
     reply: &mut dyn Reply,
 ) -> Result<bool> {
     let Some(key) = first_list(cx, keys)? else { return Ok(false) };
-    let Some(mut list) = cx.change_existing::<List>(&key)? else { return Ok(false) };
+    let Some(mut list) = cx.change_existing::<List>(&key, pop_event(end))? else { return Ok(false) };
     reply.array(2);
     reply.bulk(key.bytes);
     let count = take(&mut list, end, count.map_or(1, |PopCount(count)| count), reply);
     drop(list);
     cx.log_instead(&[pop_word(end), key.bytes, itoa::Buffer::new().format(count).as_bytes()]);
     Ok(true)
+}
+
+fn push_event(end: End) -> &'static str {
+    match end {
+        End::Front => "lpush",
+        End::Back => "rpush",
+    }
+}
+
+fn pop_event(end: End) -> &'static str {
+    match end {
+        End::Front => "lpop",
+        End::Back => "rpop",
+    }
 }
 
 fn pop_word(end: End) -> &'static [u8] {
@@ -695,15 +709,23 @@ fn move_one(
     }
     // The destination's type is known before anything changes.
     cx.list(destination)?;
-    let Some(mut list) = cx.change_existing::<List>(source)? else { return Ok(false) };
     let same = source.bytes == destination.bytes;
+    let event = if same { push_event(to.end()) } else { "" };
+    let Some(mut list) = cx.change_existing::<List>(source, event)? else { return Ok(false) };
     let Some(element) = list.pop(from.end(), |element| element.to_vec()) else { return Ok(false) };
+    let is_last = list.is_empty() && !same;
     if same {
         list.push(to.end(), &element);
         drop(list);
     } else {
+        list.keep_quiet();
         drop(list);
-        cx.change::<List>(destination)?.push(to.end(), &element);
+        cx.change::<List>(destination, push_event(to.end()))?.push(to.end(), &element);
+    }
+    // What was pushed is told of first, as in Redis.
+    cx.notify(Event::new(Classes::LIST, pop_event(from.end())), source);
+    if is_last {
+        cx.notify(Event::DEL, source);
     }
     reply.bulk(&element);
     Ok(true)
@@ -773,7 +795,7 @@ impl BPop<'_> {
     fn pop(self, cx: &mut WriteCx<'_>, end: End, reply: &mut dyn Reply) -> Result<Flow> {
         let nothing = wait(self.keys.len(), self.timeout, NullKind::NullArray);
         let Some(key) = first_list(cx, self.keys)? else { return Ok(nothing) };
-        let Some(mut list) = cx.change_existing::<List>(&key)? else { return Ok(nothing) };
+        let Some(mut list) = cx.change_existing::<List>(&key, pop_event(end))? else { return Ok(nothing) };
         reply.array(2);
         reply.bulk(key.bytes);
         list.pop(end, |element| reply.bulk(element.bytes(&mut itoa::Buffer::new())));

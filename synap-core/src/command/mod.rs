@@ -41,6 +41,7 @@ pub use table::{Table, table};
 pub(crate) mod prelude {
     pub use crate::access::Category;
     pub use crate::error::{Code, Error, Result};
+    pub use crate::execute::notify::{Classes, Event};
     pub use crate::execute::row::{
         BlockingCommand, Command, Flags, Group, KeepingCommand, ReadCommand, SessionCommand, Tool, WalkCommand,
         WriteCommand,

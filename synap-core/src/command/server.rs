@@ -9,6 +9,7 @@ use super::{facts, help};
 use crate::execute::state::{SaveKind, State};
 use crate::execute::{Later, ShutdownOptions};
 use crate::reply::Tape;
+use crate::session::Kind;
 use crate::settings::{self, SETTINGS, Settings};
 
 pub(super) const SERVER: Group = Group { name: "server", op: "server", category: Category::NONE };
@@ -290,8 +291,9 @@ fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
             line("expired_keys", &stats.expired_keys.load(Ordering::Relaxed));
             line("expired_subkeys", &stats.expired_fields.load(Ordering::Relaxed));
             line("evicted_keys", &0);
-            line("pubsub_channels", &state.channels.active(None).len());
+            line("pubsub_channels", &state.channels.active(Kind::Channel, None).len());
             line("pubsub_patterns", &state.channels.pattern_count());
+            line("pubsubshard_channels", &state.channels.active(Kind::Shard, None).len());
             line("total_error_replies", &stats.errors().iter().map(|(_, count)| count).sum::<u64>());
         }
         "replication" => {

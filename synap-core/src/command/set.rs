@@ -21,7 +21,7 @@ pub struct SAdd<'a> {
 
 impl WriteCommand for SAdd<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let mut set = cx.change::<Set>(&self.key)?;
+        let mut set = cx.change::<Set>(&self.key, "sadd")?;
         let added = self.members.iter().filter(|member| set.put(member)).count();
         reply.int(added as i64);
         Ok(())
@@ -51,7 +51,7 @@ pub struct SRem<'a> {
 
 impl WriteCommand for SRem<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let removed = match cx.change_existing::<Set>(&self.key)? {
+        let removed = match cx.change_existing::<Set>(&self.key, "srem")? {
             Some(mut set) => self.members.iter().filter(|member| set.delete(member)).count(),
             None => 0,
         };
@@ -270,10 +270,10 @@ impl WriteCommand for SMove<'_> {
             }
         };
         if is_there && self.source.bytes != self.destination.bytes {
-            if let Some(mut source) = cx.change_existing::<Set>(&self.source)? {
+            if let Some(mut source) = cx.change_existing::<Set>(&self.source, "srem")? {
                 source.delete(self.member);
             }
-            cx.change::<Set>(&self.destination)?.put(self.member);
+            cx.change::<Set>(&self.destination, "sadd")?.put(self.member);
         }
         reply.int(is_there.into());
         Ok(())
@@ -369,12 +369,13 @@ impl WriteCommand for SPop<'_> {
         }
         if wanted >= set.len() {
             write_members(set.iter(), reply);
+            cx.notify(Event::new(Classes::SET, "spop"), &self.key);
             cx.remove(&self.key);
             cx.log_instead(&[b"DEL", self.key.bytes]);
             return Ok(());
         }
         let state = cx.state();
-        let Some(mut set) = cx.change_existing::<Set>(&self.key)? else { return Ok(()) };
+        let Some(mut set) = cx.change_existing::<Set>(&self.key, "spop")? else { return Ok(()) };
         let popped: Vec<Vec<u8>> = (0..wanted).map_while(|_| set.pop(state.random())).collect();
         drop(set);
         // What chance chose is logged, not that it chose.

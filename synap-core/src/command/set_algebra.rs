@@ -61,13 +61,13 @@ pub struct Stored<'a> {
 }
 
 impl Stored<'_> {
-    fn store(self, cx: &mut WriteCx<'_>, join: Join, reply: &mut dyn Reply) -> Result<()> {
+    fn store(self, cx: &mut WriteCx<'_>, join: Join, event: &'static str, reply: &mut dyn Reply) -> Result<()> {
         let result = Set::of(join(sets_of(cx, &self.keys)?), cx.limits());
         reply.int(result.len() as i64);
         if result.is_empty() {
             cx.remove(&self.destination);
         } else {
-            cx.set_value(&self.destination, Value::Set(result), Expiry::Clear);
+            cx.set_value(&self.destination, Value::Set(result), Expiry::Clear, Event::new(Classes::SET, event));
         }
         Ok(())
     }
@@ -100,7 +100,7 @@ pub struct SInterStore<'a>(Stored<'a>);
 
 impl WriteCommand for SInterStore<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        self.0.store(cx, inter, reply)
+        self.0.store(cx, inter, "sinterstore", reply)
     }
 }
 
@@ -178,7 +178,7 @@ pub struct SUnionStore<'a>(Stored<'a>);
 
 impl WriteCommand for SUnionStore<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        self.0.store(cx, union, reply)
+        self.0.store(cx, union, "sunionstore", reply)
     }
 }
 
@@ -218,7 +218,7 @@ pub struct SDiffStore<'a>(Stored<'a>);
 
 impl WriteCommand for SDiffStore<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        self.0.store(cx, diff, reply)
+        self.0.store(cx, diff, "sdiffstore", reply)
     }
 }
 

@@ -155,7 +155,7 @@ impl WriteCommand for Sort<'_> {
             let mut list = List::new();
             let items: Vec<Vec<u8>> = found.into_iter().map(Option::unwrap_or_default).collect();
             items.iter().for_each(|item| list.push_back(item, cx.limits()));
-            cx.set_value(store, Value::List(list), Expiry::Clear);
+            cx.set_value(store, Value::List(list), Expiry::Clear, Event::new(Classes::LIST, "sortstore"));
             // What was found elsewhere is logged, not where it was looked for.
             let mut words: Vec<&[u8]> = vec![b"RPUSH", store.bytes];
             words.extend(items.iter().map(Vec::as_slice));

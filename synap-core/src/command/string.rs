@@ -155,6 +155,9 @@ impl WriteCommand for Set<'_> {
             };
             if options.get {
                 write_string(cx.string(&key)?, reply);
+                if !cx.exists(&key) {
+                    cx.notify(Event::KEY_MISS, &key);
+                }
             } else if !met {
                 reply.null();
             }
@@ -164,8 +167,8 @@ impl WriteCommand for Set<'_> {
         }
         match (plain, expiry) {
             // The call's own words say it.
-            (true, Expiry::Keep | Expiry::Clear) => cx.set_string(&key, value, expiry),
-            _ => store(cx, &key, value, expiry),
+            (true, Expiry::Keep | Expiry::Clear) => cx.set_string(&key, value, expiry, Event::SET),
+            _ => store(cx, &key, value, expiry, Event::SET),
         }
         if !options.get {
             reply.ok();
@@ -182,7 +185,7 @@ fn write_string(content: Option<Elem<'_>>, reply: &mut dyn Reply) {
 }
 
 /// Stores a string. Logged as a plain SET that says the point in time at which it goes.
-pub(super) fn store(cx: &mut WriteCx<'_>, key: &Key<'_>, value: &[u8], expiry: Expiry) {
+pub(super) fn store(cx: &mut WriteCx<'_>, key: &Key<'_>, value: &[u8], expiry: Expiry, event: Event) {
     match expiry {
         Expiry::At(at_ms) if cx.is_over(at_ms) => {
             // Gone as soon as it is there.
@@ -198,7 +201,10 @@ pub(super) fn store(cx: &mut WriteCx<'_>, key: &Key<'_>, value: &[u8], expiry: E
         Expiry::Keep => cx.log_instead(&[b"SET", key.bytes, value, b"KEEPTTL"]),
         Expiry::Clear => cx.log_instead(&[b"SET", key.bytes, value]),
     }
-    cx.set_string(key, value, expiry);
+    cx.set_string(key, value, expiry, event);
+    if let Expiry::At(_) = expiry {
+        cx.notify(Event::EXPIRE, key);
+    }
 }
 
 pub const SET: Command = Command {
@@ -229,7 +235,7 @@ impl WriteCommand for SetNx<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let is_free = !cx.exists(&self.key);
         if is_free {
-            cx.set_string(&self.key, self.value, Expiry::Clear);
+            cx.set_string(&self.key, self.value, Expiry::Clear, Event::SET);
         }
         reply.int(is_free.into());
         Ok(())
@@ -260,7 +266,7 @@ pub struct SetEx<'a> {
 impl WriteCommand for SetEx<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let at_ms = deadline::at(self.seconds, Unit::Seconds, cx.now_ms(), true, "setex")?;
-        store(cx, &self.key, self.value, Expiry::At(at_ms));
+        store(cx, &self.key, self.value, Expiry::At(at_ms), Event::SET);
         reply.ok();
         Ok(())
     }
@@ -290,7 +296,7 @@ pub struct PSetEx<'a> {
 impl WriteCommand for PSetEx<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let at_ms = deadline::at(self.milliseconds, Unit::Millis, cx.now_ms(), true, "psetex")?;
-        store(cx, &self.key, self.value, Expiry::At(at_ms));
+        store(cx, &self.key, self.value, Expiry::At(at_ms), Event::SET);
         reply.ok();
         Ok(())
     }
@@ -318,7 +324,10 @@ pub struct GetSet<'a> {
 impl WriteCommand for GetSet<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         write_string(cx.string(&self.key)?, reply);
-        store(cx, &self.key, self.value, Expiry::Clear);
+        if !cx.exists(&self.key) {
+            cx.notify(Event::KEY_MISS, &self.key);
+        }
+        store(cx, &self.key, self.value, Expiry::Clear, Event::SET);
         Ok(())
     }
 }
@@ -347,6 +356,8 @@ impl WriteCommand for GetDel<'_> {
         write_string(cx.string(&self.key)?, reply);
         if cx.remove(&self.key) {
             cx.log_instead(&[b"DEL", self.key.bytes]);
+        } else {
+            cx.notify(Event::KEY_MISS, &self.key);
         }
         Ok(())
     }
@@ -379,6 +390,7 @@ pub struct GetEx<'a> {
 impl WriteCommand for GetEx<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let Some(content) = cx.string(&self.key)? else {
+            cx.notify(Event::KEY_MISS, &self.key);
             reply.null();
             return Ok(());
         };
@@ -463,7 +475,7 @@ pub struct MSet<'a> {
 impl WriteCommand for MSet<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         for pair in self.pairs.iter() {
-            cx.set_string(&pair.key, pair.value, Expiry::Clear);
+            cx.set_string(&pair.key, pair.value, Expiry::Clear, Event::SET);
         }
         reply.ok();
         Ok(())
@@ -502,7 +514,7 @@ impl WriteCommand for MSetNx<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let are_free = !self.pairs.iter().any(|pair| cx.exists(&pair.key));
         if are_free {
-            self.pairs.iter().for_each(|pair| cx.set_string(&pair.key, pair.value, Expiry::Clear));
+            self.pairs.iter().for_each(|pair| cx.set_string(&pair.key, pair.value, Expiry::Clear, Event::SET));
         }
         reply.int(are_free.into());
         Ok(())
@@ -565,7 +577,7 @@ impl WriteCommand for MSetEx<'_> {
             Some(Existence::Xx) => pairs.all(|pair| cx.exists(&pair.key)),
         };
         if met {
-            self.pairs.0.iter().for_each(|pair| store(cx, &pair.key, pair.value, expiry));
+            self.pairs.0.iter().for_each(|pair| store(cx, &pair.key, pair.value, expiry, Event::SET));
         }
         reply.int(met.into());
         Ok(())

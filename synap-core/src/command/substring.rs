@@ -67,14 +67,15 @@ pub struct Append<'a> {
 
 impl WriteCommand for Append<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
+        const APPENDED: Event = Event::string("append");
         let Append { key, value } = self;
         let Some(old) = cx.string(&key)?.map(Elem::len) else {
-            cx.set_string(&key, value, Expiry::Clear);
+            cx.set_string(&key, value, Expiry::Clear, APPENDED);
             reply.int(value.len() as i64);
             return Ok(());
         };
         check_length(cx, old as u64, value.len())?;
-        let len = cx.change_string(&key, |entry| (entry.append(value), !value.is_empty()))?;
+        let len = cx.change_string(&key, APPENDED, |entry| (entry.append(value), !value.is_empty()))?;
         reply.int(len as i64);
         Ok(())
     }
@@ -187,7 +188,8 @@ impl WriteCommand for SetRange<'_> {
             return Ok(());
         }
         check_length(cx, offset, value.len())?;
-        let len = cx.change_string(&key, |entry| (entry.set_range(offset as usize, value), true))?;
+        let len =
+            cx.change_string(&key, Event::string("setrange"), |entry| (entry.set_range(offset as usize, value), true))?;
         reply.int(len as i64);
         Ok(())
     }

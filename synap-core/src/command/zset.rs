@@ -96,7 +96,7 @@ impl WriteCommand for ZAdd<'_> {
             reply.int(0);
             return Ok(());
         }
-        let mut zset = cx.change::<ZSet>(&self.key)?;
+        let mut zset = cx.change::<ZSet>(&self.key, "zadd")?;
         let (mut added, mut changed) = (0, 0);
         for pair in self.members.iter() {
             // The plain call does not need to know the old score.
@@ -134,7 +134,7 @@ fn increment(
 ) -> Result<Option<f64>> {
     let old = cx.zset(key)?.and_then(|zset| zset.score(pair.member));
     let Some(score) = options.decide(old, pair.score)? else { return Ok(None) };
-    let mut zset: Change<'_, '_, ZSet> = cx.change(key)?;
+    let mut zset: Change<'_, '_, ZSet> = cx.change(key, "zincr")?;
     zset.put(pair.member, score);
     drop(zset);
     // Logged as the sum: adding again somewhere else must not round otherwise.
@@ -202,7 +202,7 @@ pub struct ZRem<'a> {
 
 impl WriteCommand for ZRem<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
-        let removed = match cx.change_existing::<ZSet>(&self.key)? {
+        let removed = match cx.change_existing::<ZSet>(&self.key, "zrem")? {
             Some(mut zset) => self.members.iter().filter(|member| zset.delete(member).is_some()).count(),
             None => 0,
         };

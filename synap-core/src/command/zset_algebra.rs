@@ -408,7 +408,7 @@ impl WriteCommand for ZUnionStore<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let JoinStoreOptions { weights, aggregate } = self.options;
         let result = stored(Inputs::new(cx, &self.keys, weights, aggregate)?.union(), cx);
-        store(cx, &self.destination, result, reply);
+        store(cx, &self.destination, result, "zunionstore", reply);
         Ok(())
     }
 }
@@ -439,7 +439,7 @@ impl WriteCommand for ZInterStore<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let JoinStoreOptions { weights, aggregate } = self.options;
         let result = stored(Inputs::new(cx, &self.keys, weights, aggregate)?.intersection(), cx);
-        store(cx, &self.destination, result, reply);
+        store(cx, &self.destination, result, "zinterstore", reply);
         Ok(())
     }
 }
@@ -468,7 +468,7 @@ pub struct ZDiffStore<'a> {
 impl WriteCommand for ZDiffStore<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let result = stored(difference(&Source::all(cx, &self.keys)?), cx);
-        store(cx, &self.destination, result, reply);
+        store(cx, &self.destination, result, "zdiffstore", reply);
         Ok(())
     }
 }

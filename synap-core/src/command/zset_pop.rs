@@ -34,7 +34,7 @@ fn take(
         reply.bulk(member.bytes(&mut digits));
         reply.double(score);
     }
-    delete_ranks(cx, key, ranks)
+    delete_ranks(cx, key, ranks, if end == End::Front { "zpopmin" } else { "zpopmax" })
 }
 
 /// The words that take `count` members, whatever the caller's were.

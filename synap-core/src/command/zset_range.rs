@@ -300,7 +300,7 @@ impl WriteCommand for ZRangeStore<'_> {
         }
         // Which names lie between two others is not determined where scores differ.
         let by_rank = matches!(span.bounds, Bounds::Lex(..));
-        store(cx, &self.destination, stored, reply);
+        store(cx, &self.destination, stored, "zrangestore", reply);
         if by_rank && ranks.is_empty() {
             cx.log_instead(&[b"DEL", self.destination.bytes]);
         } else if by_rank {
@@ -313,12 +313,12 @@ impl WriteCommand for ZRangeStore<'_> {
 }
 
 /// Stores a result, or removes what is at `key` when there is none, and answers how many members it has.
-pub(super) fn store(cx: &mut WriteCx<'_>, key: &Key<'_>, result: ZSet, reply: &mut dyn Reply) {
+pub(super) fn store(cx: &mut WriteCx<'_>, key: &Key<'_>, result: ZSet, event: &'static str, reply: &mut dyn Reply) {
     reply.int(result.len() as i64);
     if result.is_empty() {
         cx.remove(key);
     } else {
-        cx.set_value(key, Value::ZSet(result), Expiry::Clear);
+        cx.set_value(key, Value::ZSet(result), Expiry::Clear, Event::new(Classes::ZSET, event));
     }
 }
 
@@ -584,7 +584,12 @@ fn remove(cx: &mut WriteCx<'_>, key: &Key<'_>, bounds: &Bounds<'_>, reply: &mut 
     };
     let ranks = bounds.ranks(zset);
     reply.int(ranks.len() as i64);
-    delete_ranks(cx, key, ranks.clone())?;
+    let event = match bounds {
+        Bounds::Lex(..) => "zremrangebylex",
+        Bounds::Score(..) => "zremrangebyscore",
+        Bounds::Rank(..) => "zremrangebyrank",
+    };
+    delete_ranks(cx, key, ranks.clone(), event)?;
     // Which names lie between two others is not determined where scores differ.
     if matches!(bounds, Bounds::Lex(..)) && !ranks.is_empty() {
         let (mut first, mut last) = (itoa::Buffer::new(), itoa::Buffer::new());
@@ -595,10 +600,16 @@ fn remove(cx: &mut WriteCx<'_>, key: &Key<'_>, bounds: &Bounds<'_>, reply: &mut 
 }
 
 /// Removes members by their ranks. All of them go with the key, which frees them behind.
-pub(super) fn delete_ranks(cx: &mut WriteCx<'_>, key: &Key<'_>, ranks: Range<usize>) -> Result<()> {
+pub(super) fn delete_ranks(
+    cx: &mut WriteCx<'_>,
+    key: &Key<'_>,
+    ranks: Range<usize>,
+    event: &'static str,
+) -> Result<()> {
     if cx.zset(key)?.is_some_and(|zset| zset.len() == ranks.len()) {
+        cx.notify(Event::new(Classes::ZSET, event), key);
         cx.remove(key);
-    } else if let Some(mut zset) = cx.change_existing::<ZSet>(key)? {
+    } else if let Some(mut zset) = cx.change_existing::<ZSet>(key, event)? {
         zset.delete_ranks(ranks);
     }
     Ok(())

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::guards::{Change, Collection};
+use super::notify::{Event, Pending};
 use super::shards::{Held, PlaceRef, Shard};
 use super::state::{Due, State, Trash};
 use super::{Call, Caller, Turn};
@@ -21,7 +22,7 @@ use crate::keyspace::entry::Entry;
 use crate::keyspace::hasher::{SHARD_COUNT, shard_of};
 use crate::keyspace::value::{Kind, Value};
 use crate::log;
-use crate::session::Session;
+use crate::session::{self, Session};
 use crate::types::hash::{Hash, is_live};
 use crate::types::list::List;
 use crate::types::set::Set;
@@ -237,6 +238,8 @@ struct Aside {
     trash: Vec<Trash>,
     /// Of clients that got something: woken without the locks, which they would only run into.
     wakers: Vec<Waker>,
+    /// What happened to keys, until the change is in the log.
+    events: Vec<Pending>,
 }
 
 impl Drop for WriteCx<'_> {
@@ -274,17 +277,21 @@ impl<'t> WriteCx<'t> {
 
     /// Stores a string; the fast path of SET.
     #[inline]
-    pub fn set_string(&mut self, key: &Key<'_>, bytes: &[u8], expiry: Expiry) {
+    pub fn set_string(&mut self, key: &Key<'_>, bytes: &[u8], expiry: Expiry, event: Event) {
         let access = self.read.access;
+        let old = self.kind_for_events(key);
         let stored = self.db_of(key).set_bytes(key.hash, key.bytes, bytes, expiry, access);
         self.stored(key, stored, expiry);
+        self.tell_stored(key, old, event);
     }
 
     /// Stores a value of any kind.
-    pub fn set_value(&mut self, key: &Key<'_>, value: Value, expiry: Expiry) {
+    pub fn set_value(&mut self, key: &Key<'_>, value: Value, expiry: Expiry, event: Event) {
         let access = self.read.access;
+        let old = self.kind_for_events(key);
         let stored = self.db_of(key).insert(key.hash, key.bytes, value, expiry, access);
         self.stored(key, stored, expiry);
+        self.tell_stored(key, old, event);
     }
 
     #[inline]
@@ -298,11 +305,40 @@ impl<'t> WriteCx<'t> {
         self.touched(key);
     }
 
+    /// What kind of value a store is about to replace, if any; `None` when nobody wants to hear of it.
+    #[inline]
+    fn kind_for_events(&self, key: &Key<'_>) -> Option<Option<Kind>> {
+        self.wants_events().then(|| self.kind(key))
+    }
+
+    /// Tells of a store: in place of what, and what it was.
+    #[inline]
+    fn tell_stored(&mut self, key: &Key<'_>, old: Option<Option<Kind>>, event: Event) {
+        if let Some(old) = old {
+            self.note_stored(key, old, event);
+        }
+    }
+
+    #[cold]
+    fn note_stored(&mut self, key: &Key<'_>, old: Option<Kind>, event: Event) {
+        match old {
+            None => self.notify(Event::NEW, key),
+            Some(old) => {
+                self.notify(Event::OVERWRITTEN, key);
+                if self.kind(key) != Some(old) {
+                    self.notify(Event::TYPE_CHANGED, key);
+                }
+            }
+        }
+        self.notify(event, key);
+    }
+
     /// The string at `key`, to edit in place; changed unless `edit` fails. `None` when there is no such key.
     #[inline]
     pub fn edit_string<R>(
         &mut self,
         key: &Key<'_>,
+        event: Event,
         edit: impl FnOnce(&mut EntryMut<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
         let Some(mut entry) = self.entry_mut(key) else { return Ok(None) };
@@ -311,19 +347,26 @@ impl<'t> WriteCx<'t> {
         }
         let result = edit(&mut entry)?;
         self.touched(key);
+        self.notify(event, key);
         Ok(Some(result))
     }
 
     /// The string at `key`, made when there is none, to edit in place. `edit` says whether it changed something.
-    pub fn change_string<R>(&mut self, key: &Key<'_>, edit: impl FnOnce(&mut EntryMut<'_>) -> (R, bool)) -> Result<R> {
+    pub fn change_string<R>(
+        &mut self,
+        key: &Key<'_>,
+        event: Event,
+        edit: impl FnOnce(&mut EntryMut<'_>) -> (R, bool),
+    ) -> Result<R> {
         let is_new = self.entry_mut(key).is_none();
         if is_new {
-            self.set_value(key, Value::Bytes(Box::default()), Expiry::Clear);
+            self.set_value(key, Value::Bytes(Box::default()), Expiry::Clear, event);
         }
         let mut entry = self.entry_mut(key).filter(|entry| entry.kind() == Kind::String).ok_or(Error::WRONG_TYPE)?;
         let (result, changed) = edit(&mut entry);
         if changed && !is_new {
             self.touched(key);
+            self.notify(event, key);
         }
         Ok(result)
     }
@@ -347,13 +390,14 @@ impl<'t> WriteCx<'t> {
         match self.take(key) {
             Some(entry) => {
                 self.discard(entry);
+                self.notify(Event::DEL, key);
                 true
             }
             None => false,
         }
     }
 
-    /// Takes `key` out with its value and deadline.
+    /// Takes `key` out with its value and deadline. What that is called only the caller knows.
     pub fn take(&mut self, key: &Key<'_>) -> Option<Entry> {
         let db = self.read.db;
         let entry = self.shard_mut(key).existing_mut(db)?.remove(key.hash, key.bytes)?;
@@ -362,7 +406,8 @@ impl<'t> WriteCx<'t> {
     }
 
     /// Stores a whole entry under its own key, in place of what was there.
-    pub fn put(&mut self, key: &Key<'_>, entry: Entry) {
+    pub fn put(&mut self, key: &Key<'_>, entry: Entry, event: Event) {
+        let old_kind = self.kind_for_events(key);
         let deadline = entry.expires_at();
         let fields = Hash::of(entry.value()).and_then(Hash::next_due);
         if let Some(old) = self.db_of(key).insert_entry(key.hash, entry) {
@@ -375,6 +420,7 @@ impl<'t> WriteCx<'t> {
             self.read.state.timer.wake_by(deadline_ms);
         }
         self.touched(key);
+        self.tell_stored(key, old_kind, event);
     }
 
     /// Gives `key` a deadline in Unix milliseconds, or none. False when there is no such key.
@@ -386,20 +432,25 @@ impl<'t> WriteCx<'t> {
             self.read.state.timer.wake_by(deadline_ms);
         }
         self.touched(key);
+        self.notify(if deadline_ms.is_some() { Event::EXPIRE } else { Event::PERSIST }, key);
         true
     }
 
     /// The collection at `key`, made when there is none. An emptied one goes when the guard goes; one that was made
-    /// and not filled was never there.
+    /// and not filled was never there. `event` is what the change is called.
     #[inline]
-    pub fn change<'u, T: Collection>(&'u mut self, key: &Key<'u>) -> Result<Change<'u, 't, T>> {
-        Change::open(self, *key, true)?.ok_or(Error::WRONG_TYPE)
+    pub fn change<'u, T: Collection>(&'u mut self, key: &Key<'u>, event: &'static str) -> Result<Change<'u, 't, T>> {
+        Change::open(self, *key, true, event)?.ok_or(Error::WRONG_TYPE)
     }
 
     /// The collection at `key`, if there is one.
     #[inline]
-    pub fn change_existing<'u, T: Collection>(&'u mut self, key: &Key<'u>) -> Result<Option<Change<'u, 't, T>>> {
-        Change::open(self, *key, false)
+    pub fn change_existing<'u, T: Collection>(
+        &'u mut self,
+        key: &Key<'u>,
+        event: &'static str,
+    ) -> Result<Option<Change<'u, 't, T>>> {
+        Change::open(self, *key, false, event)
     }
 
     /// Empties one database, or all. Needs to be alone.
@@ -617,6 +668,39 @@ impl<'t> WriteCx<'t> {
         &mut self.aside.get_or_insert_default().wakers
     }
 
+    /// What happened and is not told of yet.
+    pub(super) fn pending_events(&mut self) -> &mut Vec<Pending> {
+        &mut self.aside.get_or_insert_default().events
+    }
+
+    /// Tells of what happened to keys; it is in the log.
+    #[inline]
+    pub(super) fn tell_events(&mut self) {
+        if self.aside.as_ref().is_some_and(|aside| !aside.events.is_empty()) {
+            self.tell_all(Vec::new());
+        }
+    }
+
+    /// The same with what a transaction published among it.
+    pub(super) fn tell_all(&mut self, published: Vec<Published>) {
+        let events = self.aside.as_mut().map(|aside| std::mem::take(&mut aside.events)).unwrap_or_default();
+        let seen = self.read.seen();
+        let mut events = events.iter().enumerate().peekable();
+        for Published { kind, channel, message, behind } in published {
+            while let Some((_, event)) = events.next_if(|(index, _)| *index < behind) {
+                self.send_event(event, seen);
+            }
+            let channels = &self.read.state.channels;
+            channels.put_all(kind, &channel, &message, seen, self.wakers());
+        }
+        events.for_each(|(_, event)| self.send_event(event, seen));
+    }
+
+    /// How many things happened that are not told of yet.
+    pub(super) fn event_count(&self) -> usize {
+        self.aside.as_ref().map_or(0, |aside| aside.events.len())
+    }
+
     /// The next key that blocked calls may be served from.
     pub(super) fn next_ready(&mut self) -> Option<(u32, Box<[u8]>, u64)> {
         self.aside.as_mut()?.ready.pop_front()
@@ -671,6 +755,7 @@ impl<'t> WriteCx<'t> {
     #[inline]
     pub(crate) fn unlock(&mut self) {
         debug_assert!(!self.changed && self.changed_mask == 0, "a change was not logged");
+        self.tell_events();
         self.read.held.release();
         if let Some(aside) = self.aside.take() {
             aside.wakers.into_iter().for_each(Waker::wake);
@@ -780,8 +865,14 @@ pub struct SessionCx<'c, 't, 'e> {
     pub(super) inside: Option<Inside<'c, 't>>,
 }
 
-/// A channel and a message for it.
-pub(super) type Published = (Box<[u8]>, Box<[u8]>);
+/// A message that was published inside a transaction.
+pub(super) struct Published {
+    kind: session::Kind,
+    channel: Box<[u8]>,
+    message: Box<[u8]>,
+    /// How many events of the transaction come before it.
+    behind: usize,
+}
 
 /// What a command on the connection or the server has of the transaction that it runs in.
 pub(super) struct Inside<'c, 't> {
@@ -819,14 +910,19 @@ impl<'t, 'e> SessionCx<'_, 't, 'e> {
 
     /// Sends a message to all who listen to `channel`; returns how many that are. It leaves when what the caller can
     /// know of is safe: inside a transaction, that is the transaction itself.
-    pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
+    pub fn publish(&mut self, kind: session::Kind, channel: &[u8], message: &[u8]) -> usize {
         let channels = &self.caller.turn.state.channels;
         match &mut self.inside {
             Some(inside) => {
-                inside.published.push((channel.into(), message.into()));
-                channels.receivers(channel)
+                inside.published.push(Published {
+                    kind,
+                    channel: channel.into(),
+                    message: message.into(),
+                    behind: inside.cx.event_count(),
+                });
+                channels.receivers(kind, channel)
             }
-            None => channels.publish(channel, message, self.caller.session.seen),
+            None => channels.publish(kind, channel, message, self.caller.session.seen),
         }
     }
 

@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use super::context::WriteCx;
+use super::notify::Event;
 use super::state::{Due, State};
 use super::turn::Turn;
 use crate::grammar::{Key, Keys, Words};
@@ -62,6 +63,7 @@ impl WriteCx<'_> {
         let Some(entry) = self.shard_of(key).db(db).and_then(|db| db.get(key.hash, key.bytes)) else { return };
         if entry.is_due(now_ms) {
             self.remove_aside(key);
+            self.notify(Event::EXPIRED, key);
             self.state().stats.expired_keys.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -70,7 +72,7 @@ impl WriteCx<'_> {
             _ => false,
         };
         if has_due_fields {
-            let names = match self.change_existing::<Hash>(key) {
+            let names = match self.change_existing::<Hash>(key, "") {
                 Ok(Some(mut hash)) => hash.take_due(now_ms, field_budget),
                 _ => Vec::new(),
             };
@@ -81,6 +83,10 @@ impl WriteCx<'_> {
             words.extend(names.iter().map(Vec::as_slice));
             self.record_aside(key.hash, &words);
             self.tell(key);
+            self.notify(Event::FIELDS_EXPIRED, key);
+            if !self.exists(key) {
+                self.notify(Event::DEL, key);
+            }
             self.state().stats.expired_fields.fetch_add(names.len() as u64, Ordering::Relaxed);
         }
     }
@@ -155,6 +161,7 @@ pub fn expire_all<'e>(state: &'e State, mut enter: impl FnMut() -> Turn<'e>) -> 
                 break;
             }
             cx.expire_shard(shard);
+            cx.tell_events();
             super::waiting::serve(&mut cx);
             cx.unlock();
         }

@@ -33,6 +33,7 @@ pub fn finish(
         }
     };
     cx.record(call);
+    cx.tell_events();
     waiting::serve(cx);
     session.seen = session.seen.max(cx.seen());
     cx.unlock();

@@ -4,6 +4,7 @@ use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 
 use super::context::WriteCx;
+use super::notify::{Classes, Event};
 use super::state::Trash;
 use crate::error::{Error, Result};
 use crate::grammar::Key;
@@ -17,6 +18,8 @@ use crate::types::{Elem, Limits};
 
 /// A type of value that is made when something is put into it and goes when it is empty.
 pub trait Collection: Sized {
+    /// Of its events.
+    const CLASS: Classes;
     fn of(value: ValueRef<'_>) -> Option<&Self>;
     fn of_mut(value: ValueMut<'_>) -> Option<&mut Self>;
     fn new_value() -> Value;
@@ -24,8 +27,9 @@ pub trait Collection: Sized {
 }
 
 macro_rules! collections {
-    ($($ty:ident),*) => {$(
+    ($($ty:ident $class:ident),*) => {$(
         impl Collection for $ty {
+            const CLASS: Classes = Classes::$class;
             #[inline]
             fn of(value: ValueRef<'_>) -> Option<&Self> {
                 if let ValueRef::$ty(inner) = value { Some(inner) } else { None }
@@ -45,38 +49,55 @@ macro_rules! collections {
     )*};
 }
 
-collections!(Hash, List, Set, ZSet);
+collections!(Hash HASH, List LIST, Set SET, ZSet ZSET);
 
 /// A collection that a call may change. Reads go through `Deref`; each method that changes notes whether it did.
 ///
 /// When it goes: an emptied collection is deleted, one that was made here and not filled was never there, and a
-/// change is noted for the log and for those who watch or wait.
+/// change is noted for the log, for those who watch or wait, and as an event.
 pub struct Change<'u, 't, T: Collection> {
     cx: &'u mut WriteCx<'t>,
     key: Key<'u>,
     value: NonNull<T>,
     limits: &'static Limits,
     changed: bool,
+    /// The key was not there before.
+    is_new: bool,
+    /// What the change is called in notifications.
+    event: &'static str,
+    is_quiet: bool,
 }
 
 impl<'u, 't, T: Collection> Change<'u, 't, T> {
     /// `Ok(None)` when there is nothing and `create` is false.
     #[inline]
-    pub(super) fn open(cx: &'u mut WriteCx<'t>, key: Key<'u>, create: bool) -> Result<Option<Self>> {
+    pub(super) fn open(
+        cx: &'u mut WriteCx<'t>,
+        key: Key<'u>,
+        create: bool,
+        event: &'static str,
+    ) -> Result<Option<Self>> {
         let limits = cx.limits();
+        let mut is_new = false;
         let value = match cx.entry_mut(&key) {
             Some(entry) => T::of_mut(entry.into_value_mut()).map(NonNull::from),
             None if !create => return Ok(None),
             None => {
                 // Only a replica's or a replay's store may still hold a due key here; it is replaced.
                 let access = cx.access();
+                is_new = true;
                 let _ = cx.db_of(&key).insert(key.hash, key.bytes, T::new_value(), Expiry::Clear, access);
                 let entry = cx.db_of(&key).get_mut(key.hash, key.bytes);
                 entry.and_then(|entry| T::of_mut(entry.into_value_mut())).map(NonNull::from)
             }
         };
         let value = value.ok_or(Error::WRONG_TYPE)?;
-        Ok(Some(Change { cx, key, value, limits, changed: false }))
+        Ok(Some(Change { cx, key, value, limits, changed: false, is_new, event, is_quiet: false }))
+    }
+
+    /// Nothing is told of: the caller does, later.
+    pub fn keep_quiet(&mut self) {
+        self.is_quiet = true;
     }
 
     #[inline]
@@ -100,13 +121,16 @@ impl<T: Collection> Drop for Change<'_, '_, T> {
     #[inline]
     fn drop(&mut self) {
         let key = self.key;
-        if self.has_nothing()
-            && let Some(entry) = self.cx.db_of(&key).remove(key.hash, key.bytes)
-        {
+        let is_empty = self.has_nothing();
+        if is_empty && let Some(entry) = self.cx.db_of(&key).remove(key.hash, key.bytes) {
             self.cx.discard(entry);
         }
         if self.changed {
             self.cx.touched(&key);
+            if !self.is_quiet && self.cx.wants_events() {
+                let what = Event::new(T::CLASS, self.event);
+                self.cx.note_change(&key, self.is_new, what, is_empty);
+            }
         }
     }
 }

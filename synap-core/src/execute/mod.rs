@@ -7,7 +7,7 @@
 //! | admit | [`admit`] |
 //! | lock | [`shards`], [`Turn::lock`] |
 //! | run | [`context`]: `ReadCx`, `WriteCx`, the change guards |
-//! | log, tell, unlock | [`finish`] |
+//! | log, tell, unlock | [`finish`]; [`notify`]: keyspace events |
 //! | MULTI … EXEC, WATCH | [`transaction`] |
 //! | blocked calls | [`waiting`] |
 //! | snapshots | [`walk`] |
@@ -21,6 +21,7 @@ pub mod finish;
 pub mod gate;
 pub mod guards;
 pub mod monitor;
+pub mod notify;
 pub mod pause;
 pub mod row;
 pub mod shards;
@@ -244,6 +245,8 @@ fn held_to_its_shape(
 
 /// How a kind of handler is run under locks. The kinds differ in what they may touch, which their contexts say.
 pub trait Mode<A> {
+    /// A key that is not there is a miss.
+    const READS: bool = false;
     /// Before anything is locked.
     #[inline]
     fn prepare(_args: &mut A, _state: &State) {}
@@ -257,6 +260,7 @@ pub struct Keeps;
 pub struct Blocks;
 
 impl<A: ReadCommand> Mode<A> for Reads {
+    const READS: bool = true;
     #[inline]
     fn run(args: A, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<Flow> {
         args.run(cx, reply).map(|()| Flow::Done)
@@ -281,6 +285,7 @@ impl<A: WriteCommand> Mode<A> for Writes {
 }
 
 impl<A: KeepingCommand> Mode<A> for Keeps {
+    const READS: bool = true;
     fn run(args: A, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<Flow> {
         args.run(cx, reply).map(|()| Flow::Done)
     }
@@ -323,6 +328,9 @@ where
     monitor::show(&mut cx, session, call);
     cx.meet(call.words, &keys);
     let mark = reply.mark();
+    if M::READS {
+        cx.note_misses(call.words, &keys);
+    }
     let flow = held_to_its_shape(call.row, reply, |reply| M::run(args, &mut cx, reply));
     finish::finish(&mut cx, call, &keys, session, flow, mark, reply)
 }
@@ -337,6 +345,9 @@ where
     let mut keys = Keys::default();
     let args = parse::<C>(cx.state(), call, &mut keys)?;
     cx.meet(call.words, &keys);
+    if M::READS {
+        cx.note_misses(call.words, &keys);
+    }
     held_to_its_shape(call.row, reply, |reply| M::run(args, cx, reply))
 }
 

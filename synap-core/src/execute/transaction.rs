@@ -154,10 +154,7 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         cx.record(&call);
     }
     cx.end_unit();
-    let seen = cx.seen();
-    for (channel, message) in published {
-        state.channels.put_all(&channel, &message, seen, cx.wakers());
-    }
+    cx.tell_all(published);
     waiting::serve(&mut cx);
     caller.session.seen = caller.session.seen.max(cx.seen());
     cx.unlock();

@@ -150,6 +150,7 @@ fn serve_key(cx: &mut WriteCx<'_>, key: &Key<'_>) {
             }
         }
         cx.record(&call);
+        cx.tell_events();
         cx.serve_from(None);
         cx.select(db);
         let waker = waiter.client.put(Mail::Served(tape), cx.seen());

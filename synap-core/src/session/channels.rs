@@ -18,18 +18,33 @@ pub struct Subscriptions(Option<Box<Sets>>);
 struct Sets {
     channels: BTreeSet<Arc<[u8]>>,
     patterns: BTreeSet<Arc<[u8]>>,
+    shard: BTreeSet<Arc<[u8]>>,
 }
 
-/// A channel by name or a pattern of them.
+/// A channel by name, a pattern of them, or a shard channel: a name of its own kind, which patterns do not meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Channel,
     Pattern,
+    Shard,
+}
+
+impl Kind {
+    const ALL: [Kind; 3] = [Kind::Channel, Kind::Pattern, Kind::Shard];
 }
 
 impl Subscriptions {
-    pub fn count(&self) -> usize {
-        self.0.as_ref().map_or(0, |sets| sets.channels.len() + sets.patterns.len())
+    /// How many there are of this kind, as confirmations tell: channels and patterns are counted together.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.0.as_ref().map_or(0, |sets| match kind {
+            Kind::Channel | Kind::Pattern => sets.channels.len() + sets.patterns.len(),
+            Kind::Shard => sets.shard.len(),
+        })
+    }
+
+    /// No subscription of any kind.
+    pub fn is_empty(&self) -> bool {
+        self.count(Kind::Channel) + self.count(Kind::Shard) == 0
     }
 
     fn set(&mut self, kind: Kind) -> &mut BTreeSet<Arc<[u8]>> {
@@ -37,6 +52,7 @@ impl Subscriptions {
         match kind {
             Kind::Channel => &mut sets.channels,
             Kind::Pattern => &mut sets.patterns,
+            Kind::Shard => &mut sets.shard,
         }
     }
 
@@ -44,6 +60,7 @@ impl Subscriptions {
         self.0.as_ref().map_or_else(Vec::new, |sets| match kind {
             Kind::Channel => sets.channels.iter().cloned().collect(),
             Kind::Pattern => sets.patterns.iter().cloned().collect(),
+            Kind::Shard => sets.shard.iter().cloned().collect(),
         })
     }
 }
@@ -55,6 +72,7 @@ type Listeners = Vec<Arc<Client>>;
 pub struct Channels {
     exact: RwLock<HashMap<Arc<[u8]>, Listeners>>,
     patterns: RwLock<HashMap<Arc<[u8]>, Listeners>>,
+    shard: RwLock<HashMap<Arc<[u8]>, Listeners>>,
 }
 
 impl Channels {
@@ -62,6 +80,7 @@ impl Channels {
         match kind {
             Kind::Channel => &self.exact,
             Kind::Pattern => &self.patterns,
+            Kind::Shard => &self.shard,
         }
     }
 
@@ -94,7 +113,7 @@ impl Channels {
 
     /// Forgets everything of a client that leaves or resets.
     pub fn unsubscribe_all(&self, client: &Arc<Client>, own: &mut Subscriptions) {
-        for kind in [Kind::Channel, Kind::Pattern] {
+        for kind in Kind::ALL {
             for name in own.list(kind) {
                 self.unsubscribe(client, own, kind, &name);
             }
@@ -102,34 +121,39 @@ impl Channels {
     }
 
     fn note(client: &Client, own: &Subscriptions) {
-        let (channels, patterns) = own.0.as_ref().map_or((0, 0), |s| (s.channels.len(), s.patterns.len()));
-        client.subscriptions.store(channels as u32, Ordering::Relaxed);
-        client.patterns.store(patterns as u32, Ordering::Relaxed);
+        let Some(sets) = &own.0 else { return };
+        client.subscriptions.store(sets.channels.len() as u32, Ordering::Relaxed);
+        client.patterns.store(sets.patterns.len() as u32, Ordering::Relaxed);
+        client.shard_subscriptions.store(sets.shard.len() as u32, Ordering::Relaxed);
     }
 
     /// Sends `payload` to all who listen; `seen` is the log offset that must be settled before it leaves. Returns how
     /// many got it, a client with two matching patterns twice.
-    pub fn publish(&self, channel: &[u8], payload: &[u8], seen: u64) -> usize {
+    pub fn publish(&self, kind: Kind, channel: &[u8], payload: &[u8], seen: u64) -> usize {
         let mut wakers = Vec::new();
-        let count = self.put_all(channel, payload, seen, &mut wakers);
+        let count = self.put_all(kind, channel, payload, seen, &mut wakers);
         wakers.into_iter().for_each(Waker::wake);
         count
     }
 
     /// [`Channels::publish`] for a caller that holds locks: it wakes who got something when they are gone.
-    pub fn put_all(&self, channel: &[u8], payload: &[u8], seen: u64, wakers: &mut Vec<Waker>) -> usize {
+    pub fn put_all(&self, kind: Kind, channel: &[u8], payload: &[u8], seen: u64, wakers: &mut Vec<Waker>) -> usize {
         let mut count = 0;
         let mut shared: Option<[Arc<[u8]>; 2]> = None;
         let mut deliver = |pattern: Option<&Arc<[u8]>>, listeners: &Listeners| {
             let [channel, payload] = shared.get_or_insert_with(|| [channel.into(), payload.into()]).clone();
             for client in listeners {
-                let message = Message { pattern: pattern.cloned(), channel: channel.clone(), payload: payload.clone() };
+                let (pattern, is_shard) = (pattern.cloned(), kind == Kind::Shard);
+                let message = Message { pattern, is_shard, channel: channel.clone(), payload: payload.clone() };
                 wakers.extend(client.put(Mail::Message(message), seen));
             }
             count += listeners.len();
         };
-        if let Some(listeners) = self.exact.read().get(channel) {
+        if let Some(listeners) = self.map(kind).read().get(channel) {
             deliver(None, listeners);
+        }
+        if kind == Kind::Shard {
+            return count;
         }
         let patterns = self.patterns.read();
         for (pattern, listeners) in patterns.iter() {
@@ -141,20 +165,23 @@ impl Channels {
     }
 
     /// How many would get a message.
-    pub fn receivers(&self, channel: &[u8]) -> usize {
+    pub fn receivers(&self, kind: Kind, channel: &[u8]) -> usize {
+        if kind == Kind::Shard {
+            return self.listeners(kind, channel);
+        }
         let patterns = self.patterns.read();
         let by_pattern = patterns.iter().filter(|(pattern, _)| crate::glob::matches(pattern, channel));
-        self.listeners(channel) + by_pattern.map(|(_, listeners)| listeners.len()).sum::<usize>()
+        self.listeners(kind, channel) + by_pattern.map(|(_, listeners)| listeners.len()).sum::<usize>()
     }
 
     /// Channels with listeners that match `pattern`.
-    pub fn active(&self, pattern: Option<&[u8]>) -> Vec<Arc<[u8]>> {
-        let exact = self.exact.read();
+    pub fn active(&self, kind: Kind, pattern: Option<&[u8]>) -> Vec<Arc<[u8]>> {
+        let exact = self.map(kind).read();
         exact.keys().filter(|c| pattern.is_none_or(|p| crate::glob::matches(p, c))).cloned().collect()
     }
 
-    pub fn listeners(&self, channel: &[u8]) -> usize {
-        self.exact.read().get(channel).map_or(0, Vec::len)
+    pub fn listeners(&self, kind: Kind, channel: &[u8]) -> usize {
+        self.map(kind).read().get(channel).map_or(0, Vec::len)
     }
 
     pub fn pattern_count(&self) -> usize {

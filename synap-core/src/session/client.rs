@@ -1,7 +1,7 @@
 //! The part of a connection that other threads may reach.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -36,6 +36,7 @@ pub struct Client {
     pub last_row: AtomicU32,
     pub subscriptions: AtomicU32,
     pub patterns: AtomicU32,
+    pub shard_subscriptions: AtomicU32,
     /// Calls queued in MULTI; -1 outside.
     pub queued: AtomicI64,
     pub watches: AtomicU32,
@@ -77,6 +78,7 @@ impl Client {
             last_row: AtomicU32::new(u32::MAX),
             subscriptions: AtomicU32::new(0),
             patterns: AtomicU32::new(0),
+            shard_subscriptions: AtomicU32::new(0),
             queued: AtomicI64::new(-1),
             watches: AtomicU32::new(0),
             monitor: AtomicBool::new(false),
@@ -91,6 +93,13 @@ impl Client {
             mailbox: Mailbox::default(),
             blocked: Mutex::new(None),
         }
+    }
+
+    /// True when it has subscriptions.
+    pub fn listens(&self) -> bool {
+        [&self.subscriptions, &self.patterns, &self.shard_subscriptions]
+            .iter()
+            .any(|count| count.load(Ordering::Relaxed) > 0)
     }
 
     /// Puts `mail` behind everything that is in the inbox, and wakes the client's task. `seen` is the log offset that

@@ -24,6 +24,8 @@ pub enum Mail {
 pub struct Message {
     /// The pattern that matched, for a pattern subscription.
     pub pattern: Option<Arc<[u8]>>,
+    /// It came through a shard channel.
+    pub is_shard: bool,
     pub channel: Arc<[u8]>,
     pub payload: Arc<[u8]>,
 }
@@ -41,13 +43,13 @@ impl Mail {
     /// Writes it in the receiver's protocol.
     pub fn write(&self, reply: &mut dyn Reply) {
         match self {
-            Mail::Message(Message { pattern: None, channel, payload }) => {
+            Mail::Message(Message { pattern: None, is_shard, channel, payload }) => {
                 reply.push(3);
-                reply.bulk(b"message");
+                reply.bulk(if *is_shard { b"smessage" } else { b"message" });
                 reply.bulk(channel);
                 reply.bulk(payload);
             }
-            Mail::Message(Message { pattern: Some(pattern), channel, payload }) => {
+            Mail::Message(Message { pattern: Some(pattern), channel, payload, .. }) => {
                 reply.push(4);
                 reply.bulk(b"pmessage");
                 reply.bulk(pattern);

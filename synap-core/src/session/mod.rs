@@ -96,6 +96,6 @@ impl Session {
 
     /// A RESP2 connection with subscriptions may only use the commands of publish/subscribe.
     pub fn is_subscriber_only(&self) -> bool {
-        !self.resp3 && self.subscriptions.count() > 0
+        !self.resp3 && !self.subscriptions.is_empty()
     }
 }

@@ -64,8 +64,7 @@ pub async fn close_idle(engine: Engine) {
             continue;
         }
         let is_idle = |client: &&Client| {
-            let listens = client.subscriptions.load(Ordering::Relaxed) + client.patterns.load(Ordering::Relaxed) > 0
-                || client.monitor.load(Ordering::Relaxed);
+            let listens = client.listens() || client.monitor.load(Ordering::Relaxed);
             let silent_ms = now_ms - client.last_active_ms.load(Ordering::Relaxed);
             client.door == Door::Resp && !listens && client.blocked.lock().is_none() && silent_ms > limit_ms
         };
