@@ -469,7 +469,7 @@ mod tests {
         assert!(test.call("CLIENT LIST").contains("sub=0 psub=1 ssub=1"));
         // Shard channels are counted by themselves.
         assert_eq!(call_as(&test.engine, &mut listener, &[b"SUNSUBSCRIBE"]), r#"["sunsubscribe", "c", 0]"#);
-        assert_eq!(call_as(&test.engine, &mut listener, &[b"SUNSUBSCRIBE"]), r#"["sunsubscribe", null, 0]"#);
+        assert_eq!(call_as(&test.engine, &mut listener, &[b"SUNSUBSCRIBE"]), r#"["sunsubscribe", nil, 0]"#);
         assert_eq!(call_as(&test.engine, &mut listener, &[b"PUNSUBSCRIBE"]), r#"["punsubscribe", "*", 0]"#);
         test.check("PUBSUB SHARDCHANNELS => []\n MULTI => OK\n SSUBSCRIBE c => QUEUED");
         test.check("EXEC => [-ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client]");
