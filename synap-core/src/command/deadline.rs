@@ -38,7 +38,7 @@ pub fn invalid(command: &str) -> Error {
     Error::fmt(format!("invalid expire time in '{command}' command"))
 }
 
-/// What SET makes of a key's time to live.
+/// What SET makes of a time to live, of a key or of fields.
 #[derive(Args)]
 pub enum SetExpiry {
     /// Seconds from now.
@@ -59,21 +59,26 @@ pub enum SetExpiry {
 }
 
 impl SetExpiry {
+    /// The time that it names, if it names one.
+    pub fn given(&self) -> Option<(i64, Unit)> {
+        match *self {
+            SetExpiry::Ex(value) => Some((value, Unit::Seconds)),
+            SetExpiry::Px(value) => Some((value, Unit::Millis)),
+            SetExpiry::Exat(value) => Some((value, Unit::AtSeconds)),
+            SetExpiry::Pxat(value) => Some((value, Unit::AtMillis)),
+            SetExpiry::Keepttl => None,
+        }
+    }
+
     /// What it comes to; left out, a string that is stored has no time to live.
     pub fn decide(option: &Option<SetExpiry>, now_ms: i64, command: &str) -> Result<Expiry> {
-        let (value, unit) = match *option {
-            Some(SetExpiry::Ex(value)) => (value, Unit::Seconds),
-            Some(SetExpiry::Px(value)) => (value, Unit::Millis),
-            Some(SetExpiry::Exat(value)) => (value, Unit::AtSeconds),
-            Some(SetExpiry::Pxat(value)) => (value, Unit::AtMillis),
-            Some(SetExpiry::Keepttl) => return Ok(Expiry::Keep),
-            None => return Ok(Expiry::Clear),
-        };
+        let Some(option) = option else { return Ok(Expiry::Clear) };
+        let Some((value, unit)) = option.given() else { return Ok(Expiry::Keep) };
         at(value, unit, now_ms, true, command).map(Expiry::At)
     }
 }
 
-/// What GETEX makes of a key's time to live.
+/// What GETEX makes of a time to live, of a key or of fields.
 #[derive(Args)]
 pub enum GetExpiry {
     /// Seconds from now.
@@ -94,16 +99,21 @@ pub enum GetExpiry {
 }
 
 impl GetExpiry {
+    /// The time that it names, if it names one.
+    pub fn given(&self) -> Option<(i64, Unit)> {
+        match *self {
+            GetExpiry::Ex(value) => Some((value, Unit::Seconds)),
+            GetExpiry::Px(value) => Some((value, Unit::Millis)),
+            GetExpiry::Exat(value) => Some((value, Unit::AtSeconds)),
+            GetExpiry::Pxat(value) => Some((value, Unit::AtMillis)),
+            GetExpiry::Persist => None,
+        }
+    }
+
     /// What it comes to; left out, a time to live stays.
     pub fn decide(option: &Option<GetExpiry>, now_ms: i64, command: &str) -> Result<Expiry> {
-        let (value, unit) = match *option {
-            Some(GetExpiry::Ex(value)) => (value, Unit::Seconds),
-            Some(GetExpiry::Px(value)) => (value, Unit::Millis),
-            Some(GetExpiry::Exat(value)) => (value, Unit::AtSeconds),
-            Some(GetExpiry::Pxat(value)) => (value, Unit::AtMillis),
-            Some(GetExpiry::Persist) => return Ok(Expiry::Clear),
-            None => return Ok(Expiry::Keep),
-        };
+        let Some(option) = option else { return Ok(Expiry::Keep) };
+        let Some((value, unit)) = option.given() else { return Ok(Expiry::Clear) };
         at(value, unit, now_ms, true, command).map(Expiry::At)
     }
 }

@@ -1,6 +1,6 @@
 //! The time to live of the fields of hashes.
 
-use super::deadline::{self, Unit};
+use super::deadline::{self, GetExpiry, SetExpiry, Unit};
 use super::hash::{FieldValue, HASH, VALUES, write_value};
 use super::prelude::*;
 use crate::execute::guards::Change;
@@ -30,26 +30,6 @@ pub enum FieldsCondition {
     /// Only when all of the fields exist.
     #[arg(token = "FXX")]
     Fxx,
-}
-
-/// What becomes of the fields' time to live; without it they have none.
-#[derive(Args)]
-pub enum SetExpiry {
-    /// Seconds from now.
-    #[arg(token = "EX")]
-    Ex(i64),
-    /// Milliseconds from now.
-    #[arg(token = "PX")]
-    Px(i64),
-    /// Unix time in seconds.
-    #[arg(token = "EXAT")]
-    Exat(i64),
-    /// Unix time in milliseconds.
-    #[arg(token = "PXAT")]
-    Pxat(i64),
-    /// Each keeps the one that it has.
-    #[arg(token = "KEEPTTL")]
-    Keepttl,
 }
 
 #[derive(Args)]
@@ -100,14 +80,8 @@ impl HSetEx<'_> {
 impl WriteCommand for HSetEx<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let now_ms = cx.now_ms();
-        let at = |value, unit| deadline_of(value, unit, now_ms, "hsetex").map(Some);
-        let at_ms = match self.options.expiry {
-            None | Some(SetExpiry::Keepttl) => None,
-            Some(SetExpiry::Ex(value)) => at(value, Unit::Seconds)?,
-            Some(SetExpiry::Px(value)) => at(value, Unit::Millis)?,
-            Some(SetExpiry::Exat(value)) => at(value, Unit::AtSeconds)?,
-            Some(SetExpiry::Pxat(value)) => at(value, Unit::AtMillis)?,
-        };
+        let given = self.options.expiry.as_ref().and_then(SetExpiry::given);
+        let at_ms = given.map(|(value, unit)| deadline_of(value, unit, now_ms, "hsetex")).transpose()?;
         let met = self.is_met(cx, cx.hash(&self.key)?);
         reply.int(met.into());
         if !met {
@@ -175,26 +149,6 @@ pub const HSETEX: Command = Command {
     ..HASH.write::<HSetEx>()
 };
 
-/// What becomes of the fields' time to live; without it nothing.
-#[derive(Args)]
-pub enum GetExpiry {
-    /// Seconds from now.
-    #[arg(token = "EX")]
-    Ex(i64),
-    /// Milliseconds from now.
-    #[arg(token = "PX")]
-    Px(i64),
-    /// Unix time in seconds.
-    #[arg(token = "EXAT")]
-    Exat(i64),
-    /// Unix time in milliseconds.
-    #[arg(token = "PXAT")]
-    Pxat(i64),
-    /// They have none any more.
-    #[arg(token = "PERSIST")]
-    Persist,
-}
-
 #[derive(Args)]
 pub struct HGetEx<'a> {
     /// Hash to read.
@@ -209,14 +163,8 @@ pub struct HGetEx<'a> {
 impl WriteCommand for HGetEx<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let now_ms = cx.now_ms();
-        let at = |value, unit| deadline_of(value, unit, now_ms, "hgetex").map(Some);
-        let at_ms = match self.expiry {
-            None | Some(GetExpiry::Persist) => None,
-            Some(GetExpiry::Ex(value)) => at(value, Unit::Seconds)?,
-            Some(GetExpiry::Px(value)) => at(value, Unit::Millis)?,
-            Some(GetExpiry::Exat(value)) => at(value, Unit::AtSeconds)?,
-            Some(GetExpiry::Pxat(value)) => at(value, Unit::AtMillis)?,
-        };
+        let given = self.expiry.as_ref().and_then(GetExpiry::given);
+        let at_ms = given.map(|(value, unit)| deadline_of(value, unit, now_ms, "hgetex")).transpose()?;
         let fields = self.fields.0;
         let past = at_ms.is_some_and(|at_ms| cx.is_over(at_ms));
         let event = match self.expiry {
