@@ -88,6 +88,12 @@ impl Stops {
     /// Signals are watched from this call on. Within a runtime.
     pub fn watch(asked: watch::Receiver<bool>) -> Stops {
         let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        // A file at the process's limit is an error of its write, which is dealt with as a full disk; unwatched, the signal
+        // ends the program.
+        let too_large = signal(SignalKind::from_raw(libc::SIGXFSZ));
+        if let Err(error) = too_large {
+            tracing::warn!("a file at its limit will end the server: {error}");
+        }
         let signals = match signals {
             (Ok(terminate), Ok(interrupt)) => Some((terminate, interrupt)),
             _ => {
