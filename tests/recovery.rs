@@ -346,9 +346,13 @@ fn without_a_log_snapshots_are_all_there_is() {
 
 #[test]
 fn without_a_log_a_snapshot_is_made_at_the_end() {
-    for (rules, last_words, is_kept) in
-        [("3600 1", None, true), ("3600 1", Some("SHUTDOWN"), true), ("", Some("SHUTDOWN SAVE"), true), ("", None, false), ("3600 1", Some("SHUTDOWN NOSAVE"), false)]
-    {
+    for (rules, last_words, is_kept) in [
+        ("3600 1", None, true),
+        ("3600 1", Some("SHUTDOWN"), true),
+        ("", Some("SHUTDOWN SAVE"), true),
+        ("", None, false),
+        ("3600 1", Some("SHUTDOWN NOSAVE"), false),
+    ] {
         let data = DataFolder::new();
         let server = Server::on(&data, &["--appendonly", "no", "--save", rules]);
         let mut client = Wire::connect(server.resp);
@@ -455,7 +459,9 @@ fn the_log_begins_and_ends_while_the_server_runs() {
         eventually("it is whole", || said(&mut client, "aof_rewrite_in_progress:0"));
         client.expect("SET text hello", "+OK");
         client.expect("CONFIG SET appendonly no", "+OK");
-        eventually("it has ended", || said(&mut client, "aof_enabled:0") && said(&mut client, "aof_rewrite_in_progress:0"));
+        eventually("it has ended", || {
+            said(&mut client, "aof_enabled:0") && said(&mut client, "aof_rewrite_in_progress:0")
+        });
     }
     client.expect("SET lost 1", "+OK");
     end(server, End::Kill);
@@ -503,6 +509,7 @@ fn what_never_got_its_name_goes() {
     fs::write(&rest, b"REDIS").expect("it can be written");
     let _server = Server::on(&data, &NO_LOG);
     assert!(!rest.exists());
+}
 
 /// The disk takes nothing for a while: writers are told, readers go on, and nothing acknowledged is missing afterwards.
 #[test]

@@ -55,12 +55,13 @@ pub struct Found {
 pub fn compare(options: &Options, ours: &Launch, theirs: &Launch, cores: &Cores) -> Result<Found> {
     let sets = options.with_rows(&[Row::Set]);
     let mut numbers = Vec::new();
-    let every_second = speed::compare(&sets, &ours.with(LOG), &theirs.with(LOG), cores, |_, pipeline| match pipeline {
-        1 => Some(0.95),
-        16 => Some(0.55),
-        64 => Some(0.35),
-        _ => None,
-    })?;
+    let every_second =
+        speed::compare(&sets, &ours.with(LOG), &theirs.with(LOG), cores, |_, pipeline| match pipeline {
+            1 => Some(0.95),
+            16 => Some(0.55),
+            64 => Some(0.35),
+            _ => None,
+        })?;
     for line in speed::compare(&sets, &ours.with(LOG_ALWAYS), &theirs.with(LOG_ALWAYS), cores, |_, _| None)? {
         numbers.push(Number {
             what: format!("SET, always, pipeline {}", line.pipeline),

@@ -213,11 +213,7 @@ fn runtime(name: &str, workers: usize) -> Result<Runtime, String> {
 }
 
 /// Binds each address of the setting; nothing when the port is 0.
-fn bind(
-    state: &State,
-    addresses: settings::Id,
-    port: settings::Id,
-) -> Result<Vec<std::net::TcpListener>, String> {
+fn bind(state: &State, addresses: settings::Id, port: settings::Id) -> Result<Vec<std::net::TcpListener>, String> {
     let port = state.settings.int(port);
     if port == 0 {
         return Ok(Vec::new());

@@ -352,8 +352,7 @@ fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
 fn load_progress(state: &State, now_s: i64, out: &mut String) {
     let progress = &state.load_progress;
     let began_s = progress.began_s.load(Ordering::Relaxed);
-    let (total, loaded) =
-        (progress.total_bytes.load(Ordering::Relaxed), progress.loaded_bytes.load(Ordering::Relaxed));
+    let (total, loaded) = (progress.total_bytes.load(Ordering::Relaxed), progress.loaded_bytes.load(Ordering::Relaxed));
     let passed_s = (now_s - began_s).max(0) as u64;
     // As fast as until now; Redis says 1 when it cannot know.
     let left_s = (passed_s * total.saturating_sub(loaded)).checked_div(loaded).unwrap_or(1);

@@ -531,9 +531,7 @@ impl Saver {
                 "the log ends at {}, and {position} was written; all calls are refused until the server is started again",
                 loaded.log.end.offset
             ))),
-            Err(error) => {
-                Err(Error::fmt(format!("{error}; all calls are refused until the server is started again")))
-            }
+            Err(error) => Err(Error::fmt(format!("{error}; all calls are refused until the server is started again"))),
         }
     }
 

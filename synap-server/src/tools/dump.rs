@@ -27,7 +27,8 @@ pub fn rdb(path: &Path, file: &Path, older_snapshot: bool) -> Result<(), String>
         return Err(in_file(&"there is no such folder"));
     }
     let engine = memory_engine()?;
-    let loaded = load::read(engine.state(), &look.disk, &look.manifest, LoadOptions { older_snapshot }).map_err(text)?;
+    let loaded =
+        load::read(engine.state(), &look.disk, &look.manifest, LoadOptions { older_snapshot }).map_err(text)?;
     if let Some(error) = &loaded.unread {
         eprintln!("{error}; the older snapshot is taken");
     }

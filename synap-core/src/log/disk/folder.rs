@@ -34,7 +34,6 @@ struct InForce {
     draft: Option<Manifest>,
 }
 
-
 /// For INFO and the like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FolderFacts {
