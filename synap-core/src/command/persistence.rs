@@ -215,7 +215,7 @@ impl SessionCommand for WaitAof {
         let (waits_here, waits_for_replicas) = (self.numlocal.0 > 0, self.numreplicas.0 > 0);
         let at_end = Arc::clone(&state);
         let wait = async move {
-            if waits_here {
+            while waits_here && !is_safe(&state) {
                 state.log.released_at(offset).await;
                 if let Some(storage) = state.storage() {
                     storage.log_begun().await;

@@ -161,6 +161,26 @@ impl Drop for Changed<'_> {
     }
 }
 
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_clients_say_nobody_writes_before_the_end() {
+        let pause = Pause::default();
+        pause.begin(100, true, 1);
+        pause.begin_end();
+        pause.end();
+        assert_eq!(pause.until(200), Some(i64::MAX));
+        pause.begin(300, false, 200);
+        pause.begin_end();
+        pause.call_off_end();
+        assert_eq!(pause.until(400), Some(i64::MAX));
+        pause.call_off_end();
+        assert_eq!((pause.until(200), pause.until(400)), (Some(300), None), "theirs goes on");
+    }
+}
+
 #[cfg(all(test, shuttle))]
 mod shuttle_search {
     use std::sync::Arc;

@@ -428,3 +428,26 @@ impl Reply for FirstError {
     }
     fn rollback(&mut self, _: Mark) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Reader;
+    use crate::testing::TestEngine;
+
+    /// CLIENT PAUSE is answered during a start, and the log is not a client.
+    #[test]
+    fn a_pause_does_not_hold_the_log() {
+        let mut test = TestEngine::replaying(1);
+        let state = test.engine.state();
+        state.pause.begin(i64::MAX, true, 0);
+        let calls = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n*1\r\n$5\r\nMULTI\r\n\
+            *2\r\n$4\r\nINCR\r\n$1\r\na\r\n*1\r\n$4\r\nEXEC\r\n";
+        let mut replay = Replay::new(state, Position { offset: 0, db: None });
+        let calls = Reader::new(calls, 0).map(|call| call.map_err(|flaw| flaw.to_string()));
+        replay.run(calls, &mut |refused| Err(refused.why)).expect("it runs");
+        replay.end();
+        state.pause.end();
+        assert_eq!(test.call("GET a"), "\"2\"");
+    }
+}
