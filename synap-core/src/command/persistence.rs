@@ -195,9 +195,7 @@ impl SessionCommand for WaitAof {
             return Err(NO_LOG);
         }
         let offset = cx.session().seen;
-        // Nothing that was written is in a log that is not there.
-        let is_safe =
-            move |state: &State| offset == 0 || (state.kept_log() == KeptLog::Whole && state.log.released() >= offset);
+        let is_safe = move |state: &State| state.kept_log() == KeptLog::Whole && state.log.released() >= offset;
         let answer = move |state: &State, reply: &mut dyn Reply| {
             reply.array(2);
             reply.int(i64::from(is_safe(state)));

@@ -97,7 +97,8 @@ impl Storage for Files {
                 Health::Failing { since_ms, .. } => (true, since_ms),
             };
             let status = if failing { "err" } else { "ok" };
-            let is_on = self.saver.kept_log(state) != KeptLog::None;
+            // Until it has ended, it is written.
+            let is_on = wants_log(&state.settings) || self.writer.is_open();
             // Writing into a String cannot fail.
             let _ = write!(out, "aof_enabled:{}\r\naof_last_write_status:{status}\r\n", u8::from(is_on));
             if !is_on {

@@ -300,9 +300,12 @@ impl Saver {
         };
         let is_saving = |work: Work| work.is_save() && !work.is_rewrite();
         let (save_s, rewrite_s) = (running_s(is_saving), running_s(Work::is_rewrite));
-        // Whoever has said CONFIG SET waits for the end of this.
-        let is_rewriting = rewrite_s >= 0 || jobs.is_asked(|work| work == Work::FollowSetting);
-        let changes = self.state.upgrade().map_or(0, |state| state.log.changes().saturating_sub(jobs.changes));
+        let state = self.state.upgrade();
+        // Whoever has said CONFIG SET appendonly yes waits for the end of this.
+        let begins = state.as_ref().is_some_and(|state| wants_log(&state.settings));
+        let is_rewriting = jobs.is_on(|work| work == Work::FollowSetting && begins)
+            || jobs.running.as_ref().is_some_and(|running| running.work == Work::Save(SaveKind::Rewrite));
+        let changes = state.map_or(0, |state| state.log.changes().saturating_sub(jobs.changes));
         let [written, keys] = &self.progress;
         // Writing into a String cannot fail.
         let _ = write!(
