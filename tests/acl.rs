@@ -56,7 +56,8 @@ fn who_may_only_read_is_refused_by_every_row_that_writes_through_every_door() {
             if args.len() < row.min_words {
                 continue;
             }
-            let words: Vec<&[u8]> = row.name.split(' ').map(str::as_bytes).chain(args.iter().map(Vec::as_slice)).collect();
+            let words: Vec<&[u8]> =
+                row.name.split(' ').map(str::as_bytes).chain(args.iter().map(Vec::as_slice)).collect();
             let refusal = format!("User ann has no permissions to run the '{}' command", row.full_name());
             assert_eq!(wire.call_bytes(&words).to_string(), format!("-NOPERM {refusal}"), "{}", row.name);
             count += 1;
@@ -98,7 +99,8 @@ fn a_key_stands_for_its_user_over_http() {
     let listed = admin.get("/api/v1/apikey/list").json();
     assert_eq!(listed["keys"][0]["id"], key["id"]);
     assert!(listed["keys"][0]["secret"].is_null());
-    let brief: Value = serde_json::from_str(&admin.call("apikey.create", r#"{"username":"ann","ex":1}"#)).expect("JSON");
+    let brief: Value =
+        serde_json::from_str(&admin.call("apikey.create", r#"{"username":"ann","ex":1}"#)).expect("JSON");
     let brief = format!("Bearer {}", brief["secret"].as_str().expect("a secret"));
     assert_eq!(http(&server, &brief).get("/api/v1/connection/ping").status, 200);
     std::thread::sleep(Duration::from_millis(1100));
@@ -236,7 +238,8 @@ fn a_file_keeps_users_and_keys() {
     assert_eq!(client.call("acl.whoami", ""), r#"{"username":"bob"}"#);
 
     // A file with a mistake changes nothing.
-    fs::write(&file, format!("{text}user ann on\nuser dora +nosuch >s3cret\nuser eve ~* ~a\nnonsense\napikey a b\n")).expect("a file");
+    fs::write(&file, format!("{text}user ann on\nuser dora +nosuch >s3cret\nuser eve ~* ~a\nnonsense\napikey a b\n"))
+        .expect("a file");
     let mut admin = Wire::connect(server.resp);
     let answer = admin.call("ACL LOAD").to_string();
     for part in [

@@ -75,8 +75,7 @@ fn command() -> Command {
         command = command.arg(arg);
     }
     let help = "A user with its rules, as in an ACL file: \"ann on nopass ~* +@read\"; several times for several users";
-    let command =
-        command.arg(Arg::new(USER).long(USER).value_name("RULES").help(help).action(clap::ArgAction::Append));
+    let command = command.arg(Arg::new(USER).long(USER).value_name("RULES").help(help).action(clap::ArgAction::Append));
     let help = "Takes the older snapshot, and the log from there on, when the newest snapshot cannot be read";
     let command =
         command.arg(Arg::new(OLDER_SNAPSHOT).long(OLDER_SNAPSHOT).help(help).action(clap::ArgAction::SetTrue));

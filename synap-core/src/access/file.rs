@@ -13,6 +13,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::secret::Digest;
 use super::user::{Terms, User};
@@ -36,11 +37,12 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 pub fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".tmp-{}", std::process::id()));
+    // Two who save at once write two files.
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    name.push(format!(".tmp-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let temporary = Path::new(&name);
     let replace = || {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
         file.write_all(text)?;
         file.sync_all()?;
         fs::rename(temporary, path)?;
@@ -78,8 +80,7 @@ impl Everybody {
     /// Reads the whole text of a file called `name`. All that is wrong is told at once, in Redis' words, and then
     /// nothing is taken. Without a line about it the default user is `default_user`.
     pub fn from_text(text: &[u8], name: &str, default_user: User, terms: &Terms<'_>) -> Result<Everybody, String> {
-        let mut read =
-            Reading { name, everybody: Everybody::default(), ids: BTreeSet::new(), errors: String::new() };
+        let mut read = Reading { name, everybody: Everybody::default(), ids: BTreeSet::new(), errors: String::new() };
         for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if !line.is_empty() {
@@ -122,9 +123,8 @@ impl Reading<'_> {
     fn user(&mut self, name: &[u8], rules: &[&[u8]], number: usize, terms: &Terms<'_>) -> Result<(), String> {
         let shown = Error::quote(name);
         let valid = User::check_name(name).ok().filter(|name| !name.is_empty());
-        let name = valid.ok_or_else(|| {
-            format!("'{}:{number}: username '{shown}' contains invalid characters. ", self.name)
-        })?;
+        let name = valid
+            .ok_or_else(|| format!("'{}:{number}: username '{shown}' contains invalid characters. ", self.name))?;
         if self.everybody.users.contains_key(name) {
             return Err(format!("WARNING: Duplicate user '{shown}' found on line {number}. "));
         }
@@ -173,9 +173,7 @@ pub fn configured(lines: &[Vec<Vec<u8>>], terms: &Terms<'_>) -> Result<Vec<User>
         let mut user = User::new(name, terms);
         user.apply_all(rules, terms).map_err(|error| format!("user {name}: {}", error.without_secrets()))?;
         if users.insert(user.name.clone(), user).is_some() {
-            return Err(format!(
-                "user {name}: Duplicate user found. A user can only be defined once in config files"
-            ));
+            return Err(format!("user {name}: Duplicate user found. A user can only be defined once in config files"));
         }
     }
     Ok(users.into_values().collect())

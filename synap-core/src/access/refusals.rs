@@ -116,9 +116,7 @@ impl Refusals {
                     && now_ms.abs_diff(known.updated_ms) <= GROUPING_MS.unsigned_abs()
             };
             let entry = match entries.iter().take(GROUPING_LOOKS).position(is_same).and_then(|at| entries.remove(at)) {
-                Some(known) => {
-                    Refusal { count: known.count + 1, client: noted.client, updated_ms: now_ms, ..known }
-                }
+                Some(known) => Refusal { count: known.count + 1, client: noted.client, updated_ms: now_ms, ..known },
                 None => Refusal {
                     id: self.next_id.fetch_add(1, Ordering::Relaxed),
                     count: 1,

@@ -270,7 +270,8 @@ impl Selector {
 
     /// A rule takes the place of the one about the same, and of those about its subcommands.
     fn note_rule(&mut self, allows: bool, what: &str) {
-        let is_replaced = |known: &str| known.strip_prefix(what).is_some_and(|rest| rest.is_empty() || rest.starts_with('|'));
+        let is_replaced =
+            |known: &str| known.strip_prefix(what).is_some_and(|rest| rest.is_empty() || rest.starts_with('|'));
         self.rules.retain(|known| !is_replaced(&known.what));
         self.rules.push(CommandRule { allows, what: what.into() });
     }

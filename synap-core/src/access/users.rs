@@ -53,7 +53,8 @@ pub struct Users {
 
 impl Default for Users {
     fn default() -> Users {
-        let users = Users { everybody: RwLock::default(), refusals: Refusals::default(), patience: Patience::default() };
+        let users =
+            Users { everybody: RwLock::default(), refusals: Refusals::default(), patience: Patience::default() };
         users.put(User::default_user());
         users
     }

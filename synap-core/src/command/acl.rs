@@ -317,8 +317,7 @@ impl SessionCommand for AclDryRun<'_> {
         let state = cx.state();
         let words = self.call.words();
         let user = std::str::from_utf8(self.username).ok().and_then(|name| state.users.get(name));
-        let user =
-            user.ok_or_else(|| Error::fmt(format!("User '{}' not found", Error::quote(self.username))))?;
+        let user = user.ok_or_else(|| Error::fmt(format!("User '{}' not found", Error::quote(self.username))))?;
         let row = state.table.find(words);
         let row = row.map_err(|_| Error::fmt(format!("Command '{}' not found", Error::quote(words[0]))))?;
         let count = words.len() - row.name_words().min(words.len());
@@ -565,9 +564,8 @@ pub struct AclSave;
 
 impl SessionCommand for AclSave {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, _: &mut dyn Reply) -> Result<Flow> {
-        const FAILED: Error = Error::err(
-            "There was an error trying to save the ACLs. Please check the server logs for more information",
-        );
+        const FAILED: Error =
+            Error::err("There was an error trying to save the ACLs. Please check the server logs for more information");
         let path = configured_file(cx.state())?;
         let everybody = cx.state().users.snapshot();
         let state = cx.state().shared().ok_or(Error::err("the server is closing"))?;
@@ -672,7 +670,10 @@ mod tests {
             (r#"" () ""#, "Error in ACL SETUSER modifier ' () ': Syntax error"),
             ("+nosuch", "Error in ACL SETUSER modifier '+nosuch': Unknown command or category name in ACL"),
             ("+@nosuch", "Error in ACL SETUSER modifier '+@nosuch': Unknown command or category name in ACL"),
-            (r#""+config get""#, "Error in ACL SETUSER modifier '+config get': Unknown command or category name in ACL"),
+            (
+                r#""+config get""#,
+                "Error in ACL SETUSER modifier '+config get': Unknown command or category name in ACL",
+            ),
             ("-config|asdf", "Error in ACL SETUSER modifier '-config|asdf': Unknown command or category name in ACL"),
             ("+config|asdf", "Error in ACL SETUSER modifier '+config|asdf': Unknown command or category name in ACL"),
             ("-select|0", "Error in ACL SETUSER modifier '-select|0': Unknown command or category name in ACL"),

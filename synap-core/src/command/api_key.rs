@@ -5,12 +5,8 @@ use crate::access::ApiKey;
 
 const APIKEY: Group = Group { name: "server", op: "apikey", category: Category::NONE };
 
-pub const COMMANDS: &[Command] = &[
-    APIKEY_CREATE,
-    APIKEY_LIST,
-    APIKEY_REVOKE,
-    super::help::row(APIKEY, "APIKEY HELP", "apikey.help", "synap"),
-];
+pub const COMMANDS: &[Command] =
+    &[APIKEY_CREATE, APIKEY_LIST, APIKEY_REVOKE, super::help::row(APIKEY, "APIKEY HELP", "apikey.help", "synap")];
 
 const ADMIN: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
 
@@ -90,7 +86,11 @@ pub const APIKEY_LIST: Command = Command {
     since: "synap",
     summary: "Lists the API keys, the oldest first, without their secrets.",
     complexity: "O(N log N) for N keys",
-    returns: Shape::array("keys", "Those that have not expired.", &Shape::fields("", "", &[ID, USERNAME, CREATED, EXPIRES])),
+    returns: Shape::array(
+        "keys",
+        "Those that have not expired.",
+        &Shape::fields("", "", &[ID, USERNAME, CREATED, EXPIRES]),
+    ),
     flags: ADMIN.and(Flags::LOOKS),
     ..APIKEY.session::<ApiKeyList>()
 };

@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 
 use super::{
-    acl, api_key, bitmap, client, connection, counter, dump, generic, geo, hash, hash_expiry, hyperloglog, list, migrate,
-    persistence, pubsub, server, set, set_algebra, sort, string, substring, transaction, zset, zset_algebra, zset_pop,
-    zset_range,
+    acl, api_key, bitmap, client, connection, counter, dump, generic, geo, hash, hash_expiry, hyperloglog, list,
+    migrate, persistence, pubsub, server, set, set_algebra, sort, string, substring, transaction, zset, zset_algebra,
+    zset_pop, zset_range,
 };
 use crate::access::Category;
 use crate::error::{Error, Result};

@@ -31,45 +31,34 @@ pub(super) fn check(
 }
 
 #[cold]
-fn look_closely(
-    state: &State,
-    session: &mut Session,
-    call: &Call<'_>,
-    keys: &Keys,
-    context: Context,
-) -> Result<()> {
+fn look_closely(state: &State, session: &mut Session, call: &Call<'_>, keys: &Keys, context: Context) -> Result<()> {
     let context = match context {
         Context::Toplevel if session.transaction.is_some() => Context::Multi,
         other => other,
     };
-    let Some(user) = current_user(state, session) else {
+    refresh(state, session);
+    let Some(user) = &session.user else {
         let is_open = call.row.flags.has(Flags::NO_AUTH);
-        return if is_open { Ok(()) } else { Err(Error::new(Code::NoAuth, "Authentication required.")) };
+        return if is_open { Ok(()) } else { Err(NO_LOGIN) };
     };
-    judge(state, &session.client, &user, call, keys, context)
+    judge(state, &session.client, user, call, keys, context)
 }
 
-/// The user as it is now: it may have been changed or removed, or the default one may ask for no password any more.
-fn current_user(state: &State, session: &mut Session) -> Option<Arc<User>> {
+const NO_LOGIN: Error = Error::new(Code::NoAuth, "Authentication required.");
+
+/// Finds the user of now: it may have been changed or removed, or the default one may ask for no password any more.
+fn refresh(state: &State, session: &mut Session) {
     match &session.user {
-        Some(user) if !user.is_superseded() => return Some(user.clone()),
+        Some(user) if !user.is_superseded() => {}
         Some(user) => session.user = state.users.get(&user.name),
         // Whoever was ended with its user becomes nobody else.
         None if session.client.is_killed() => {}
         None => session.user = Some(state.users.default_user()).filter(|user| user.is_open()),
     }
-    session.user.clone()
 }
 
 /// What was refused is counted and noted.
-fn judge(
-    state: &State,
-    client: &Client,
-    user: &User,
-    call: &Call<'_>,
-    keys: &Keys,
-    context: Context,
-) -> Result<()> {
+fn judge(state: &State, client: &Client, user: &User, call: &Call<'_>, keys: &Keys, context: Context) -> Result<()> {
     let Some(denial) = user.denial(&asked(call.row, call.words, keys)) else { return Ok(()) };
     let name = call.row.full_name();
     let (reason, object) = match denial {
@@ -114,7 +103,7 @@ fn note(state: &State, client: &Client, reason: Reason, context: Context, object
 pub(super) fn check_waiter(state: &State, waiter: &Waiter, call: &Call<'_>) -> Result<()> {
     let Some(old) = waiter.user.as_ref().filter(|user| user.is_superseded()) else { return Ok(()) };
     let Some(user) = state.users.get(&old.name) else {
-        return Err(Error::new(Code::NoAuth, "Authentication required."));
+        return Err(NO_LOGIN);
     };
     let keys = keys_of(state, call.row, call.words);
     judge(state, &waiter.client, &user, call, &keys, Context::Toplevel)
@@ -147,7 +136,10 @@ pub fn dry_run(state: &State, user: &User, row: &Command, words: Words<'_>) -> O
 /// What logs somebody in.
 #[derive(Clone, Copy)]
 pub enum Login<'a> {
-    Password { name: &'a [u8], password: &'a [u8] },
+    Password {
+        name: &'a [u8],
+        password: &'a [u8],
+    },
     /// The secret of an API key.
     Key(&'a [u8]),
 }
