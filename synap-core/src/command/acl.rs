@@ -786,18 +786,18 @@ mod tests {
             ACL SETUSER u on nopass "(%R~read* +@all)" "(%W~write* +@all)" => OK
             ACL DRYRUN u GET read1 => OK
             ACL DRYRUN u LPUSH write1 a => OK
-            ACL DRYRUN u COPY read write => "User u has no permissions to access the 'write' key"
-            ACL DRYRUN u GET write => "User u has no permissions to access the 'write' key"
-            ACL DRYRUN u SORT read BY x* => "User u has no permissions to access the '*' key"
+            ACL DRYRUN u COPY read write => "User u has no permissions to access the \'write\' key"
+            ACL DRYRUN u GET write => "User u has no permissions to access the \'write\' key"
+            ACL DRYRUN u SORT read BY x* => "User u has no permissions to access the \'*\' key"
             ACL SETUSER u reset +mget ~key "(+mget ~key ~otherkey)" => OK
-            ACL DRYRUN u GET key => "User u has no permissions to run the 'get' command"
-            ACL DRYRUN u MGET otherkey someotherkey => "User u has no permissions to access the 'someotherkey' key"
-            ACL DRYRUN u MGET key otherkey someotherkey => "User u has no permissions to access the 'someotherkey' key"
+            ACL DRYRUN u GET key => "User u has no permissions to run the \'get\' command"
+            ACL DRYRUN u MGET otherkey someotherkey => "User u has no permissions to access the \'someotherkey\' key"
+            ACL DRYRUN u MGET key otherkey someotherkey => "User u has no permissions to access the \'someotherkey\' key"
             ACL SETUSER u reset +@all ~* &a* => OK
             ACL DRYRUN u SUBSCRIBE abc => OK
             ACL DRYRUN u PSUBSCRIBE a* => OK
-            ACL DRYRUN u PSUBSCRIBE ab* => "User u has no permissions to access the 'ab*' channel"
-            ACL DRYRUN u SPUBLISH b x => "User u has no permissions to access the 'b' channel"
+            ACL DRYRUN u PSUBSCRIBE ab* => "User u has no permissions to access the \'ab*\' channel"
+            ACL DRYRUN u SPUBLISH b x => "User u has no permissions to access the \'b\' channel"
             ACL DRYRUN nobody GET a => -ERR User 'nobody' not found
             ACL DRYRUN u NOSUCH a => -ERR Command 'NOSUCH' not found
             ACL DRYRUN u SET a => -ERR wrong number of arguments for 'set' command
@@ -884,7 +884,7 @@ mod tests {
             r#"
             APIKEY CREATE ann => -ERR User 'ann' not found
             ACL SETUSER ann on => OK
-            APIKEY CREATE ann EX 0 => -ERR value is out of range
+            APIKEY CREATE ann EX 0 => -ERR value is not an integer or out of range
             APIKEY LIST => []
             "#,
         );
