@@ -209,7 +209,7 @@ fn a_file_keeps_users_and_keys() {
     let secret = {
         let server = Server::on(&data, &["--aclfile", "users.acl"]);
         let mut admin = Wire::connect(server.resp);
-        admin.expect("ACL SETUSER bob on >hunter2 %R~* (+set ~bob:*) +@read", "+OK");
+        admin.expect("ACL SETUSER bob on >hunter2 %R~* (+set ~bob:*) +@read +acl|whoami", "+OK");
         let key = admin.call("APIKEY CREATE bob EX 1000").items().iter().map(|v| v.to_string()).collect::<Vec<_>>();
         let secret = key[9].trim_matches('"').to_string();
         admin.expect("ACL SAVE", "+OK");
@@ -228,7 +228,7 @@ fn a_file_keeps_users_and_keys() {
     };
     let text = fs::read_to_string(&file).expect("a file");
     assert!(!text.contains("hunter2") && !text.contains(&secret), "{text}");
-    assert!(text.contains("%R~* resetchannels -@all +@read (~bob:* resetchannels -@all +set)\n"), "{text}");
+    assert!(text.contains("%R~* resetchannels -@all +@read +acl|whoami (~bob:* resetchannels -@all +set)\n"), "{text}");
     let server = Server::on(&data, &["--aclfile", "users.acl"]);
     let mut bob = Wire::connect(server.resp);
     bob.expect("AUTH bob hunter2", "+OK");

@@ -811,6 +811,8 @@ fn rows_that_write_say_what_they_do_with_their_keys() {
 #[test]
 fn without_a_login_only_what_logs_in_is_answered() {
     let test = TestEngine::prepared(1);
+    // Else everybody is the default user.
+    test.engine.state().users.require_password("secret");
     let before = state_of(&test);
     for row in rows() {
         for seed in 0..4 {

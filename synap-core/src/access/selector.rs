@@ -350,8 +350,8 @@ impl Selector {
         self.first_args.iter().any(is)
     }
 
-    fn may_touch(&self, access: Access, key: &[u8]) -> bool {
-        self.keys.iter().any(|rule| rule.covers(access) && crate::glob::matches(&rule.pattern, key))
+    pub(super) fn may_touch(&self, access: Access, key: &[u8]) -> bool {
+        self.all_keys || self.keys.iter().any(|rule| rule.covers(access) && crate::glob::matches(&rule.pattern, key))
     }
 
     /// True when there is no key that it may not read.

@@ -8,6 +8,7 @@ use super::Rows;
 use super::secret::Digest;
 use super::selector::{Asked, Denial, RuleError, Selector, has_blanks};
 use crate::error::{Error, Result};
+use crate::grammar::spec::Access;
 
 /// One user. Immutable once it is known to sessions: a change makes another one, so that a call sees one state of it.
 #[derive(Clone, Debug)]
@@ -267,6 +268,11 @@ impl User {
     /// May run the row `id`, with some keys.
     pub fn may_run(&self, id: usize) -> bool {
         self.each().any(|selector| selector.may_run(id))
+    }
+
+    /// May do this with the key, by some command: for what is told of a key without a call that names it.
+    pub fn may_touch(&self, access: Access, key: &[u8]) -> bool {
+        self.each().any(|selector| selector.may_touch(access, key))
     }
 
     pub fn may_use_channel(&self, channel: &[u8], is_pattern: bool) -> bool {
