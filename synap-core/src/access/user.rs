@@ -281,9 +281,10 @@ impl User {
 
     /// True when whoever listens as `old` may go on as this one, whatever the channels are.
     pub fn keeps_channels_of(&self, old: &User) -> bool {
-        let known = |channel: &Box<[u8]>| self.each().any(|selector| selector.channels().contains(channel));
+        let knows =
+            |channel: &[u8]| self.each().any(|selector| selector.channels().iter().any(|known| **known == *channel));
         self.each().any(Selector::all_channels)
-            || old.each().all(|selector| !selector.all_channels() && selector.channels().iter().all(known))
+            || old.each().all(|selector| !selector.all_channels() && selector.channels().iter().all(|c| knows(c)))
     }
 
     // ---- as sessions see it ----
