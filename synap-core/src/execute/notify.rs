@@ -449,7 +449,7 @@ mod tests {
         for (kind, name) in [(Kind::Key, "a"), (Kind::KeyPattern, "w_*"), (Kind::KeyPattern, "w_?")] {
             channels.subscribe(&session.client.clone(), &mut session.subscriptions, kind, &key_name(0, name.as_bytes()));
         }
-        let mut told = |session: &mut Session| {
+        let told = |session: &mut Session| {
             let mut all = Vec::new();
             Client::take_each(session, |mail| {
                 let Mail::Change(change) = mail else { panic!("{mail:?}") };

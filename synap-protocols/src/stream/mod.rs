@@ -110,7 +110,7 @@ fn condition(value: &str) -> Result<Condition> {
     let lowered = |name: &str, value: &str| {
         let mut out = Vec::new();
         bytes::lower(value, &mut out).map_err(|error| Error::fmt(format!("`{name}` {}", error.text)))?;
-        Ok(out.into_boxed_slice())
+        Ok::<_, Error>(out.into_boxed_slice())
     };
     let wanted = match (equals, exists.map(text::kind)) {
         (Some(equals), None) if text::kind(equals) == Kind::Null => Wanted::Exists(false),

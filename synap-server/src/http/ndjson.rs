@@ -119,15 +119,16 @@ impl Answers<'_> {
                             stream::begin(id, text);
                             let mut reply = JsonReply::behind(&operation.row.returns, std::mem::take(text));
                             let outcome = execute(turn, session, &input, &mut reply);
-                            let is_whole = matches!(outcome, Outcome::Replied);
                             let (buffer, result) = reply.into_buffer();
                             *text = buffer;
-                            if !is_whole {
-                                // It is answered anew.
+                            if is_answered(&outcome) {
+                                end(id, before, result, text);
+                            } else {
                                 text.truncate(before);
+                            }
+                            if !matches!(outcome, Outcome::Replied) {
                                 return Some(outcome);
                             }
-                            end(id, before, result, text);
                         }
                     }
                     *next += 1;
@@ -137,34 +138,27 @@ impl Answers<'_> {
             .await
     }
 
-    /// Has a call answered that has to wait for something. What was answered before does not wait for it.
+    /// Goes on with a call that does not end inside the gate. What was answered before does not wait for it.
     async fn finish(&mut self, visitor: &mut Visitor, line: &Line<'_>, outcome: Outcome) -> io::Result<()> {
         let Line { id, call: Ok((operation, words)) } = line else { return Ok(()) };
-        if matches!(outcome, Outcome::Blocked(_) | Outcome::Paused | Outcome::Later(_)) {
+        if !matches!(outcome, Outcome::NeedAlone) {
             self.send(visitor).await?;
         }
         let mut slices: SmallVec<[&[u8]; 16]> = SmallVec::new();
         words.as_slices(&mut slices);
         let input = input(operation, words, &slices);
         let before = self.text.len();
+        let was_answered = is_answered(&outcome);
         stream::begin(id, &mut self.text);
-        let is_answered = matches!(outcome, Outcome::Sleep(_) | Outcome::Quit | Outcome::Shutdown(_));
         let mut reply = JsonReply::behind(&operation.row.returns, std::mem::take(&mut self.text));
         let ended = drive::resume(&self.door.engine, visitor, &input, outcome, &mut reply).await;
         let (buffer, result) = reply.into_buffer();
         self.text = buffer;
-        if ended == End::Killed {
-            return Err(io::Error::other("the client was ended"));
+        match ended {
+            End::Killed => return Err(io::Error::other("the client was ended")),
+            _ if was_answered => self.text.truncate(before),
+            End::Replied | End::Quit => end(id, before, result, &mut self.text),
         }
-        if is_answered {
-            // These have nothing to say but that it was done.
-            self.text.truncate(before);
-            stream::begin(id, &mut self.text);
-            self.text.extend_from_slice(br#"{"ok":true}"#);
-            end(id, before, Ok(()), &mut self.text);
-            return Ok(());
-        }
-        end(id, before, result, &mut self.text);
         Ok(())
     }
 
@@ -225,6 +219,11 @@ fn read<'a>(door: &'a Door, line: &'a [u8]) -> Line<'a> {
 
 fn input<'a>(operation: &Operation, words: &Words, slices: &'a [&'a [u8]]) -> Input<'a> {
     Input { row: Some(operation.row_of(words)), ..Input::words(slices) }
+}
+
+/// True for outcomes that come with a reply.
+fn is_answered(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Replied | Outcome::Sleep(_) | Outcome::Quit | Outcome::Shutdown(_))
 }
 
 /// Ends the line that began at `before`: its reply stands there, or it failed.
