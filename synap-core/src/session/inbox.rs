@@ -58,7 +58,9 @@ impl Mail {
             Mail::Monitor(line) => line.len() + 16,
             Mail::Served(tape) => tape.size(),
             Mail::Change(change) => {
-                change.key.as_ref().map_or(0, |key| key.len()) + change.value.as_ref().map_or(0, |value| value.len()) + 96
+                change.key.as_ref().map_or(0, |key| key.len())
+                    + change.value.as_ref().map_or(0, |value| value.len())
+                    + 96
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Responses.
 
+use super::body::{Body, Out};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
@@ -8,7 +9,6 @@ use synap_core::Error;
 use synap_protocols::problem::{self, Problem};
 use synap_protocols::rest::credentials::CHALLENGE;
 use synap_protocols::rest::openapi::RAW;
-use super::body::{Body, Out};
 
 pub type Answer = Response<Body>;
 

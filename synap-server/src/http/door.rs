@@ -20,7 +20,7 @@ use synap_core::{Code, Engine, Error, Reply, command, settings};
 use synap_protocols::json::{JsonReply, Words, text};
 use synap_protocols::rest::operation::{Operation, Operations};
 use synap_protocols::rest::raw::RawReply;
-use synap_protocols::rest::route::{self, Miss, Route, Verbs};
+use synap_protocols::rest::route::{self, Miss, Route};
 use synap_protocols::rest::{credentials, openapi};
 
 use super::answer::{self, Answer};
@@ -171,7 +171,7 @@ impl Door {
         let (head, body) = request.into_parts();
         let mut visitor = self.visitor(peer, &head.headers)?;
         if head.method != Method::POST {
-            return Err(answer::not_allowed(Verbs::default().allow()).into());
+            return Err(answer::not_allowed("POST").into());
         }
         if wanted == Envelopes::Any && media_type(&head.headers, header::CONTENT_TYPE) == ndjson::CONTENT_TYPE {
             refuse_coded(&head.headers)?;
@@ -255,8 +255,10 @@ impl Door {
         };
         match (route::parse(asked.unwrap_or_else(|method| method), path, find), asked) {
             (Ok(route), Ok(_)) => Ok(route),
-            (Ok(route), Err(_)) => Err(answer::not_allowed(route.operation.verbs.allow()).into()),
-            (Err(Miss::Method(verbs)), _) => Err(answer::not_allowed(verbs.allow()).into()),
+            (Ok(route), Err(_)) => {
+                Err(answer::not_allowed(route.operation.verbs.allow(!route.segments.is_empty())).into())
+            }
+            (Err(Miss::Method(allow)), _) => Err(answer::not_allowed(allow).into()),
             (Err(Miss::NotFound), _) if self.put(path).is_some() => Err(answer::not_allowed("PUT").into()),
             (Err(Miss::NotFound), _) => Err(not_found().into()),
         }

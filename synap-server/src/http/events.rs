@@ -35,7 +35,8 @@ pub struct Interests {
 
 impl Interests {
     pub fn of_query(query: &str) -> Result<Interests, Error> {
-        const NOTHING: Error = Error::err("`channels`, `patterns`, `keys` or `key_patterns` must be given in the query");
+        const NOTHING: Error =
+            Error::err("`channels`, `patterns`, `keys` or `key_patterns` must be given in the query");
         let mut interests = Interests::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -142,7 +143,12 @@ impl Door {
     }
 
     /// Runs a call and waits until its reply may be told.
-    async fn call_settled(&self, visitor: &mut Visitor, operation: &Operation, words: &Words) -> Result<Vec<u8>, Failure> {
+    async fn call_settled(
+        &self,
+        visitor: &mut Visitor,
+        operation: &Operation,
+        words: &Words,
+    ) -> Result<Vec<u8>, Failure> {
         let reply = self.call(visitor, operation, words).await;
         drive::settled(&self.engine, visitor).await.map_err(Failure::Error)?;
         reply
