@@ -24,6 +24,7 @@ pub const COMMANDS: &[Command] = &[
     CLIENT_SETINFO,
     CLIENT_REPLY,
     CLIENT_NO_TOUCH,
+    CLIENT_NO_EVICT,
     super::help::row(CLIENTS, "CLIENT HELP", "client.help", "5.0.0"),
 ];
 
@@ -412,7 +413,7 @@ impl SessionCommand for ClientUnblock {
             _ => WaitEnd::TimedOut,
         };
         let client = u64::try_from(self.client_id).ok().and_then(|id| cx.state().registry.get(id));
-        let ended = client.is_some_and(|client| waiting::unblock(&client, end));
+        let ended = client.is_some_and(|client| waiting::unblock(cx.state(), &client, end));
         reply.int(ended.into());
         Ok(Flow::Done)
     }
@@ -615,4 +616,28 @@ pub const CLIENT_NO_TOUCH: Command = Command {
     tool: Tool::Never,
     flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientNoTouch>()
+};
+
+#[derive(Args)]
+pub struct ClientNoEvict {
+    enabled: Switch,
+}
+
+impl SessionCommand for ClientNoEvict {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        cx.session().client.no_evict.store(self.enabled == Switch::On, Ordering::Relaxed);
+        reply.ok();
+        Ok(Flow::Done)
+    }
+}
+
+pub const CLIENT_NO_EVICT: Command = Command {
+    name: "CLIENT NO-EVICT",
+    op: "client.no_evict",
+    since: "7.0.0",
+    summary: "Says whether this connection is spared when clients are ended because they take too much memory.",
+    returns: Shape::OK,
+    tool: Tool::Never,
+    flags: Flags::ADMIN.and(CLIENT).and(Flags::RESP_ONLY),
+    ..CLIENTS.session::<ClientNoEvict>()
 };

@@ -11,6 +11,7 @@ use super::guards::{Change, Collection};
 use super::notify::{Event, Pending};
 use super::shards::{Held, PlaceRef, Shard};
 use super::state::{Due, State, Trash};
+use super::stats::Lookups;
 use super::{Call, Caller, Turn};
 use crate::error::{Error, Result};
 use crate::grammar::Key;
@@ -38,7 +39,10 @@ pub struct ReadCx<'t> {
     due: Due,
     /// Accesses are not noted: `CLIENT NO-TOUCH`.
     quiet: bool,
+    /// What is looked up is counted as found or not: the call is a read.
+    counts: bool,
     access: &'t Access<'t>,
+    lookups: &'t Lookups,
     /// While a waiter is served: the one key that it may look at.
     only: Option<u64>,
 }
@@ -74,6 +78,16 @@ impl<'t> ReadCx<'t> {
     /// [`ReadCx::get`] that is no access: for what is asked about a key instead of its value.
     #[inline]
     pub fn peek(&self, key: &Key<'_>) -> Option<&Entry> {
+        let found = self.look(key);
+        if self.counts {
+            self.lookups.note(found.is_some());
+        }
+        found
+    }
+
+    /// [`ReadCx::peek`] that is not counted.
+    #[inline]
+    pub(super) fn look(&self, key: &Key<'_>) -> Option<&Entry> {
         let entry = self.shard_of(key).db(self.db)?.get(key.hash, key.bytes)?;
         if self.due != Due::Show && entry.is_due(self.now_ms) { None } else { Some(entry) }
     }
@@ -206,6 +220,12 @@ impl<'t> ReadCx<'t> {
         &self.held
     }
 
+    /// Keys of a shard that somebody watches, and keys that blocked calls wait for.
+    pub(super) fn observed_in(&self, shard: usize) -> (usize, usize) {
+        let shard = self.held.get(shard);
+        (shard.watchers.len(), shard.waiters.len())
+    }
+
     /// The largest log offset of what this call could see.
     pub(super) fn seen(&self) -> u64 {
         if self.held.is_alone() {
@@ -264,9 +284,17 @@ impl<'t> Deref for WriteCx<'t> {
 
 impl<'t> WriteCx<'t> {
     #[inline]
-    pub(super) fn new(state: &'t State, held: Held<'t>, db: u32, now_ms: i64, access: &'t Access<'t>) -> WriteCx<'t> {
+    pub(super) fn new(
+        state: &'t State,
+        held: Held<'t>,
+        db: u32,
+        now_ms: i64,
+        access: &'t Access<'t>,
+        lookups: &'t Lookups,
+    ) -> WriteCx<'t> {
+        let due = state.expiry.get();
         WriteCx {
-            read: ReadCx { state, held, db, now_ms, due: state.expiry.get(), quiet: false, access, only: None },
+            read: ReadCx { state, held, db, now_ms, due, quiet: false, counts: false, access, lookups, only: None },
             changed_mask: 0,
             changed: false,
             aside: None,
@@ -523,6 +551,20 @@ impl<'t> WriteCx<'t> {
     #[inline]
     pub(super) fn keep_quiet_for(&mut self, session: &Session) {
         self.read.quiet = session.client.no_touch.load(Ordering::Relaxed);
+    }
+
+    /// From here on what is looked up is counted, or not.
+    #[inline]
+    pub(super) fn count_lookups(&mut self, counts: bool) {
+        self.read.counts = counts;
+    }
+
+    /// Counts what a write has looked up in order to answer it, and tells of a key that is not there.
+    pub fn note_lookup(&mut self, key: &Key<'_>, found: bool) {
+        self.read.lookups.note(found);
+        if !found {
+            self.notify(Event::KEY_MISS, key);
+        }
     }
 
     pub(super) fn select(&mut self, db: u32) {

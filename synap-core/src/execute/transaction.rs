@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::context::{Inside, SessionCx};
 use super::row::{Command, Inner};
@@ -136,6 +137,8 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
                 flow
             }
         };
+        let slept = if let Ok(Flow::Sleep(time)) = flow { time } else { Duration::ZERO };
+        let spent = state.ticks.since(began) + state.ticks.of(slept);
         match flow {
             Ok(Flow::Block { in_transaction, .. }) => waiting::write_null(in_transaction, reply),
             Ok(Flow::Done) => {}
@@ -150,7 +153,7 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
                 reply.error(&error);
             }
         }
-        state.stats.ran(row.id, 1, state.ticks.raw().saturating_sub(began));
+        state.count_elsewhere(&call, &caller.session.client, caller.turn.now_ms, spent);
         cx.record(&call);
     }
     cx.end_unit();
