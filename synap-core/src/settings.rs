@@ -147,6 +147,12 @@ settings! {
     SLOWLOG_LOG_SLOWER_THAN = "slowlog-log-slower-than", ANY, "10000";
     /// Noted slow calls that are kept.
     SLOWLOG_MAX_LEN = "slowlog-max-len", COUNT, "128";
+    /// How much the program tells about itself.
+    LOGLEVEL = "loglevel", Kind::Choice(&["debug", "verbose", "notice", "warning", "nothing"]), "notice";
+    /// As lines of text for people, or of JSON for machines.
+    LOG_FORMAT = "log-format", Kind::Choice(&["text", "json"]), "text";
+    /// The file that it goes to; empty for the standard error.
+    LOGFILE = "logfile", Kind::Text, "", fixed;
     /// Milliseconds: calls and other work that take as long or longer are noted for LATENCY; 0 notes none.
     LATENCY_MONITOR_THRESHOLD = "latency-monitor-threshold", COUNT, "0";
     /// Whether it is counted how long calls of each command take.

@@ -254,10 +254,9 @@ fn advice(name: &str) -> &'static str {
             "Many keys came to their time at once. They go in small portions, between which others run; spread their \
              deadlines if it disturbs."
         }
-        event::AOF_WRITE | event::AOF_FSYNC | event::AOF_FSYNC_ALWAYS => {
+        event::WRITE | event::FSYNC | event::FSYNC_ALWAYS => {
             "The disk does not keep up. Look at what else uses it, and at the setting appendfsync."
         }
-        event::SNAPSHOT_CUT => "A snapshot waited long for calls to end: look at the longest of them.",
         _ => "",
     }
 }

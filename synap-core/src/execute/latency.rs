@@ -19,13 +19,8 @@ pub mod event {
     pub const FAST_COMMAND: &str = "fast-command";
     /// A round of the engine's thread that removes what is due.
     pub const EXPIRE_CYCLE: &str = "expire-cycle";
-    /// A write of the log into its file.
-    pub const AOF_WRITE: &str = "aof-write";
-    /// An fsync of it, and the same where replies wait for it.
-    pub const AOF_FSYNC: &str = "aof-fsync";
-    pub const AOF_FSYNC_ALWAYS: &str = "aof-fsync-always";
-    /// The moment of a snapshot's cut, when nobody else is inside the gate.
-    pub const SNAPSHOT_CUT: &str = "snapshot-cut";
+    /// The disk's part in the log.
+    pub use crate::log::times::{FSYNC, FSYNC_ALWAYS, WRITE};
 }
 
 /// The longest of one second.

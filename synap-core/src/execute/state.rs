@@ -271,6 +271,12 @@ impl State {
     /// Made within an [`Arc`] (`Arc::new_cyclic`), which `me` is.
     pub fn new(parts: Parts, me: Weak<State>) -> State {
         let hasher = KeyHasher::new(parts.seed);
+        let told = me.clone();
+        parts.log.times.tell_to(move |event, time| {
+            if let Some(state) = told.upgrade() {
+                state.latency.note(&state, event, u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+            }
+        });
         let started_ms = parts.clock.now_ms();
         State {
             gate: Gate::new(),
@@ -308,6 +314,7 @@ impl State {
         let micros = |id, unit: u64| u64::try_from(self.settings.int(id)).ok().map(|value| value.saturating_mul(unit));
         let slow = micros(settings::SLOWLOG_LOG_SLOWER_THAN, 1);
         let latency = micros(settings::LATENCY_MONITOR_THRESHOLD, 1000).filter(|micros| *micros > 0);
+        self.log.times.watch(latency.is_some());
         let long = slow.into_iter().chain(latency).min().map_or(u64::MAX, |micros| self.ticks.of_micros(micros));
         self.stats.long_ticks.store(long, Ordering::Relaxed);
     }

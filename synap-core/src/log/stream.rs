@@ -27,6 +27,7 @@ use super::reader::debug_check_one_call;
 use super::ring::Ring;
 use super::unit::Unit;
 use super::wire::{self, Put, SmallCall, put_call, put_select};
+use super::times::DiskTimes;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -54,6 +55,8 @@ pub struct Log {
     /// An append has passed a point that somebody waits for: [`Log::notify`] has something to do.
     due: AtomicBool,
     state: Mutex<State>,
+    /// How long the disk takes.
+    pub times: DiskTimes,
 }
 
 struct State {
@@ -115,6 +118,7 @@ impl Log {
                 waiting_for_released: Waiters::default(),
                 waiting_for_end: Waiters::default(),
             }),
+            times: DiskTimes::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod door;
+mod metrics;
 
 use std::convert::Infallible;
 use std::io;
