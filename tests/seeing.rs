@@ -19,7 +19,9 @@ fn connect(server: &Server) -> Connection {
 fn call<T: redis::FromRedisValue>(connection: &mut Connection, line: &str) -> T {
     let mut words = line.split(' ');
     let mut cmd = redis::cmd(words.next().expect("a name"));
-    words.for_each(|word| drop(cmd.arg(word)));
+    words.for_each(|word| {
+        cmd.arg(word);
+    });
     cmd.query(connection).unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
@@ -155,6 +157,7 @@ fn metrics_are_for_those_who_may_call_info() {
     for open in ["/health", "/ready"] {
         assert_eq!(Client::connect(server.http).get(open).status, 200, "{open}");
     }
+    assert_eq!(known.get("/ready").json()["status"], "ready");
     assert_eq!(known.post("/metrics", "").status, 405);
 }
 
@@ -168,7 +171,9 @@ fn logs_are_text_or_json_at_a_level_that_can_change() {
         text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
     };
     eventually("something is told", || {
-        lines().iter().any(|line| line["level"] == "info" && line["message"].as_str().is_some_and(|m| m.contains("loaded")))
+        lines()
+            .iter()
+            .any(|line| line["level"] == "info" && line["message"].as_str().is_some_and(|m| m.contains("loaded")))
     });
     assert!(lines().iter().all(|line| line["time"].is_string() && line["target"].is_string()));
     let mut connection = connect(&server);

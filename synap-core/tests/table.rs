@@ -99,6 +99,14 @@ fn names_and_operations_are_unique_and_well_formed() {
 }
 
 #[test]
+fn every_container_has_help() {
+    let containers: BTreeSet<_> = rows().iter().filter_map(|row| Some(row.name.split_once(' ')?.0)).collect();
+    for name in containers {
+        assert!(rows().iter().any(|row| row.name == format!("{name} HELP")), "{name}");
+    }
+}
+
+#[test]
 fn the_table_finds_every_row_in_any_case() {
     for row in rows() {
         for name in [row.name.to_string(), row.name.to_ascii_lowercase()] {
@@ -201,6 +209,7 @@ const REDIS: &[Facts] = &[
     ("BZPOPMAX", "5.0.0", -3, (1, -2, 1), "blocking fast write", "blocking fast sortedset write", "RW access delete"),
     ("BZPOPMIN", "5.0.0", -3, (1, -2, 1), "blocking fast write", "blocking fast sortedset write", "RW access delete"),
     ("CLIENT GETNAME", "2.6.9", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
+    ("CLIENT GETREDIR", "6.0.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "connection slow", ""),
     ("CLIENT ID", "5.0.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT INFO", "6.2.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
@@ -212,6 +221,7 @@ const REDIS: &[Facts] = &[
     ("CLIENT REPLY", "3.2.0", 3, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT SETINFO", "7.2.0", 4, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT SETNAME", "2.6.9", 3, (0, 0, 0), "loading noscript stale", "connection slow", ""),
+    ("CLIENT TRACKINGINFO", "6.2.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT UNBLOCK", "5.0.0", -3, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("CLIENT UNPAUSE", "6.2.0", 2, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("COMMAND", "2.8.13", -1, (0, 0, 0), "loading stale", "connection slow", ""),

@@ -61,8 +61,10 @@ impl Host for ServerHost {
     }
 
     fn allocator_report(&self) -> Option<String> {
-        let mut report = Vec::new();
-        tikv_jemalloc_ctl::stats_print::stats_print(&mut report, Default::default()).ok()?;
+        let mut report: Vec<u8> = Vec::new();
+        // SAFETY: `append` is called with this vector and with texts that end with a zero byte, by this thread, before
+        // the function returns; null stands for no options.
+        unsafe { _rjem_malloc_stats_print(Some(append), (&raw mut report).cast(), std::ptr::null()) };
         Some(String::from_utf8_lossy(&report).into_owned())
     }
 
@@ -81,7 +83,22 @@ impl Host for ServerHost {
     }
 }
 
+/// Takes a piece of a report into the vector that `report` is.
+unsafe extern "C" fn append(report: *mut std::ffi::c_void, text: *const std::ffi::c_char) {
+    // SAFETY: both come from the one call that uses this function, which says what they are.
+    let (report, text) = unsafe { (&mut *report.cast::<Vec<u8>>(), std::ffi::CStr::from_ptr(text)) };
+    report.extend_from_slice(text.to_bytes());
+}
+
+type Append = unsafe extern "C" fn(*mut std::ffi::c_void, *const std::ffi::c_char);
+
 unsafe extern "C" {
+    fn _rjem_malloc_stats_print(
+        append: Option<Append>,
+        argument: *mut std::ffi::c_void,
+        options: *const std::ffi::c_char,
+    );
+
     /// The allocator's own: the crate around it always writes something, which a command without a value refuses.
     fn _rjem_mallctl(
         name: *const std::ffi::c_char,

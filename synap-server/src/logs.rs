@@ -31,10 +31,8 @@ static LEVEL: Mutex<String> = Mutex::new(String::new());
 pub fn begin() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = tracing_subscriber::fmt::layer()
-        .event_format(Lines)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(Output);
+    let lines =
+        tracing_subscriber::fmt::layer().event_format(Lines).with_ansi(io::stderr().is_terminal()).with_writer(Output);
     tracing_subscriber::registry().with(filter).with(lines).init();
     // Called once.
     let _ = LOG.set(handle);

@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering;
 use super::prelude::*;
 use crate::execute::state::State;
 use crate::execute::waiting;
+use crate::grammar::spec::ArgKind;
+use crate::grammar::{How, Parser};
 use crate::session::{Client, ReplyMode, Session, WaitEnd};
 
 const CLIENTS: Group = Group { name: "connection", op: "client", category: Category::CONNECTION };
@@ -25,6 +27,8 @@ pub const COMMANDS: &[Command] = &[
     CLIENT_REPLY,
     CLIENT_NO_TOUCH,
     CLIENT_NO_EVICT,
+    CLIENT_TRACKINGINFO,
+    CLIENT_GETREDIR,
     super::help::row(CLIENTS, "CLIENT HELP", "client.help", "5.0.0"),
 ];
 
@@ -83,12 +87,56 @@ impl ClientType {
     }
 }
 
+/// The same, with the sentence that answers a word that is none.
+#[derive(Clone, Copy)]
+pub struct OfType(ClientType);
+
+impl<'a> Arg<'a> for OfType {
+    const KIND: ArgKind = <ClientType as Arg<'a>>::KIND;
+    fn starts(word: &[u8]) -> bool {
+        ClientType::starts(word)
+    }
+    fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
+        let Some(word) = parser.peek(how.after) else { return Err(Error::SYNTAX) };
+        let unknown = |_| Error::fmt(format!("Unknown client type '{}'", Error::quote(word)));
+        ClientType::read(parser, how).map(OfType).map_err(unknown)
+    }
+}
+
+macro_rules! numbers {
+    ($($(#[doc = $doc:literal])* $name:ident = $min:literal.., $no_number:literal, $too_small:literal;)*) => {$(
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy)]
+        pub struct $name(i64);
+
+        impl<'a> Arg<'a> for $name {
+            const KIND: ArgKind = ArgKind::Int { min: $min, max: i64::MAX };
+            fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
+                match crate::types::parse_int(parser.word()?) {
+                    None => Err(Error::err($no_number)),
+                    Some(value) if value < $min => Err(Error::err($too_small)),
+                    Some(value) => Ok($name(value)),
+                }
+            }
+        }
+    )*};
+}
+
+numbers! {
+    /// The id of a client.
+    Id = 1.., "client-id should be greater than 0", "client-id should be greater than 0";
+    /// Seconds since a client came.
+    Age = 1.., "maxage is not an integer or out of range", "maxage should be greater than 0";
+    /// How long a pause is.
+    PauseTime = 0.., "timeout is not an integer or out of range", "timeout is negative";
+}
+
 #[derive(Args)]
 #[args(any_order)]
 pub struct ListOptions<'a> {
     /// Only clients of this type.
     #[arg(token = "TYPE")]
-    r#type: Option<ClientType>,
+    r#type: Option<OfType>,
     /// Only clients with these ids.
     #[arg(token = "ID")]
     id: Option<Many<'a, i64>>,
@@ -103,7 +151,7 @@ impl SessionCommand for ClientList<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let mut text = String::new();
         for client in cx.state().registry.all() {
-            let wanted = self.options.r#type.is_none_or(|t| t.is(&client))
+            let wanted = self.options.r#type.is_none_or(|OfType(t)| t.is(&client))
                 && self.options.id.is_none_or(|ids| ids.iter().any(|id| id as u64 == client.id));
             if wanted {
                 describe(&client, cx.state(), cx.now_ms(), &mut text);
@@ -217,10 +265,10 @@ pub enum YesNo {
 pub enum KillFilter<'a> {
     /// The client with this id.
     #[arg(token = "ID")]
-    Id(i64),
+    Id(Id),
     /// Clients of this type.
     #[arg(token = "TYPE")]
-    Type(ClientType),
+    Type(OfType),
     /// Clients logged in as this user.
     #[arg(token = "USER")]
     User(Word<'a>),
@@ -235,7 +283,7 @@ pub enum KillFilter<'a> {
     Skipme(YesNo),
     /// Clients that are older than so many seconds.
     #[arg(token = "MAXAGE")]
-    Maxage(i64),
+    Maxage(Age),
 }
 
 /// The old form with one address, or filters.
@@ -269,9 +317,6 @@ impl SessionCommand for ClientKill<'_> {
                 for filter in filters.iter() {
                     match filter {
                         KillFilter::Skipme(answer) => skip_me = answer == YesNo::Yes,
-                        KillFilter::Id(id) if id < 1 => {
-                            return Err(Error::err("client-id should be greater than 0"));
-                        }
                         KillFilter::User(name) => {
                             let known =
                                 std::str::from_utf8(name).is_ok_and(|name| cx.state().users.get(name).is_some());
@@ -298,13 +343,13 @@ impl SessionCommand for ClientKill<'_> {
 impl KillFilter<'_> {
     fn matches(self, client: &Client, now_ms: i64) -> bool {
         match self {
-            KillFilter::Id(id) => client.id == id as u64,
-            KillFilter::Type(t) => t.is(client),
+            KillFilter::Id(Id(id)) => client.id == id as u64,
+            KillFilter::Type(OfType(t)) => t.is(client),
             KillFilter::User(name) => client.info.lock().user.as_bytes() == name,
             KillFilter::Addr(addr) => client.addr.as_bytes() == addr,
             KillFilter::Laddr(laddr) => client.laddr.as_bytes() == laddr,
             KillFilter::Skipme(_) => true,
-            KillFilter::Maxage(seconds) => (now_ms - client.created_ms) / 1000 >= seconds,
+            KillFilter::Maxage(Age(seconds)) => (now_ms - client.created_ms) / 1000 >= seconds,
         }
     }
 }
@@ -334,7 +379,7 @@ pub enum PauseMode {
 #[derive(Args)]
 pub struct ClientPause {
     /// Milliseconds.
-    timeout: Int<0, { i64::MAX / 2 }>,
+    timeout: PauseTime,
     mode: Option<PauseMode>,
 }
 
@@ -494,6 +539,22 @@ pub const CLIENT_GETNAME: Command = Command {
     ..CLIENTS.session::<ClientGetName>()
 };
 
+/// A fact, with the sentence that answers a word that is none.
+pub struct Fact<'a>(LibraryFact<'a>);
+
+impl<'a> Arg<'a> for Fact<'a> {
+    const KIND: ArgKind = <LibraryFact<'a> as Arg<'a>>::KIND;
+    const MIN: usize = <LibraryFact<'a> as Arg<'a>>::MIN;
+    fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
+        match parser.peek(how.after) {
+            Some(word) if !LibraryFact::starts(word) => {
+                Err(Error::fmt(format!("Unrecognized option '{}'", Error::quote(word))))
+            }
+            _ => LibraryFact::read(parser, how).map(Fact),
+        }
+    }
+}
+
 /// What a client library says of itself.
 #[derive(Args)]
 pub enum LibraryFact<'a> {
@@ -507,13 +568,13 @@ pub enum LibraryFact<'a> {
 
 #[derive(Args)]
 pub struct ClientSetInfo<'a> {
-    attr: LibraryFact<'a>,
+    attr: Fact<'a>,
 }
 
 impl SessionCommand for ClientSetInfo<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let mut info = cx.session().client.info.lock();
-        match self.attr {
+        match self.attr.0 {
             LibraryFact::Name(name) => info.lib_name = checked_name(name)?,
             LibraryFact::Version(version) => info.lib_ver = checked_name(version)?,
         }
@@ -641,3 +702,90 @@ pub const CLIENT_NO_EVICT: Command = Command {
     flags: Flags::ADMIN.and(CLIENT).and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientNoEvict>()
 };
+
+#[derive(Args)]
+pub struct ClientTrackingInfo;
+
+impl SessionCommand for ClientTrackingInfo {
+    fn run(self, _: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        // Nobody is told of changes for a cache of its own.
+        reply.map(3);
+        reply.text("flags");
+        reply.set(1);
+        reply.text("off");
+        reply.text("redirect");
+        reply.int(-1);
+        reply.text("prefixes");
+        reply.array(0);
+        Ok(Flow::Done)
+    }
+}
+
+pub const CLIENT_TRACKINGINFO: Command = Command {
+    name: "CLIENT TRACKINGINFO",
+    op: "client.trackinginfo",
+    since: "6.2.0",
+    summary: "Tells whether this connection hears of changes to what it has read.",
+    returns: Shape::fields(
+        "tracking",
+        "",
+        &[
+            Shape::array("flags", "Always off.", &Shape::TEXT),
+            Shape::int("redirect", "The client that hears of them instead; -1 for none."),
+            Shape::array("prefixes", "Of keys that it hears of.", &Shape::BYTES),
+        ],
+    ),
+    tool: Tool::Never,
+    flags: CLIENT.and(Flags::RESP_ONLY).and(Flags::LOOKS),
+    ..CLIENTS.session::<ClientTrackingInfo>()
+};
+
+#[derive(Args)]
+pub struct ClientGetRedir;
+
+impl SessionCommand for ClientGetRedir {
+    fn run(self, _: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        reply.int(-1);
+        Ok(Flow::Done)
+    }
+}
+
+pub const CLIENT_GETREDIR: Command = Command {
+    name: "CLIENT GETREDIR",
+    op: "client.getredir",
+    since: "6.0.0",
+    summary: "Returns who hears of changes instead of this connection.",
+    returns: Shape::int("id", "Always -1: nobody is told of changes."),
+    tool: Tool::Never,
+    flags: CLIENT.and(Flags::RESP_ONLY).and(Flags::LOOKS),
+    ..CLIENTS.session::<ClientGetRedir>()
+};
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn wrong_words_are_answered_as_redis_does() {
+        TestEngine::default().check(
+            "CLIENT KILL ID 10 wrong_arg => -ERR syntax error
+            CLIENT KILL ID str => -ERR client-id should be greater than 0
+            CLIENT KILL ID -1 => -ERR client-id should be greater than 0
+            CLIENT KILL TYPE wrong_type => -ERR Unknown client type 'wrong_type'
+            CLIENT KILL USER wrong_user => -ERR No such user 'wrong_user'
+            CLIENT KILL SKIPME yes_or_no => -ERR syntax error
+            CLIENT KILL MAXAGE str => -ERR maxage is not an integer or out of range
+            CLIENT KILL MAXAGE -1 => -ERR maxage should be greater than 0
+            CLIENT KILL 000.123.321.567:0000 => -ERR No such client
+            CLIENT LIST TYPE wrong_type => -ERR Unknown client type 'wrong_type'
+            CLIENT PAUSE abc => -ERR timeout is not an integer or out of range
+            CLIENT PAUSE -1 => -ERR timeout is negative
+            CLIENT SETINFO badger hamster => -ERR Unrecognized option 'badger'
+            CLIENT SETINFO lib-name => -ERR wrong number of arguments for 'client|setinfo' command
+            CLIENT NO-EVICT wrong => -ERR syntax error
+            CLIENT NO-EVICT on => OK
+            CLIENT TRACKINGINFO => {\"flags\": [\"off\"], \"redirect\": -1, \"prefixes\": []}
+            CLIENT GETREDIR => -1",
+        );
+    }
+}

@@ -174,12 +174,14 @@ fn memory(cx: &SessionCx<'_, '_, '_>, lines: &mut Lines<'_>) {
         lines.put("mem_fragmentation_ratio", format_args!("{:.2}", memory.fragmentation()));
         lines.put("mem_fragmentation_bytes", memory.resident as i64 - memory.used as i64);
         lines.put("mem_not_counted_for_evict", memory.log + memory.snapshot);
+        lines.put("mem_clients_slaves", 0);
         lines.put("mem_clients_normal", memory.clients);
         lines.put("mem_snapshot_old_values", memory.snapshot);
     }
     lines.put_bytes("maxmemory", u64::try_from(state.settings.int(settings::MAXMEMORY)).unwrap_or(0));
     lines.put("maxmemory_policy", state.settings.show(settings::MAXMEMORY_POLICY));
     lines.put("mem_replication_backlog", state.log.memory_bytes());
+    lines.put("mem_total_replication_buffers", state.log.memory_bytes());
     lines.put("mem_aof_buffer", state.log.unreleased_bytes());
 }
 
@@ -231,7 +233,10 @@ fn replication(cx: &SessionCx<'_, '_, '_>, lines: &mut Lines<'_>) {
     lines.put("connected_slaves", 0);
     lines.put("master_failover_state", "no-failover");
     lines.put("master_replid", log.history().as_str());
+    // Nobody could go on from a history that has ended.
+    lines.put("master_replid2", "0".repeat(40));
     lines.put("master_repl_offset", log.end());
+    lines.put("second_repl_offset", -1);
     lines.put("repl_backlog_active", 1);
     lines.put("repl_backlog_size", settings.int(settings::REPL_BACKLOG_SIZE));
     lines.put("repl_backlog_first_byte_offset", log.oldest());
@@ -304,7 +309,8 @@ mod tests {
     use crate::testing::{START_MS, TestEngine};
 
     fn info(test: &mut TestEngine, section: &str) -> String {
-        test.call(&format!("INFO {section}"))
+        // The text of a test has its line breaks escaped.
+        test.call(&format!("INFO {section}")).replace("\\r\\n", "\r\n")
     }
 
     #[track_caller]

@@ -477,7 +477,7 @@ impl SessionCommand for CommandList<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let all = cx.state().table.all();
         let names: Vec<String> = match self.filterby {
-            None => facts::top_names(all).into_iter().map(|name| name.to_ascii_lowercase()).collect(),
+            None => facts::all_names(all),
             Some(NameFilter::Module(_)) => Vec::new(),
             Some(NameFilter::Aclcat(name)) => {
                 let category = std::str::from_utf8(name).ok().and_then(Category::by_name);
@@ -486,7 +486,7 @@ impl SessionCommand for CommandList<'_> {
             }
             Some(NameFilter::Pattern(Pattern(pattern))) => {
                 let matches = |name: &String| crate::glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes());
-                all.iter().map(Command::full_name).filter(matches).collect()
+                facts::all_names(all).into_iter().filter(matches).collect()
             }
         };
         reply.array(names.len());

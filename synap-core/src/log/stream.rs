@@ -25,9 +25,9 @@ use std::task::{Context, Poll, Waker};
 use super::HistoryId;
 use super::reader::debug_check_one_call;
 use super::ring::Ring;
+use super::times::DiskTimes;
 use super::unit::Unit;
 use super::wire::{self, Put, SmallCall, put_call, put_select};
-use super::times::DiskTimes;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
