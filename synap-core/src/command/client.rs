@@ -290,6 +290,7 @@ pub enum KillFilter<'a> {
 #[derive(Args)]
 pub enum KillTarget<'a> {
     /// Filters, all of which must match.
+    #[arg(uneven = "syntax")]
     Filters(Many<'a, KillFilter<'a>>),
     /// The peer address of one client.
     Address(Word<'a>),

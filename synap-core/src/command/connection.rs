@@ -271,7 +271,10 @@ impl SessionCommand for Reset {
         let session = &mut *caller.session;
         leave_everything(state, session);
         session.select(0);
-        session.replies = ReplyMode::On;
+        // The call that is to be skipped is this one.
+        if session.replies != ReplyMode::Skip {
+            session.replies = ReplyMode::On;
+        }
         session.speak(false);
         reply.speak(session.resp3);
         session.client.info.lock().name.clear();
