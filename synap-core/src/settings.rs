@@ -155,6 +155,8 @@ settings! {
     LOGFILE = "logfile", Kind::Text, "", fixed;
     /// Milliseconds: calls and other work that take as long or longer are noted for LATENCY; 0 notes none.
     LATENCY_MONITOR_THRESHOLD = "latency-monitor-threshold", COUNT, "0";
+    /// Keys that are remembered for clients that keep what they have read (CLIENT TRACKING), about; 0 has no limit.
+    TRACKING_TABLE_MAX_KEYS = "tracking-table-max-keys", COUNT, "1000000";
     /// Whether it is counted how long calls of each command take.
     LATENCY_TRACKING = "latency-tracking", Kind::Bool, "yes";
     /// The percentiles of those times that INFO shows.

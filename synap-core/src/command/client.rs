@@ -11,7 +11,7 @@ use crate::grammar::spec::ArgKind;
 use crate::grammar::{How, Parser};
 use crate::session::{Client, ReplyMode, Session, WaitEnd};
 
-const CLIENTS: Group = Group { name: "connection", op: "client", category: Category::CONNECTION };
+pub(super) const CLIENTS: Group = Group { name: "connection", op: "client", category: Category::CONNECTION };
 
 pub const COMMANDS: &[Command] = &[
     CLIENT_ID,
@@ -27,13 +27,11 @@ pub const COMMANDS: &[Command] = &[
     CLIENT_REPLY,
     CLIENT_NO_TOUCH,
     CLIENT_NO_EVICT,
-    CLIENT_TRACKINGINFO,
-    CLIENT_GETREDIR,
     super::help::row(CLIENTS, "CLIENT HELP", "client.help", "5.0.0"),
 ];
 
 /// All its subcommands are answered at any time, and none counts as fast.
-const CLIENT: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
+pub(super) const CLIENT: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
 
 #[derive(Args)]
 pub struct ClientId;
@@ -167,6 +165,7 @@ impl SessionCommand for ClientList<'_> {
 fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
     let info = client.info.lock().clone();
     let load = |value: &std::sync::atomic::AtomicU32| value.load(Ordering::Relaxed);
+    let tracks = if client.redirect.load(Ordering::Relaxed) >= 0 { "t" } else { "" };
     let flags = if client.monitor.load(Ordering::Relaxed) {
         "O"
     } else if client.blocked.lock().is_some() {
@@ -175,8 +174,10 @@ fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
         "P"
     } else if client.queued.load(Ordering::Relaxed) >= 0 {
         "x"
-    } else {
+    } else if tracks.is_empty() {
         "N"
+    } else {
+        ""
     };
     let row = load(&client.last_row) as usize;
     let command = state.table.all().get(row).map_or_else(|| "NULL".into(), Command::full_name);
@@ -185,9 +186,9 @@ fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
     // Writing into a String cannot fail.
     let _ = write!(
         out,
-        "id={} addr={} laddr={} fd=-1 name={} age={age} idle={idle} flags={flags} db={} sub={} psub={} ssub={} multi={} \
+        "id={} addr={} laddr={} fd=-1 name={} age={age} idle={idle} flags={flags}{tracks} db={} sub={} psub={} ssub={} multi={} \
          watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll={} omem=0 tot-mem=0 events=r \
-         cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
+         cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         client.id,
         client.addr,
         client.laddr,
@@ -202,6 +203,7 @@ fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
         client.output_bytes.load(Ordering::Relaxed),
         client.mail_count(),
         info.user,
+        client.redirect.load(Ordering::Relaxed),
         if client.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
         info.lib_name,
         info.lib_ver,
@@ -702,64 +704,6 @@ pub const CLIENT_NO_EVICT: Command = Command {
     tool: Tool::Never,
     flags: Flags::ADMIN.and(CLIENT).and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientNoEvict>()
-};
-
-#[derive(Args)]
-pub struct ClientTrackingInfo;
-
-impl SessionCommand for ClientTrackingInfo {
-    fn run(self, _: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
-        // Nobody is told of changes for a cache of its own.
-        reply.map(3);
-        reply.text("flags");
-        reply.set(1);
-        reply.text("off");
-        reply.text("redirect");
-        reply.int(-1);
-        reply.text("prefixes");
-        reply.array(0);
-        Ok(Flow::Done)
-    }
-}
-
-pub const CLIENT_TRACKINGINFO: Command = Command {
-    name: "CLIENT TRACKINGINFO",
-    op: "client.trackinginfo",
-    since: "6.2.0",
-    summary: "Tells whether this connection hears of changes to what it has read.",
-    returns: Shape::fields(
-        "tracking",
-        "",
-        &[
-            Shape::array("flags", "Always off.", &Shape::TEXT),
-            Shape::int("redirect", "The client that hears of them instead; -1 for none."),
-            Shape::array("prefixes", "Of keys that it hears of.", &Shape::BYTES),
-        ],
-    ),
-    tool: Tool::Never,
-    flags: CLIENT.and(Flags::RESP_ONLY).and(Flags::LOOKS),
-    ..CLIENTS.session::<ClientTrackingInfo>()
-};
-
-#[derive(Args)]
-pub struct ClientGetRedir;
-
-impl SessionCommand for ClientGetRedir {
-    fn run(self, _: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
-        reply.int(-1);
-        Ok(Flow::Done)
-    }
-}
-
-pub const CLIENT_GETREDIR: Command = Command {
-    name: "CLIENT GETREDIR",
-    op: "client.getredir",
-    since: "6.0.0",
-    summary: "Returns who hears of changes instead of this connection.",
-    returns: Shape::int("id", "Always -1: nobody is told of changes."),
-    tool: Tool::Never,
-    flags: CLIENT.and(Flags::RESP_ONLY).and(Flags::LOOKS),
-    ..CLIENTS.session::<ClientGetRedir>()
 };
 
 #[cfg(test)]

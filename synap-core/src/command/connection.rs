@@ -285,11 +285,12 @@ impl SessionCommand for Reset {
     }
 }
 
-/// Ends subscriptions and monitoring.
+/// Ends subscriptions, monitoring and tracking.
 pub fn leave_everything(state: &State, session: &mut Session) {
     let client = session.client.clone();
     state.channels.unsubscribe_all(&client, &mut session.subscriptions);
     state.registry.watch_no_more(&client);
+    super::tracking::end(state, session);
 }
 
 pub const RESET: Command = Command {

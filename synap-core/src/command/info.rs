@@ -222,6 +222,8 @@ fn stats(cx: &SessionCx<'_, '_, '_>, lines: &mut Lines<'_>) {
     lines.put("pubsub_channels", state.channels.active(Kind::Channel, None).len());
     lines.put("pubsub_patterns", state.channels.pattern_count());
     lines.put("pubsubshard_channels", state.channels.active(Kind::Shard, None).len());
+    lines.put("tracking_total_keys", state.trackers.key_count.load(Ordering::Relaxed));
+    lines.put("tracking_total_prefixes", state.trackers.prefix_count());
     lines.put("latest_fork_usec", 0);
     lines.put("total_forks", 0);
     lines.put("total_error_replies", stats.errors().iter().map(|(_, count)| count).sum::<u64>());

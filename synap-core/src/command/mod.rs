@@ -28,6 +28,7 @@ pub mod status;
 pub mod string;
 pub mod substring;
 pub mod table;
+pub mod tracking;
 pub mod transaction;
 pub mod zset;
 pub mod zset_algebra;

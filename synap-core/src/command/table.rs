@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::{
     bitmap, client, connection, counter, dump, generic, geo, hash, hash_expiry, hyperloglog, info, latency, list,
-    memory, migrate, persistence, pubsub, server, set, set_algebra, slowlog, sort, status, string, substring,
+    memory, migrate, persistence, pubsub, server, set, set_algebra, slowlog, sort, status, string, substring, tracking,
     transaction, zset, zset_algebra, zset_pop, zset_range,
 };
 use crate::access::Category;
@@ -37,6 +37,7 @@ const GROUPS: &[&[Command]] = &[
     pubsub::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
+    tracking::COMMANDS,
     migrate::COMMANDS,
     persistence::COMMANDS,
     server::COMMANDS,

@@ -12,6 +12,7 @@ use super::notify::{Event, Pending};
 use super::shards::{Held, PlaceRef, Shard};
 use super::state::{Due, State, Trash};
 use super::stats::Lookups;
+use super::tracking::Invalid;
 use super::{Call, Caller, Turn};
 use crate::error::{Error, Result};
 use crate::grammar::Key;
@@ -39,6 +40,8 @@ pub struct ReadCx<'t> {
     due: Due,
     /// Accesses are not noted: `CLIENT NO-TOUCH`.
     quiet: bool,
+    /// Whose call it is; 0 for the engine's own work.
+    caller: u64,
     /// What is looked up is counted as found or not: the call is a read.
     counts: bool,
     access: &'t Access<'t>,
@@ -260,6 +263,8 @@ struct Aside {
     wakers: Vec<Waker>,
     /// What happened to keys, until the change is in the log.
     events: Vec<Pending>,
+    /// Who is to hear of what, until the same.
+    invalid: Vec<Invalid>,
 }
 
 impl Drop for WriteCx<'_> {
@@ -294,7 +299,19 @@ impl<'t> WriteCx<'t> {
     ) -> WriteCx<'t> {
         let due = state.expiry.get();
         WriteCx {
-            read: ReadCx { state, held, db, now_ms, due, quiet: false, counts: false, access, lookups, only: None },
+            read: ReadCx {
+                state,
+                held,
+                db,
+                now_ms,
+                due,
+                quiet: false,
+                caller: 0,
+                counts: false,
+                access,
+                lookups,
+                only: None,
+            },
             changed_mask: 0,
             changed: false,
             aside: None,
@@ -502,6 +519,7 @@ impl<'t> WriteCx<'t> {
                 }
             }
         }
+        self.invalidate_all();
         // Logged even when there was nothing: a replica that has more than its master must lose it.
         self.changed = true;
     }
@@ -526,6 +544,7 @@ impl<'t> WriteCx<'t> {
             }
             self.changed_mask |= 1 << index;
         }
+        self.invalidate_all();
         self.changed = true;
     }
 
@@ -551,6 +570,7 @@ impl<'t> WriteCx<'t> {
     #[inline]
     pub(super) fn keep_quiet_for(&mut self, session: &Session) {
         self.read.quiet = session.client.no_touch.load(Ordering::Relaxed);
+        self.read.caller = session.client.id;
     }
 
     /// From here on what is looked up is counted, or not.
@@ -682,7 +702,7 @@ impl<'t> WriteCx<'t> {
         self.changed = true;
         let shard = shard_of(key.hash);
         self.changed_mask |= 1 << shard;
-        if self.read.held.get(shard).is_observed() {
+        if self.read.held.get(shard).is_observed() || self.read.state.trackers.has_broadcasts() {
             self.tell(key);
         }
     }
@@ -703,6 +723,17 @@ impl<'t> WriteCx<'t> {
                 ready.push_back((db, key.bytes.into(), key.hash));
             }
         }
+        self.invalidate(shard_of(key.hash), key.bytes);
+    }
+
+    /// Whose call it is.
+    pub(super) fn caller(&self) -> u64 {
+        self.read.caller
+    }
+
+    /// Who is to hear of what.
+    pub(super) fn invalid(&mut self) -> &mut Vec<Invalid> {
+        &mut self.aside.get_or_insert_default().invalid
     }
 
     /// Where to put the wakers of those who got something: see [`Aside`].
@@ -798,6 +829,9 @@ impl<'t> WriteCx<'t> {
     pub(crate) fn unlock(&mut self) {
         debug_assert!(!self.changed && self.changed_mask == 0, "a change was not logged");
         self.tell_events();
+        if self.aside.as_ref().is_some_and(|aside| !aside.invalid.is_empty()) {
+            self.send_invalid();
+        }
         self.read.held.release();
         if let Some(aside) = self.aside.take() {
             aside.wakers.into_iter().for_each(Waker::wake);

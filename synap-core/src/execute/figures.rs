@@ -52,6 +52,7 @@ impl Clients {
             }
             all.watching += usize::from(client.watches.load(Ordering::Relaxed) > 0);
             all.listening += usize::from(client.listens());
+            all.tracking += usize::from(client.redirect.load(Ordering::Relaxed) >= 0);
             let (query, output) =
                 (client.query_bytes.load(Ordering::Relaxed), client.output_bytes.load(Ordering::Relaxed));
             all.query_bytes_max = all.query_bytes_max.max(query);

@@ -11,6 +11,7 @@
 //! | MULTI … EXEC, WATCH | [`transaction`] |
 //! | blocked calls | [`waiting`] |
 //! | count, time | [`stats`], [`times`], [`slowlog`], [`latency`]; [`figures`] of the whole |
+//! | client-side caching | [`tracking`] |
 //! | snapshots | [`walk`] |
 //! | keys that leave for another server | [`departure`] |
 
@@ -33,6 +34,7 @@ pub mod state;
 pub mod stats;
 pub mod timer;
 pub mod times;
+pub mod tracking;
 pub mod transaction;
 mod turn;
 pub mod waiting;
@@ -344,6 +346,9 @@ where
         cx.note_misses(call.words, &keys);
     }
     let flow = held_to_its_shape(call.row, reply, |reply| M::run(args, &mut cx, reply));
+    if session.tracking.is_some() {
+        cx.remember(session, M::READS, call.words, &keys);
+    }
     finish::finish(&mut cx, call, &keys, session, flow, mark, reply)
 }
 

@@ -26,7 +26,7 @@ use crate::keyspace::access::{Access, Frequency, Random};
 use crate::keyspace::hasher::KeyHasher;
 use crate::keyspace::value::Value;
 use crate::log::Log;
-use crate::session::{Channels, Client, Registry};
+use crate::session::{Channels, Client, Registry, Trackers};
 use crate::settings::{self, Id, Settings};
 
 /// What an engine is made of. Handlers reach it through their contexts.
@@ -41,6 +41,7 @@ pub struct State {
     pub settings: Settings,
     pub users: Users,
     pub registry: Registry,
+    pub trackers: Trackers,
     pub channels: Channels,
     pub pause: Pause,
     pub walks: Walks,
@@ -289,6 +290,7 @@ impl State {
             settings: parts.settings,
             users: Users::default(),
             registry: Registry::default(),
+            trackers: Trackers::default(),
             channels: Channels::default(),
             pause: Pause::default(),
             walks: Walks::default(),

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::context::{Inside, SessionCx};
-use super::row::{Command, Inner};
+use super::row::{Command, Inner, Kind};
 use super::shards::{Place, PlaceRef};
 use super::turn::{Caller, Turn};
 use super::{Call, Flow, admit, waiting};
@@ -107,6 +107,9 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         return Ran::Touched;
     }
 
+    // What was said of the next call counts for all of them.
+    let tracking = caller.session.tracking.as_mut();
+    let tracker = tracking.and_then(|tracking| tracking.takes_next().then(|| tracking.tracker.clone()));
     let mut after = Flow::Done;
     let mut published = Vec::new();
     cx.keep_quiet_for(caller.session);
@@ -152,6 +155,9 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
                 state.stats.failed(row, &error);
                 reply.error(&error);
             }
+        }
+        if let Some(tracker) = tracker.as_ref().filter(|_| row.kind == Kind::Read) {
+            cx.remember_for(tracker, &slices, keys);
         }
         state.count_elsewhere(&call, &caller.session.client, caller.turn.now_ms, spent);
         cx.record(&call);
