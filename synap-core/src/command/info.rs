@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::prelude::*;
 use super::server::SERVER;
 use crate::execute::figures::{self, Clients, Memory};
+use crate::execute::state::State;
 use crate::session::Kind;
 use crate::settings::{self, percentiles};
 
@@ -187,12 +188,31 @@ fn memory(cx: &SessionCx<'_, '_, '_>, lines: &mut Lines<'_>) {
 
 fn persistence(cx: &SessionCx<'_, '_, '_>, lines: &mut Lines<'_>) {
     let state = cx.state();
-    lines.put("loading", u8::from(state.loading.load(Ordering::Relaxed)));
+    let is_loading = state.loading.load(Ordering::Relaxed);
+    lines.put("loading", u8::from(is_loading));
     lines.put("async_loading", 0);
     match state.storage() {
         Some(storage) => storage.info(lines.0),
         None => lines.put("aof_enabled", 0),
     }
+    if is_loading {
+        load_progress(state, cx.now_ms() / 1000, lines);
+    }
+}
+
+fn load_progress(state: &State, now_s: i64, lines: &mut Lines<'_>) {
+    let progress = &state.load_progress;
+    let began_s = progress.began_s.load(Ordering::Relaxed);
+    let (total, loaded) = (progress.total_bytes.load(Ordering::Relaxed), progress.loaded_bytes.load(Ordering::Relaxed));
+    let passed_s = (now_s - began_s).max(0) as u64;
+    // As fast as until now; Redis says 1 when it cannot know.
+    let left_s = (passed_s * total.saturating_sub(loaded)).checked_div(loaded).unwrap_or(1);
+    let percent = loaded as f64 * 100.0 / total.max(1) as f64;
+    lines.put("loading_start_time", began_s);
+    lines.put("loading_total_bytes", total);
+    lines.put("loading_loaded_bytes", loaded);
+    lines.put("loading_loaded_perc", format_args!("{percent:.2}"));
+    lines.put("loading_eta_seconds", left_s);
 }
 
 fn stats(cx: &SessionCx<'_, '_, '_>, lines: &mut Lines<'_>) {

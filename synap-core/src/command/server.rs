@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::prelude::*;
 use super::{facts, help};
-use crate::execute::state::{SaveKind, State};
+use crate::execute::state::State;
 use crate::execute::{Later, ShutdownOptions};
+use crate::persist;
 use crate::reply::Tape;
 use crate::settings::{self, SETTINGS, Settings};
 
@@ -658,25 +659,19 @@ impl SessionCommand for Shutdown {
         }
         let save = save.map(|choice| choice == SaveChoice::Save);
         let options = ShutdownOptions { save, now, force };
-        if save != Some(true) {
+        let state = cx.state().shared().ok_or(Error::err("the server is closing"))?;
+        if !persist::end::saves(&state, options) {
             return Ok(Flow::Shutdown(options));
         }
-        // What is written behind the snapshot is in the log.
-        let saved = match super::persistence::save(cx.state(), SaveKind::Schedule) {
-            Ok(saved) => saved,
-            Err(_) if force => return Ok(Flow::Shutdown(options)),
-            Err(error) => return Err(error),
-        };
-        let state = cx.state().shared().ok_or(Error::err("the server is closing"))?;
         let mut tape = Tape::new(cx.session().resp3);
-        let reply = async move {
-            match saved.done.await {
-                Err(_) if !force => tape.error(&Error::err("Errors trying to SHUTDOWN. Check logs.")),
-                _ => state.host().shutdown(options),
+        let work = async move {
+            match persist::end::prepare(&state, options).await {
+                Ok(()) => state.host().shutdown(options),
+                Err(error) => tape.error(&error),
             }
             tape
         };
-        Ok(Flow::Later(Later { reply: Box::pin(reply), timeout: None }))
+        Ok(Flow::Later(Later::carried_through(work)))
     }
 }
 
