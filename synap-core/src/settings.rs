@@ -119,6 +119,12 @@ settings! {
     MAXCLIENTS = "maxclients", Kind::Int { min: 1, max: u32::MAX as i64 }, "10000";
     /// The default user's password; empty asks for none.
     REQUIREPASS = "requirepass", Kind::Text, "";
+    /// The file of users, in the data folder or anywhere; empty when there is none.
+    ACLFILE = "aclfile", Kind::Text, "", fixed;
+    /// The channels of new users: all, or none.
+    ACL_PUBSUB_DEFAULT = "acl-pubsub-default", Kind::Choice(&["allchannels", "resetchannels"]), "resetchannels";
+    /// Entries that ACL LOG keeps.
+    ACLLOG_MAX_LEN = "acllog-max-len", COUNT, "128";
     /// The longest bulk string of a call.
     PROTO_MAX_BULK_LEN = "proto-max-bulk-len", Kind::Memory, "512mb";
     /// The most bytes of a call that wait to be complete.

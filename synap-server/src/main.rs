@@ -75,6 +75,7 @@ fn run(config: &config::Config) -> Result<(), String> {
     }
     logs::follow(&settings)?;
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
+    engine.load_users(&config.users).map_err(|error| format!("Aborting startup because of ACL errors: {error}"))?;
     let state = engine.state();
     // Before the first caller comes: nobody may see a server that is empty for now.
     state.loading.store(true, Ordering::Relaxed);

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::prelude::*;
 use super::server::SERVER;
+use crate::access::refusals::Reason;
 use crate::execute::figures::{self, Clients, Memory};
 use crate::execute::state::State;
 use crate::session::Kind;
@@ -246,6 +247,9 @@ fn stats(cx: &SessionCx<'_, '_, '_>, lines: &mut Lines<'_>) {
     lines.put("tracking_total_prefixes", state.trackers.prefix_count());
     lines.put("latest_fork_usec", 0);
     lines.put("total_forks", 0);
+    for reason in Reason::ALL {
+        lines.put(reason.counter(), state.users.refusals.count(reason));
+    }
     lines.put("total_error_replies", stats.errors().iter().map(|(_, count)| count).sum::<u64>());
 }
 

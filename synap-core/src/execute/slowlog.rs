@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
+use super::Call;
+use super::row::Flags;
 use super::state::State;
 use crate::grammar::Words;
 use crate::session::Client;
@@ -36,12 +38,13 @@ struct Calls {
 }
 
 impl Slowlog {
-    pub(super) fn note(&self, state: &State, words: Words<'_>, client: &Client, at_ms: i64, micros: u64) {
+    pub(super) fn note(&self, state: &State, call: &Call<'_>, client: &Client, at_ms: i64, micros: u64) {
+        let secret_from = if call.row.flags.has(Flags::SECRET) { call.row.name_words() } else { usize::MAX };
         let slow = SlowCall {
             id: 0,
             at_ms,
             micros,
-            words: trimmed(words),
+            words: trimmed(call.words, secret_from),
             addr: client.addr.clone(),
             name: client.info.lock().name.chars().take(WORD_BYTES_MAX).collect(),
         };
@@ -72,10 +75,14 @@ impl Slowlog {
     }
 }
 
-/// The words within the limits.
-fn trimmed(words: Words<'_>) -> Vec<Vec<u8>> {
+/// The words within the limits; those from an index on are not shown.
+fn trimmed(words: Words<'_>, secret_from: usize) -> Vec<Vec<u8>> {
+    let show = |(index, word): (usize, &&[u8])| match index < secret_from {
+        true => trimmed_word(word),
+        false => b"(redacted)".to_vec(),
+    };
     let shown = if words.len() > WORDS_MAX { WORDS_MAX - 1 } else { words.len() };
-    let mut trimmed: Vec<Vec<u8>> = words[..shown].iter().map(|word| trimmed_word(word)).collect();
+    let mut trimmed: Vec<Vec<u8>> = words[..shown].iter().enumerate().map(show).collect();
     if shown < words.len() {
         trimmed.push(format!("... ({} more arguments)", words.len() - shown).into_bytes());
     }
@@ -99,8 +106,8 @@ mod tests {
         assert_eq!(trimmed_word(&long).split_at(128), (&long[..128], &b"... (1 more bytes)"[..]));
         assert_eq!(trimmed_word(&long[..128]), &long[..128]);
         let words = vec![&b"a"[..]; 33];
-        let trimmed_words = trimmed(&words);
+        let trimmed_words = trimmed(&words, usize::MAX);
         assert_eq!((trimmed_words.len(), &*trimmed_words[31]), (32, &b"... (2 more arguments)"[..]));
-        assert_eq!(trimmed(&words[..32]).len(), 32);
+        assert_eq!(trimmed(&words[..32], 31), [vec![b"a".to_vec(); 31], vec![b"(redacted)".to_vec()]].concat());
     }
 }

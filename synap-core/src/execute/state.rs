@@ -82,6 +82,8 @@ pub trait Rows: crate::access::Rows + Sync {
     /// The row of these words, or the error that answers them.
     fn find(&self, words: Words<'_>) -> Result<&'static Command>;
     fn all(&self) -> &'static [Command];
+    /// One line about a client, as CLIENT LIST has it.
+    fn describe(&self, client: &Client, state: &State, now_ms: i64) -> String;
 }
 
 /// The program around the engine: the only call upward.
@@ -90,6 +92,10 @@ pub trait Host: Send + Sync {
     fn shutdown(&self, options: ShutdownOptions);
     /// A setting has a new value.
     fn setting_changed(&self, _name: &str) {}
+    /// Somebody at `addr` gave a wrong password for `user`, so many times within a short while.
+    fn login_refused(&self, _user: &str, _addr: &str, _count: u32) {}
+    /// Something went wrong that whoever runs the server should know.
+    fn warn(&self, _message: &str) {}
     /// Lines of INFO that only the program knows, for `section` in small letters.
     fn info(&self, _section: &str, _out: &mut String) {}
     /// Sends keys to another server: the engine knows no sockets.
@@ -357,7 +363,7 @@ impl State {
         let micros = self.ticks.micros(ticks);
         let slower_than = u64::try_from(self.settings.int(settings::SLOWLOG_LOG_SLOWER_THAN)).unwrap_or(u64::MAX);
         if micros >= slower_than && !call.row.flags.has(Flags::SKIP_SLOWLOG) {
-            self.slowlog.note(self, call.words, client, at_ms, micros);
+            self.slowlog.note(self, call, client, at_ms, micros);
         }
         let is_fast = call.row.flags.has(Flags::FAST);
         let event = if is_fast { latency::event::FAST_COMMAND } else { latency::event::COMMAND };

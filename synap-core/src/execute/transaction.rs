@@ -9,6 +9,7 @@ use super::row::{Command, Inner, Kind};
 use super::shards::{Place, PlaceRef};
 use super::turn::{Caller, Turn};
 use super::{Call, Flow, admit, waiting};
+use crate::access::refusals::Context;
 use crate::error::{Code, Error, Result};
 use crate::grammar::{Key, Keys, OwnedWords, Parser};
 use crate::keyspace::hasher::shard_of;
@@ -120,7 +121,7 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         let slices = words.slices();
         let call = Call { words: &slices, raw: None, row, hint: None };
         // The rights may be others than when it was queued.
-        if let Err(error) = admit::check(caller.session, &call, keys) {
+        if let Err(error) = admit::check(state, caller.session, &call, keys, Context::Multi) {
             state.stats.rejected(Some(row), &error);
             reply.error(&error);
             continue;
@@ -162,6 +163,10 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         }
         state.count_elsewhere(&call, &caller.session.client, caller.turn.now_ms, spent);
         cx.record(&call);
+    }
+    let penalty = std::mem::take(&mut caller.session.penalty);
+    if !penalty.is_zero() && !matches!(after, Flow::Quit | Flow::Shutdown(_)) {
+        after = Flow::Sleep(penalty);
     }
     cx.end_unit();
     cx.tell_all(published);
