@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use synap_protocols::rest::raw::RawReply;
 use synap_protocols::rest::route::{self, Miss, Route};
 
 use super::answer::{self, Answer};
-use super::{events, ndjson, safety};
+use super::{events, metrics, ndjson, safety};
 use crate::drive::{self, End, Visitor};
 
 /// Bytes of the body of a request at the most, and of a line of NDJSON.
@@ -85,8 +86,12 @@ impl Door {
         let path = request.uri().path();
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         let answered = match path {
-            "/health" | "/openapi.json" | "/docs" if !is_get => Ok(answer::not_allowed("GET, HEAD")),
+            "/health" | "/ready" | "/metrics" | "/openapi.json" | "/docs" if !is_get => {
+                Ok(answer::not_allowed("GET, HEAD"))
+            }
             "/health" => Ok(answer::json(r#"{"status":"ok"}"#)),
+            "/ready" => Ok(self.ready()),
+            "/metrics" => self.metrics(peer, request.headers()).await,
             "/openapi.json" => Ok(answer::json(self.document.clone())),
             "/docs" => Ok(answer::page(include_str!("docs.html"))),
             _ => match path.strip_prefix(route::PREFIX) {
@@ -99,6 +104,30 @@ impl Door {
             },
         };
         answered.unwrap_or_else(|refused| *refused)
+    }
+
+    /// Whether calls are served: not while data are loaded, and not all of them while the disk does not take the log.
+    fn ready(&self) -> Answer {
+        let state = self.engine.state();
+        if state.loading.load(Ordering::Relaxed) {
+            return answer::unavailable(r#"{"status":"loading"}"#);
+        }
+        match state.log.is_failing() {
+            true => answer::unavailable(r#"{"status":"disk failing"}"#),
+            false => answer::json(r#"{"status":"ready"}"#),
+        }
+    }
+
+    /// For whoever may call INFO, which tells the same.
+    async fn metrics(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Answer> {
+        let visitor = self.visitor(peer, headers).await?;
+        let Some(user) = &visitor.user else { return Err(not_found().into()) };
+        let may = command::table().find(&[b"INFO"]).is_ok_and(|row| user.may_run(row.id));
+        if !may {
+            let text = format!("User {} has no permissions to run the 'info' command", user.name);
+            return Err(answer::error(&Error { code: Code::NoPerm, text: text.into() }).into());
+        }
+        Ok(answer::text(metrics::text(&self.engine).await, metrics::CONTENT_TYPE))
     }
 
     /// `/api/v1/hash/set`.

@@ -8,6 +8,7 @@ mod batch;
 mod body;
 mod door;
 mod events;
+mod metrics;
 mod ndjson;
 mod safety;
 mod socket;
