@@ -206,6 +206,7 @@ const REDIS: &[Facts] = &[
     ("CLIENT INFO", "6.2.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT KILL", "2.4.0", -3, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("CLIENT LIST", "2.4.0", -2, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
+    ("CLIENT NO-EVICT", "7.0.0", 3, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("CLIENT NO-TOUCH", "7.2.0", 3, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT PAUSE", "3.0.0", -3, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("CLIENT REPLY", "3.2.0", 3, (0, 0, 0), "loading noscript stale", "connection slow", ""),

@@ -43,10 +43,6 @@ impl Host for ServerHost {
             _ => {}
         }
     }
-
-    fn memory_used(&self) -> Option<u64> {
-        stat(tikv_jemalloc_ctl::stats::allocated::read)
-    }
 }
 
 /// One figure of the allocator, as of now.

@@ -21,6 +21,7 @@ mod transfer;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use synap_core::memory::Counting;
 use synap_core::persist::LoadOptions;
 use synap_core::settings::{self, Settings};
 use synap_core::{Engine, Options};
@@ -28,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: Counting<tikv_jemallocator::Jemalloc> = Counting(tikv_jemallocator::Jemalloc);
 
 /// Read by the allocator at its start. Large pages: random keys miss the address cache far less often. They are bad
 /// for a server that forks and copies whole pages; this one does not fork.

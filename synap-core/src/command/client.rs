@@ -23,6 +23,7 @@ pub const COMMANDS: &[Command] = &[
     CLIENT_GETNAME,
     CLIENT_SETINFO,
     CLIENT_REPLY,
+    CLIENT_NO_EVICT,
     CLIENT_NO_TOUCH,
     super::help::row(CLIENTS, "CLIENT HELP", "client.help", "5.0.0"),
 ];
@@ -102,7 +103,9 @@ impl SessionCommand for ClientList<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let mut text = String::new();
         for client in cx.state().registry.all() {
-            let wanted = self.options.r#type.is_none_or(|t| t.is(&client))
+            // Who was ended is gone for everybody else, though its task may not have looked yet.
+            let wanted = !client.is_killed()
+                && self.options.r#type.is_none_or(|t| t.is(&client))
                 && self.options.id.is_none_or(|ids| ids.iter().any(|id| id as u64 == client.id));
             if wanted {
                 describe(&client, cx.state(), cx.now_ms(), &mut text);
@@ -137,7 +140,7 @@ fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
     let _ = write!(
         out,
         "id={} addr={} laddr={} fd=-1 name={} age={age} idle={idle} flags={flags} db={} sub={} psub={} ssub={} multi={} \
-         watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll={} omem=0 tot-mem=0 events=r \
+         watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll={} omem={} tot-mem={} events=r \
          cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         client.id,
         client.addr,
@@ -150,8 +153,11 @@ fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
         client.queued.load(Ordering::Relaxed),
         load(&client.watches),
         client.query_bytes.load(Ordering::Relaxed),
+        client.multi_bytes.load(Ordering::Relaxed),
         client.output_bytes.load(Ordering::Relaxed),
         client.mail_count(),
+        client.mail_bytes(),
+        client.memory_bytes(),
         info.user,
         if client.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
         info.lib_name,
@@ -592,6 +598,30 @@ pub enum Switch {
     #[arg(token = "OFF")]
     Off,
 }
+
+#[derive(Args)]
+pub struct ClientNoEvict {
+    enabled: Switch,
+}
+
+impl SessionCommand for ClientNoEvict {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        cx.session().client.no_evict.store(self.enabled == Switch::On, Ordering::Relaxed);
+        reply.ok();
+        Ok(Flow::Done)
+    }
+}
+
+pub const CLIENT_NO_EVICT: Command = Command {
+    name: "CLIENT NO-EVICT",
+    op: "client.no_evict",
+    since: "7.0.0",
+    summary: "Says whether this connection stays when clients take more memory than maxmemory-clients allows.",
+    returns: Shape::OK,
+    tool: Tool::Never,
+    flags: Flags::ADMIN.and(CLIENT).and(Flags::RESP_ONLY),
+    ..CLIENTS.session::<ClientNoEvict>()
+};
 
 #[derive(Args)]
 pub struct ClientNoTouch {

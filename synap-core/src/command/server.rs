@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::prelude::*;
 use super::{facts, help};
 use crate::execute::state::{SaveKind, State};
-use crate::execute::{Later, ShutdownOptions};
+use crate::execute::{Later, ShutdownOptions, eviction};
 use crate::reply::Tape;
 use crate::session::Kind;
 use crate::settings::{self, SETTINGS, Settings};
@@ -267,15 +267,20 @@ fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
             line("monitor_clients", &state.registry.monitor_count());
         }
         "memory" => {
-            if let Some(allocated) = state.host().memory_used() {
-                // The log's buffer is counted apart: a slow disk must not look like data.
-                let used = allocated.saturating_sub(state.log.memory_bytes() as u64);
-                line("used_memory", &used);
-                line("used_memory_human", &format_args!("{:.2}M", used as f64 / (1 << 20) as f64));
-            }
-            line("maxmemory", &state.settings.int(settings::MAXMEMORY));
+            let usage = eviction::usage(state);
+            let human = |bytes: usize| format!("{:.2}M", bytes as f64 / (1 << 20) as f64);
+            let limit = state.settings.int(settings::MAXMEMORY);
+            line("used_memory", &usage.used);
+            line("used_memory_human", &human(usage.used));
+            line("used_memory_peak", &usage.peak);
+            line("used_memory_peak_human", &human(usage.peak));
+            line("maxmemory", &limit);
+            line("maxmemory_human", &human(usize::try_from(limit).unwrap_or(0)));
             line("maxmemory_policy", &state.settings.show(settings::MAXMEMORY_POLICY));
-            line("mem_replication_backlog", &state.log.memory_bytes());
+            line("mem_not_counted_for_evict", &usage.apart());
+            line("mem_replication_backlog", &usage.log);
+            line("mem_clients_normal", &state.registry.memory_bytes());
+            line("lazyfree_pending_bytes", &state.dropper.leaving_bytes());
         }
         "persistence" => {
             line("loading", &u8::from(state.loading.load(Ordering::Relaxed)));
@@ -290,7 +295,11 @@ fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
             line("total_commands_processed", &stats.total_calls());
             line("expired_keys", &stats.expired_keys.load(Ordering::Relaxed));
             line("expired_subkeys", &stats.expired_fields.load(Ordering::Relaxed));
-            line("evicted_keys", &0);
+            let (exceeded_ms, exceeds_ms) = state.eviction.exceeded_ms(state);
+            line("evicted_keys", &stats.evicted_keys.load(Ordering::Relaxed));
+            line("evicted_clients", &stats.evicted_clients.load(Ordering::Relaxed));
+            line("total_eviction_exceeded_time", &exceeded_ms);
+            line("current_eviction_exceeded_time", &exceeds_ms);
             line("pubsub_channels", &state.channels.active(Kind::Channel, None).len());
             line("pubsub_patterns", &state.channels.pattern_count());
             line("pubsubshard_channels", &state.channels.active(Kind::Shard, None).len());
@@ -450,12 +459,32 @@ impl SessionCommand for ConfigSet<'_> {
     }
 }
 
+/// What follows from a new value of `maxmemory-clients`, or of what it is a share of.
+fn limit_clients(state: &State) {
+    let bytes_max = match state.settings.int(settings::MAXMEMORY_CLIENTS) {
+        share @ ..0 => i128::from(state.settings.int(settings::MAXMEMORY)) * -i128::from(share) / 100,
+        bytes => bytes.into(),
+    };
+    let bytes_max = usize::try_from(bytes_max).ok().filter(|bytes| *bytes > 0);
+    let closed = state.registry.set_bytes_max(bytes_max);
+    state.stats.evicted_clients.fetch_add(closed, Ordering::Relaxed);
+}
+
 /// What follows from a new value.
 pub fn setting_changed(state: &State, id: settings::Id) {
     match id {
         settings::REQUIREPASS => state.users.require_password(&state.settings.text(id)),
+        settings::MAXMEMORY => {
+            state.eviction.set_limit(state.settings.int(id));
+            limit_clients(state);
+        }
+        settings::MAXMEMORY_CLIENTS => limit_clients(state),
         settings::SLOWLOG_LOG_SLOWER_THAN => state.slowlog.set_threshold(state.settings.int(id)),
         _ => {}
+    }
+    if matches!(id, settings::MAXMEMORY | settings::MAXMEMORY_POLICY) {
+        // What is too much goes by itself; calls only help.
+        state.timer.wake_by(i64::MIN);
     }
     if let Some(storage) = state.storage() {
         storage.setting_changed(id);
@@ -485,6 +514,7 @@ pub struct ConfigResetStat;
 impl SessionCommand for ConfigResetStat {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         cx.state().stats.reset();
+        cx.state().eviction.reset();
         reply.ok();
         Ok(Flow::Done)
     }

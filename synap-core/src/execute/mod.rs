@@ -4,7 +4,7 @@
 //! | step | where |
 //! |---|---|
 //! | the gate | [`gate`], [`Turn`] |
-//! | admit | [`admit`] |
+//! | admit | [`admit`]; [`eviction`]: full memory |
 //! | lock | [`shards`], [`Turn::lock`] |
 //! | run | [`context`]: `ReadCx`, `WriteCx`, the change guards |
 //! | log, tell, unlock | [`finish`]; [`notify`]: keyspace events |
@@ -16,6 +16,7 @@
 pub mod admit;
 pub mod context;
 pub mod departure;
+pub mod eviction;
 pub mod expiry;
 pub mod finish;
 pub mod gate;

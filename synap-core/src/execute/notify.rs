@@ -124,6 +124,7 @@ impl Event {
     pub const PERSIST: Event = Event::generic("persist");
     pub const SET: Event = Event::string("set");
     pub(super) const EXPIRED: Event = Event::new(Classes::EXPIRED, "expired");
+    pub(super) const EVICTED: Event = Event::new(Classes::EVICTED, "evicted");
     pub(super) const FIELDS_EXPIRED: Event = Event::new(Classes::HASH, "hexpired");
     pub(super) const NEW: Event = Event::new(Classes::NEW, "new");
     pub(super) const OVERWRITTEN: Event = Event::new(Classes::OVERWRITTEN, "overwritten");

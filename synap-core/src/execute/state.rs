@@ -1,12 +1,13 @@
 //! Everything that calls share: one object for each engine.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
 use super::ShutdownOptions;
+use super::eviction::{self, Eviction};
 use super::gate::Gate;
 use super::pause::Pause;
 use super::row::Command;
@@ -45,6 +46,7 @@ pub struct State {
     pub table: &'static dyn Rows,
     pub expiry: ExpiryMode,
     pub timer: Timer,
+    pub eviction: Eviction,
     pub dropper: Dropper,
     pub started_ms: i64,
     /// The data are not there yet: most calls are refused.
@@ -75,10 +77,6 @@ pub trait Host: Send + Sync {
     fn transfer(&self, _: Transfer) -> Transferring {
         let error = Error::new(Code::IoErr, "error or timeout connecting to the client");
         Box::pin(std::future::ready(Arrived { taken: Vec::new(), error: Some(error) }))
-    }
-    /// Bytes of memory in use, when the program counts them.
-    fn memory_used(&self) -> Option<u64> {
-        None
     }
 }
 
@@ -194,8 +192,12 @@ impl ExpiryMode {
 }
 
 /// Drops large values away from the locks, on its own thread.
-#[derive(Debug)]
-pub struct Dropper(Mutex<Option<std::sync::mpsc::Sender<Trash>>>);
+#[derive(Debug, Default)]
+pub struct Dropper {
+    sender: Mutex<Option<std::sync::mpsc::Sender<Trash>>>,
+    /// Of what waits to be dropped, about.
+    leaving_bytes: AtomicUsize,
+}
 
 /// Something large that nobody can reach any more.
 pub enum Trash {
@@ -205,6 +207,9 @@ pub enum Trash {
 
 /// A collection of more elements is freed elsewhere: about what a message to another thread costs.
 const DROP_HERE_MAX: usize = 256;
+
+/// What a key takes with its value, when nobody looks: about that of a small string.
+const KEY_BYTES: usize = 64;
 
 impl Trash {
     /// Dropping it takes longer than telling another thread to.
@@ -218,24 +223,50 @@ impl Trash {
             Trash::Db(_) => true,
         }
     }
+
+    /// Memory that it gives back, about.
+    fn bytes(&self) -> usize {
+        match self {
+            Trash::Value(value) => value.view().element_bytes(),
+            Trash::Db(db) => db.len() * KEY_BYTES,
+        }
+    }
 }
 
 impl Dropper {
     pub fn attach(&self, sender: std::sync::mpsc::Sender<Trash>) {
-        *self.0.lock() = Some(sender);
+        *self.sender.lock() = Some(sender);
     }
 
     /// Lets the thread come to its end.
     pub fn detach(&self) {
-        *self.0.lock() = None;
+        *self.sender.lock() = None;
     }
 
     /// Drops something large: elsewhere, or here when there is no thread for it.
     pub fn drop(&self, trash: Trash) {
-        if let Some(sender) = &*self.0.lock() {
+        let bytes = trash.bytes();
+        if let Some(sender) = &*self.sender.lock() {
+            self.leaving_bytes.fetch_add(bytes, Ordering::Relaxed);
             // A closed channel gives it back and it is dropped here.
-            let _ = sender.send(trash);
+            if sender.send(trash).is_err() {
+                self.leaving_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// What the thread does with each.
+    pub(crate) fn drop_now(&self, trash: Trash) {
+        let bytes = trash.bytes();
+        drop(trash);
+        crate::memory::fold_all();
+        self.leaving_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Memory that is about to be given back, about.
+    #[inline]
+    pub fn leaving_bytes(&self) -> usize {
+        self.leaving_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -272,7 +303,8 @@ impl State {
             table: parts.table,
             expiry: ExpiryMode::new(parts.due),
             timer: Timer::new(),
-            dropper: Dropper(Mutex::new(None)),
+            eviction: Eviction::default(),
+            dropper: Dropper::default(),
             started_ms,
             random: Random::new(parts.seed),
             loading: AtomicBool::new(false),
@@ -330,10 +362,12 @@ impl State {
         let _ = self.storage.set(storage);
     }
 
-    /// The disk, or the walk of a snapshot, does not keep up: calls that write wait before they run.
+    /// The disk, the walk of a snapshot, or the dropper does not keep up: calls that write wait before they run.
     #[inline]
     pub fn is_behind(&self) -> bool {
-        self.storage.get().is_some_and(|storage| storage.is_behind()) || self.walks.is_behind()
+        self.storage.get().is_some_and(|storage| storage.is_behind())
+            || self.walks.is_behind()
+            || eviction::is_behind(self)
     }
 
     /// Has everything written that was appended: before replies leave, outside of the gate and with nothing locked.

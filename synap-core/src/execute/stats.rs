@@ -19,6 +19,10 @@ pub struct Stats {
     errors: Mutex<BTreeMap<&'static str, u64>>,
     pub expired_keys: AtomicU64,
     pub expired_fields: AtomicU64,
+    /// Removed because memory was full.
+    pub evicted_keys: AtomicU64,
+    /// Closed because clients took too much memory.
+    pub evicted_clients: AtomicU64,
     pub keyspace_hits: AtomicU64,
     pub keyspace_misses: AtomicU64,
 }
@@ -41,6 +45,8 @@ impl Stats {
             errors: Mutex::default(),
             expired_keys: AtomicU64::new(0),
             expired_fields: AtomicU64::new(0),
+            evicted_keys: AtomicU64::new(0),
+            evicted_clients: AtomicU64::new(0),
             keyspace_hits: AtomicU64::new(0),
             keyspace_misses: AtomicU64::new(0),
         }
@@ -83,7 +89,15 @@ impl Stats {
             }
         }
         self.errors.lock().clear();
-        for counter in [&self.expired_keys, &self.expired_fields, &self.keyspace_hits, &self.keyspace_misses] {
+        let counters = [
+            &self.expired_keys,
+            &self.expired_fields,
+            &self.evicted_keys,
+            &self.evicted_clients,
+            &self.keyspace_hits,
+            &self.keyspace_misses,
+        ];
+        for counter in counters {
             counter.store(0, Ordering::Relaxed);
         }
     }

@@ -10,6 +10,7 @@ use crate::grammar::Keys;
 use crate::keyspace::access::Access;
 use crate::keyspace::hasher::shard_of;
 use crate::keyspace::table::Table;
+use crate::memory;
 use crate::session::Session;
 
 /// How a turn is inside the gate.
@@ -170,6 +171,7 @@ impl<'e> Turn<'e> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.flush_counts();
+        memory::fold();
     }
 }
 

@@ -136,6 +136,11 @@ impl Value {
     }
 }
 
+/// Elements that tell how long the others are.
+const MEASURED_MAX: usize = 8;
+/// What an element takes besides its content, about.
+const ELEMENT_BYTES: usize = 16;
+
 /// A value where it is, to read.
 #[derive(Clone, Copy)]
 pub enum ValueRef<'a> {
@@ -154,6 +159,21 @@ impl ValueRef<'_> {
             ValueRef::Set(_) => Kind::Set,
             ValueRef::Hash(_) => Kind::Hash,
             ValueRef::ZSet(_) => Kind::ZSet,
+        }
+    }
+
+    /// Memory that the elements of a collection take, about: a few stand for all. A string has none.
+    pub fn element_bytes(self) -> usize {
+        let of = |count: usize, measured: &mut dyn Iterator<Item = usize>| {
+            let (number, bytes) = measured.take(MEASURED_MAX).fold((0, 0), |(n, sum), len| (n + 1, sum + len));
+            count * (bytes / usize::max(number, 1) + ELEMENT_BYTES)
+        };
+        match self {
+            ValueRef::String(_) => 0,
+            ValueRef::List(list) => of(list.len(), &mut list.iter().map(|item| item.len())),
+            ValueRef::Set(set) => of(set.len(), &mut set.iter().map(|item| item.len())),
+            ValueRef::Hash(hash) => of(hash.len(), &mut hash.iter().map(|(field, value, _)| field.len() + value.len())),
+            ValueRef::ZSet(zset) => of(zset.len(), &mut zset.iter().map(|(item, _)| item.len() + size_of::<f64>())),
         }
     }
 }

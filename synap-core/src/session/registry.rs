@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::client::{Client, Door};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     clients: Mutex<BTreeMap<u64, Arc<Client>>>,
     last_id: AtomicU64,
@@ -18,6 +18,27 @@ pub struct Registry {
     /// Connections that came in since the start. Those of the HTTP door are counted by the door: its sessions are
     /// requests.
     pub accepted: AtomicU64,
+    /// `maxmemory-clients` in bytes; `usize::MAX` when there is no limit.
+    bytes_max: AtomicUsize,
+    /// What clients take together, each as it was weighed last. Only kept while there is a limit.
+    bytes: AtomicUsize,
+    /// The sum at which nobody was left to be closed.
+    bytes_in_vain: AtomicUsize,
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry {
+            clients: Mutex::default(),
+            last_id: AtomicU64::new(0),
+            monitors: Mutex::default(),
+            monitor_count: AtomicUsize::new(0),
+            accepted: AtomicU64::new(0),
+            bytes_max: AtomicUsize::new(usize::MAX),
+            bytes: AtomicUsize::new(0),
+            bytes_in_vain: AtomicUsize::new(0),
+        }
+    }
 }
 
 impl Registry {
@@ -32,7 +53,10 @@ impl Registry {
     }
 
     pub fn remove(&self, id: u64) {
-        self.clients.lock().remove(&id);
+        let client = self.clients.lock().remove(&id);
+        if let Some(client) = client {
+            self.weigh_no_more(&client);
+        }
     }
 
     /// From now on, `client` is shown every call (MONITOR).
@@ -78,5 +102,120 @@ impl Registry {
     /// Everybody, by id.
     pub fn all(&self) -> Vec<Arc<Client>> {
         self.clients.lock().values().cloned().collect()
+    }
+
+    /// Memory that clients take together, about. O(clients).
+    pub fn memory_bytes(&self) -> usize {
+        self.clients.lock().values().map(|client| client.memory_bytes()).sum()
+    }
+
+    /// `maxmemory-clients` has a new value; none has no limit. Returns how many clients are closed because of it.
+    pub fn set_bytes_max(&self, bytes_max: Option<usize>) -> u64 {
+        self.bytes_max.store(bytes_max.unwrap_or(usize::MAX), Ordering::Relaxed);
+        self.bytes_in_vain.store(0, Ordering::Relaxed);
+        if bytes_max.is_none() {
+            return 0;
+        }
+        self.all().iter().for_each(|client| self.note_weight(client));
+        self.close_largest()
+    }
+
+    /// Said by a client between its calls: when all take too much, the largest are closed. Returns how many.
+    #[inline]
+    pub fn weigh(&self, client: &Client) -> u64 {
+        if self.bytes_max.load(Ordering::Relaxed) == usize::MAX {
+            return 0;
+        }
+        self.note_weight(client);
+        self.close_largest()
+    }
+
+    fn note_weight(&self, client: &Client) {
+        if let Some(counted) = &mut *client.counted_bytes.lock() {
+            let bytes = client.memory_bytes();
+            self.bytes.fetch_add(bytes.wrapping_sub(*counted), Ordering::Relaxed);
+            *counted = bytes;
+        }
+    }
+
+    fn weigh_no_more(&self, client: &Client) {
+        if let Some(counted) = client.counted_bytes.lock().take() {
+            self.bytes.fetch_sub(counted, Ordering::Relaxed);
+        }
+    }
+
+    /// What is too much by now.
+    fn is_too_heavy(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    fn close_largest(&self) -> u64 {
+        // Those who may not be closed may be too many: all others are looked at again when there is more.
+        if !self.is_too_heavy() || self.bytes.load(Ordering::Relaxed) <= self.bytes_in_vain.load(Ordering::Relaxed) {
+            return 0;
+        }
+        let may_go = |client: &&Arc<Client>| {
+            client.door == Door::Resp && !client.no_evict.load(Ordering::Relaxed) && !client.is_killed()
+        };
+        let mut clients: Vec<_> = self.clients.lock().values().filter(may_go).cloned().collect();
+        clients.iter().for_each(|client| self.note_weight(client));
+        clients.sort_by_cached_key(|client| std::cmp::Reverse(client.memory_bytes()));
+        let mut closed = 0;
+        for client in clients {
+            if !self.is_too_heavy() {
+                return closed;
+            }
+            // It is as good as gone.
+            self.weigh_no_more(&client);
+            client.kill();
+            closed += 1;
+        }
+        self.bytes_in_vain.store(self.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(registry: &Registry, query_bytes: usize) -> Arc<Client> {
+        let client = registry.add(Door::Resp, String::new(), String::new(), 0);
+        client.query_bytes.store(query_bytes, Ordering::Relaxed);
+        client
+    }
+
+    #[test]
+    fn the_largest_go_first_and_no_more_than_needed() {
+        let registry = Registry::default();
+        let clients: Vec<_> = [300_000, 100_000, 500_000, 400_000].map(|bytes| client(&registry, bytes)).into();
+        clients[2].no_evict.store(true, Ordering::Relaxed);
+        assert_eq!(registry.weigh(&clients[0]), 0, "there is no limit");
+        assert_eq!(registry.set_bytes_max(Some(950_000)), 1);
+        let killed = |clients: &[Arc<Client>]| clients.iter().map(|client| client.is_killed()).collect::<Vec<_>>();
+        assert_eq!(killed(&clients), [false, false, false, true]);
+        clients[1].query_bytes.store(200_000, Ordering::Relaxed);
+        assert_eq!(registry.weigh(&clients[1]), 1);
+        assert_eq!(killed(&clients), [true, false, false, true]);
+        // Those that are closed are not counted again, here or when they leave.
+        clients.iter().for_each(|client| assert_eq!(registry.weigh(client), 0));
+        for client in &clients {
+            registry.remove(client.id);
+        }
+        assert_eq!(registry.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn who_may_not_be_closed_is_not_looked_at_again_and_again() {
+        let registry = Registry::default();
+        let spared = client(&registry, 100_000);
+        spared.no_evict.store(true, Ordering::Relaxed);
+        assert_eq!(registry.set_bytes_max(Some(50_000)), 0);
+        let small = client(&registry, 10);
+        assert_eq!(registry.weigh(&small), 1);
+        assert_eq!(registry.weigh(&spared), 0);
+        spared.no_evict.store(false, Ordering::Relaxed);
+        spared.query_bytes.store(200_000, Ordering::Relaxed);
+        assert_eq!(registry.weigh(&spared), 1);
     }
 }

@@ -73,6 +73,8 @@ pub struct Connection {
     /// Computed and not yet written, but for its first `sent` bytes.
     output: Vec<u8>,
     sent: usize,
+    /// What of the output the engine knows that it waits: it does not count against `maxmemory`.
+    waiting_bytes: usize,
     /// The client has sent all that it will send.
     eof: bool,
     /// The engine has forgotten the session.
@@ -82,6 +84,7 @@ pub struct Connection {
 impl Drop for Connection {
     /// For a task that panicked: the engine must not go on sending to nobody.
     fn drop(&mut self) {
+        self.engine.state().eviction.change_outputs(self.waiting_bytes, 0);
         if !self.departed {
             self.engine.leave(&mut self.session);
         }
@@ -110,6 +113,7 @@ impl Connection {
             has_calls: false,
             output: Vec::new(),
             sent: 0,
+            waiting_bytes: 0,
             eof: false,
             departed: false,
         }
@@ -151,9 +155,12 @@ impl Connection {
         loop {
             if !self.output.is_empty() {
                 if !self.settles_now() {
+                    self.weigh();
                     return Poll::Ready(Ok(Wait::Settle));
                 }
                 if self.poll_flush(cx)?.is_pending() {
+                    // Mail comes in meanwhile, for which this task is woken too.
+                    self.weigh();
                     // Nothing more is read from a client that does not read. It can be ended, though.
                     let is_killed = self.session.client.poll_killed(cx.waker());
                     return if is_killed { Poll::Ready(Ok(Wait::Close)) } else { Poll::Pending };
@@ -220,8 +227,31 @@ impl Connection {
                 output.shrink_to(KEPT_BYTES);
             }
             client.output_bytes.store(self.output.len() - self.sent, Ordering::Relaxed);
+            if self.output.len() > KEPT_BYTES {
+                // Before others take it for data that have grown.
+                self.note_waiting();
+            }
         }
+        self.weigh();
         Poll::Ready(Ok(stop))
+    }
+
+    /// Tells the engine what this client takes, which may end it or others.
+    fn weigh(&mut self) {
+        let state = self.engine.state();
+        let closed = state.registry.weigh(&self.session.client);
+        if closed > 0 {
+            state.stats.evicted_clients.fetch_add(closed, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells the engine how much output waits, if it has to wait at all.
+    fn note_waiting(&mut self) {
+        let bytes = if self.output.is_empty() { 0 } else { self.output.capacity() };
+        if bytes != self.waiting_bytes {
+            self.engine.state().eviction.change_outputs(self.waiting_bytes, bytes);
+            self.waiting_bytes = bytes;
+        }
     }
 
     /// The client did something: it is not idle.
@@ -313,6 +343,7 @@ impl Connection {
         }
         self.session.client.total_out.fetch_add(done as u64, Ordering::Relaxed);
         self.session.client.output_bytes.store(self.output.len() - self.sent, Ordering::Relaxed);
+        self.note_waiting();
         result
     }
 
@@ -322,6 +353,7 @@ impl Connection {
     /// may be because it does not read.
     async fn flush(&mut self) -> io::Result<()> {
         if !self.settles_now() {
+            self.note_waiting();
             let is_safe = tokio::select! {
                 is_safe = self.settled() => is_safe,
                 () = self.session.client.killed() => return Ok(()),
@@ -558,6 +590,7 @@ impl Connection {
             ready!(BUFFERS.with_borrow_mut(|buffers| self.poll_read_more(cx, &mut buffers.input)))?;
             self.has_calls = !self.input.is_empty();
             self.session.client.query_bytes.store(self.input.len(), Ordering::Relaxed);
+            self.weigh();
             if self.eof {
                 return Poll::Ready(Ok(()));
             }
