@@ -19,9 +19,23 @@ const MB: u64 = 1 << 20;
 /// A number of INFO.
 #[track_caller]
 fn info(wire: &mut Wire, name: &str) -> u64 {
-    let info = wire.call("INFO").text();
+    let info = wire.call("INFO memory stats").text();
     let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.unwrap_or_else(|| panic!("no {name} in {info}")).trim().parse().expect("a number")
+}
+
+/// What a server uses that nobody calls, once it has made what it makes behind its start (the pages of the HTTP door).
+#[track_caller]
+fn used_at_rest(wire: &mut Wire) -> u64 {
+    let (mut used, mut since) = (0, Instant::now());
+    while since.elapsed() < Duration::from_millis(300) {
+        let now = info(wire, "used_memory");
+        if now.abs_diff(used) > 64 << 10 {
+            (used, since) = (now, Instant::now());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    used
 }
 
 /// Numbers from a seed (xorshift).
@@ -39,7 +53,7 @@ fn the_limit_holds(policy: &str, limit: u64, written: u64, largest: u64, call: f
     const PIPELINE: usize = 16;
     let server = Server::with(&["--maxmemory-policy", policy, "--save", "", "--appendonly", "no"]);
     let mut observer = Wire::connect(server.resp);
-    let limit = limit + info(&mut observer, "used_memory");
+    let limit = limit + used_at_rest(&mut observer);
     observer.expect(&format!("CONFIG SET maxmemory {limit}"), "+OK");
     let address = server.resp;
     let (most, least, ends) = (AtomicU64::new(0), AtomicU64::new(u64::MAX), AtomicBool::new(false));
@@ -48,7 +62,7 @@ fn the_limit_holds(policy: &str, limit: u64, written: u64, largest: u64, call: f
             .map(|writer| {
                 scope.spawn(move || {
                     let mut wire = Wire::connect(address);
-                    let (mut seed, mut sent) = (writer * 0x9e37_79b9_7f4a_7c15, 0);
+                    let (mut seed, mut sent) = (writer.wrapping_mul(0x9e37_79b9_7f4a_7c15), 0);
                     while sent < written / WRITERS {
                         let calls: Vec<u8> = (0..PIPELINE).flat_map(|_| call(&mut seed)).collect();
                         wire.send(&calls);
@@ -70,12 +84,13 @@ fn the_limit_holds(policy: &str, limit: u64, written: u64, largest: u64, call: f
                 if is_full {
                     least.fetch_min(used, Ordering::Relaxed);
                 }
-                thread::sleep(Duration::from_millis(1));
+                thread::sleep(Duration::from_millis(5));
             }
             info(&mut observer, "evicted_keys")
         });
-        writers.into_iter().for_each(|writer| writer.join().expect("a writer ends well"));
+        let ended: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
         ends.store(true, Ordering::Relaxed);
+        assert!(ended.iter().all(Result::is_ok), "all writers end well");
         assert!(observe.join().expect("the observer ends well") > 0);
     });
     let share = |bytes: &AtomicU64| bytes.load(Ordering::Relaxed) as f64 / limit as f64;
@@ -88,7 +103,7 @@ fn the_limit_holds(policy: &str, limit: u64, written: u64, largest: u64, call: f
 #[test]
 fn the_limit_holds_with_small_values() {
     for policy in ["allkeys-lru", "allkeys-random"] {
-        the_limit_holds(policy, 16 * MB, 48 * MB, 100, |seed| {
+        the_limit_holds(policy, 6 * MB, 16 * MB, 100, |seed| {
             let key = format!("key:{}", next(seed) % 10_000_000);
             encode(&[b"SET", key.as_bytes(), &[b'v'; 100]])
         });
@@ -97,7 +112,7 @@ fn the_limit_holds_with_small_values() {
 
 #[test]
 fn the_limit_holds_with_values_of_all_sizes() {
-    the_limit_holds("allkeys-lfu", 32 * MB, 128 * MB, 64 << 10, |seed| {
+    the_limit_holds("allkeys-lfu", 24 * MB, 72 * MB, 64 << 10, |seed| {
         let key = format!("key:{}", next(seed) % 1_000_000);
         let len = 1_usize << (next(seed) % 17);
         encode(&[b"SET", key.as_bytes(), &vec![b'v'; len], b"EX", b"1000"])
@@ -106,17 +121,12 @@ fn the_limit_holds_with_values_of_all_sizes() {
 
 #[test]
 fn the_limit_holds_with_large_collections() {
-    the_limit_holds("volatile-ttl", 32 * MB, 96 * MB, 0, |seed| {
-        // A set of a thousand, all at once, and a deadline.
+    the_limit_holds("allkeys-lru", 24 * MB, 60 * MB, 48 << 10, |seed| {
         let key = format!("key:{}", next(seed) % 1_000_000);
         let members: Vec<String> = (0..1000).map(|number| format!("{number}:{}", next(seed))).collect();
         let words: Vec<&[u8]> =
             [&b"SADD"[..], key.as_bytes()].into_iter().chain(members.iter().map(|member| member.as_bytes())).collect();
-        let mut calls = encode(&[b"MULTI"]);
-        calls.extend(encode(&words));
-        calls.extend(encode(&[b"EXPIRE", key.as_bytes(), b"1000"]));
-        calls.extend(encode(&[b"EXEC"]));
-        calls
+        encode(&words)
     });
 }
 
@@ -124,16 +134,14 @@ fn the_limit_holds_with_large_collections() {
 fn a_lower_limit_is_reached_without_anybody_calling() {
     let server = Server::with(&["--maxmemory-policy", "allkeys-lru", "--save", "", "--appendonly", "no"]);
     let mut wire = Wire::connect(server.resp);
-    let before = info(&mut wire, "used_memory");
+    let before = used_at_rest(&mut wire);
     for number in 0..400 {
         wire.expect(&format!("SETRANGE key:{number} 50000 x"), ":50001");
     }
     wire.expect(&format!("CONFIG SET maxmemory {}", before + 2 * MB), "+OK");
-    thread::sleep(Duration::from_millis(500));
-    let begin = Instant::now();
+    thread::sleep(Duration::from_secs(2));
     let left = wire.call("DBSIZE").int();
     assert!((10..=42).contains(&left), "{left} keys are left");
-    assert!(begin.elapsed() < Duration::from_secs(5));
     eventually("nothing is left to do", || info(&mut wire, "current_eviction_exceeded_time") == 0);
 }
 
@@ -141,7 +149,7 @@ fn a_lower_limit_is_reached_without_anybody_calling() {
 fn calls_that_need_memory_are_refused_when_nothing_may_go() {
     let server = Server::with(&["--save", "", "--appendonly", "no"]);
     let mut wire = Wire::connect(server.resp);
-    let limit = info(&mut wire, "used_memory") + 4 * MB;
+    let limit = used_at_rest(&mut wire) + 4 * MB;
     wire.expect(&format!("CONFIG SET maxmemory {limit}"), "+OK");
     let mut number = 0;
     loop {
@@ -158,7 +166,7 @@ fn calls_that_need_memory_are_refused_when_nothing_may_go() {
     wire.expect("SET a 1", "-OOM…");
     wire.expect("EXEC", "-EXECABORT…");
     wire.expect("GET key:1", &format!("\"{}x\"", "\\x00".repeat(100_000)));
-    wire.expect("DEL key:1 key:2", ":2");
+    wire.expect("DEL key:1 key:2 key:3 key:4 key:5 key:6 key:7 key:8", ":8");
     wire.expect("SET a 1", "+OK");
 }
 
@@ -170,7 +178,7 @@ fn a_client_that_does_not_read_costs_no_data() {
     for number in 0..50 {
         wire.expect(&format!("SETRANGE key:{number} 100000 x"), ":100001");
     }
-    let limit = info(&mut wire, "used_memory") + 4 * MB;
+    let limit = used_at_rest(&mut wire) + 4 * MB;
     wire.expect(&format!("CONFIG SET maxmemory {limit}"), "+OK");
     let mut idle: Vec<Wire> = (0..20).map(|_| Wire::connect(server.resp)).collect();
     for client in &mut idle {
@@ -254,23 +262,29 @@ fn calls_in_multi_watched_keys_and_subscriptions_weigh() {
 }
 
 #[test]
-fn replies_that_are_not_read_weigh() {
+fn replies_and_messages_that_are_not_read_weigh() {
     let server = Server::with(&["--maxmemory-clients", "2mb"]);
     let mut control = Wire::connect(server.resp);
     control.expect("SETRANGE k 200000 v", ":200001");
-    let mut idle = Wire::connect(server.resp);
-    idle.expect("CLIENT SETNAME idle", "+OK");
-    let begin = Instant::now();
-    while clients_named(&mut control, "idle") == 1 {
-        assert!(begin.elapsed() < Duration::from_secs(20), "it is closed");
-        let _ = idle.stream.get_mut().write_all(&wire::call("GET k"));
-    }
+    // Of each a few replies wait; then it has to read before it is served again.
+    let gets = wire::call("GET k").repeat(200);
+    let idle: Vec<Wire> = (0..20)
+        .map(|_| {
+            let mut wire = Wire::connect(server.resp);
+            wire.expect("CLIENT SETNAME idle", "+OK");
+            let _ = wire.stream.get_mut().write_all(&gets);
+            wire
+        })
+        .collect();
+    eventually("some are closed", || (1..20).contains(&clients_named(&mut control, "idle")));
+    drop(idle);
     let mut listener = Wire::connect(server.resp);
     listener.expect("CLIENT SETNAME listener", "+OK");
     listener.expect("SUBSCRIBE c", "[\"subscribe\" \"c\" :1]");
     let message = "m".repeat(100_000);
+    let begin = Instant::now();
     while clients_named(&mut control, "listener") == 1 {
-        assert!(begin.elapsed() < Duration::from_secs(40), "it is closed");
+        assert!(begin.elapsed() < Duration::from_secs(20), "it is closed");
         control.call(&format!("PUBLISH c {message}"));
     }
 }

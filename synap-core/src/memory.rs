@@ -8,6 +8,7 @@
 //!
 //! #[global_allocator]
 //! static ALLOCATOR: Counting<System> = Counting(System);
+//! # fn main() {}
 //! ```
 //!
 //! Each thread counts for itself and adds what it has to the sum now and then: when it is more than [`KEPT_BYTES`], and

@@ -140,7 +140,7 @@ fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
     let _ = write!(
         out,
         "id={} addr={} laddr={} fd=-1 name={} age={age} idle={idle} flags={flags} db={} sub={} psub={} ssub={} multi={} \
-         watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll={} omem={} tot-mem={} events=r \
+         watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll={} omem={} tot-mem={} events=r \
          cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         client.id,
         client.addr,
@@ -153,6 +153,7 @@ fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
         client.queued.load(Ordering::Relaxed),
         load(&client.watches),
         client.query_bytes.load(Ordering::Relaxed),
+        client.query_free_bytes.load(Ordering::Relaxed),
         client.multi_bytes.load(Ordering::Relaxed),
         client.output_bytes.load(Ordering::Relaxed),
         client.mail_count(),

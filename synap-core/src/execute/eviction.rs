@@ -92,8 +92,9 @@ impl Eviction {
         limit != usize::MAX && memory::total() > limit && memory::total() > limit.saturating_add(apart(state))
     }
 
-    /// A connection's replies that wait take `after` bytes and no longer `before`.
+    /// A connection's replies that wait are in a buffer of `after` bytes, and no longer `before`.
     pub fn change_outputs(&self, before: usize, after: usize) {
+        let [before, after] = [before, after].map(|bytes| if bytes == 0 { 0 } else { memory::size_class(bytes) });
         self.output_bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
     }
 
@@ -231,14 +232,13 @@ fn make_room(turn: &Turn<'_>) -> Room {
     room
 }
 
-/// Whether keys may go by themselves now: they would be missed by a replay, a replica, a pause; and a log that is not
-/// written cannot tell of it.
+/// Whether keys may go by themselves now: not where what is due is only hidden, not before all are there, and not when
+/// writers have to wait anyway.
 fn may_remove(turn: &Turn<'_>) -> bool {
     let state = turn.state;
     state.expiry.get() == Due::Remove
         && !state.loading.load(Ordering::Relaxed)
-        && state.pause.until(turn.now_ms).is_none()
-        && !state.log.is_failing()
+        && state.hides_due_until(turn.now_ms).is_none()
         && !state.is_behind()
 }
 

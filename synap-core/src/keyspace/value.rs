@@ -2,6 +2,7 @@
 
 use triomphe::Arc;
 
+use crate::memory::size_class;
 use crate::types::hash::Hash;
 use crate::types::list::List;
 use crate::types::set::Set;
@@ -57,7 +58,7 @@ impl Blob {
 
     /// Bytes taken from the allocator, the unused capacity included.
     pub fn allocated_bytes(&self) -> usize {
-        size_of::<usize>() + size_of::<Vec<u8>>() + self.0.capacity()
+        size_class(size_of::<usize>() + size_of::<Vec<u8>>()) + size_class(self.0.capacity())
     }
 
     /// Entries, snapshots and replies that hold these bytes.

@@ -45,6 +45,8 @@ pub struct Client {
     pub no_touch: AtomicBool,
     /// Bytes waiting unparsed, and unsent; kept by the connection.
     pub query_bytes: AtomicUsize,
+    /// Bytes that the buffer of the first has beyond them.
+    pub query_free_bytes: AtomicUsize,
     pub output_bytes: AtomicUsize,
     /// Bytes that the session holds: calls queued in MULTI, names of watched keys, names of subscriptions.
     pub multi_bytes: AtomicUsize,
@@ -94,6 +96,7 @@ impl Client {
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             query_bytes: AtomicUsize::new(0),
+            query_free_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             multi_bytes: AtomicUsize::new(0),
             watch_bytes: AtomicUsize::new(0),
@@ -106,6 +109,13 @@ impl Client {
             mailbox: Mailbox::default(),
             blocked: Mutex::new(None),
         }
+    }
+
+    /// What its connection has read and not run yet.
+    #[inline]
+    pub fn note_query(&self, input: &Vec<u8>) {
+        self.query_bytes.store(input.len(), Ordering::Relaxed);
+        self.query_free_bytes.store(input.capacity() - input.len(), Ordering::Relaxed);
     }
 
     /// Memory that it takes, about.

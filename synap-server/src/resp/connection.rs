@@ -29,6 +29,9 @@ const READ_BYTES: usize = 64 << 10;
 /// The same in the middle of a long call.
 const READ_BYTES_LONG: usize = 1 << 20;
 
+/// Shorter beginnings of calls are read by way of the thread's buffer.
+const OWN_BUFFER_BYTES_MIN: usize = 256 << 10;
+
 /// A buffer that grew beyond this is not kept.
 const KEPT_BYTES: usize = 64 << 10;
 
@@ -218,7 +221,7 @@ impl Connection {
         let state = self.engine.state();
         state.log.notify();
         let client = &self.session.client;
-        client.query_bytes.store(self.input.len(), Ordering::Relaxed);
+        client.note_query(&self.input);
         if !output.is_empty() {
             if self.output.is_empty() {
                 self.output = std::mem::replace(output, spare.pop().unwrap_or_default());
@@ -298,7 +301,7 @@ impl Connection {
     /// Reads behind what is in the input already.
     fn poll_read_more(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<()>> {
         let len = self.input.len();
-        if len < READ_BYTES {
+        if len < OWN_BUFFER_BYTES_MIN {
             // By way of the thread's buffer: who waits in the middle of a call holds no more than what came.
             buffer.resize(READ_BYTES, 0);
             let count = ready!(self.poll_read(cx, buffer))?;
@@ -589,7 +592,7 @@ impl Connection {
         loop {
             ready!(BUFFERS.with_borrow_mut(|buffers| self.poll_read_more(cx, &mut buffers.input)))?;
             self.has_calls = !self.input.is_empty();
-            self.session.client.query_bytes.store(self.input.len(), Ordering::Relaxed);
+            self.session.client.note_query(&self.input);
             self.weigh();
             if self.eof {
                 return Poll::Ready(Ok(()));
