@@ -23,7 +23,7 @@ use super::{Call, waiting};
 use crate::error::{Code, Error, Result};
 use crate::grammar::Key;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::eviction::{Candidate, Order, Policy, Pool};
+use crate::keyspace::eviction::{Candidate, Policy, Pool};
 use crate::keyspace::hasher::{SHARD_COUNT, shard_of};
 use crate::memory;
 use crate::settings;
@@ -271,10 +271,7 @@ fn choose(turn: &Turn<'_>, policy: Policy) -> Option<Candidate> {
 /// Adds some keys of each database of a shard to the pool.
 fn draw(turn: &Turn<'_>, shard: usize, policy: Policy) {
     let state = turn.state;
-    let count = match policy.order {
-        Order::Random => 1,
-        _ => usize::try_from(state.settings.int(settings::MAXMEMORY_SAMPLES)).unwrap_or(1),
-    };
+    let count = usize::try_from(state.settings.int(settings::MAXMEMORY_SAMPLES)).unwrap_or(1);
     let cx = turn.shard_context(shard);
     let mut pool = state.eviction.pool.lock();
     for db in 0..cx.held().get(shard).db_count() {
@@ -317,6 +314,7 @@ fn time_limit_micros(tenacity: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keyspace::eviction::Order;
     use crate::session::Client;
     use crate::testing::{TestEngine, Text, call_as};
 

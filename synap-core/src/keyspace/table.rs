@@ -193,7 +193,9 @@ impl Table {
         let mut bucket = draw as usize & (self.directory[run.start].bucket_count() - 1);
         let looks = if self.depth == 0 { self.directory[0].bucket_count() } else { SAMPLE_BUCKETS_MAX };
         for _ in 0..looks.min(SAMPLE_BUCKETS_MAX) {
-            if self.directory[run.start].buckets()[bucket].entries().try_for_each(&mut visit).is_break() {
+            // From any slot on: what came last is often in the first one.
+            let mut entries = self.directory[run.start].buckets()[bucket].entries_from(split_mix(&mut state) as usize);
+            if entries.try_for_each(&mut visit).is_break() {
                 return;
             }
             bucket += 1;
