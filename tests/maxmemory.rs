@@ -229,6 +229,11 @@ fn the_largest_clients_go_when_clients_take_too_much() {
     // Who comes later and sends too much is closed too, and who may stay stays.
     let mut late = heavy(&server, "late", 1 << 20);
     assert!(late.rest().is_empty());
+    // Also with a whole call.
+    late = Wire::connect(server.resp);
+    let _ = late.stream.get_mut().write_all(&encode(&[b"SET", b"k", &vec![b'v'; 600 << 10]]));
+    assert!(late.rest().is_empty());
+    control.expect("EXISTS k", ":0");
     let mut spared = Wire::connect(server.resp);
     spared.expect("CLIENT NO-EVICT ON", "+OK");
     let value = vec![b'v'; 1 << 20];

@@ -133,14 +133,23 @@ impl Registry {
     fn note_weight(&self, client: &Client) {
         if let Some(counted) = &mut *client.counted_bytes.lock() {
             let bytes = client.memory_bytes();
-            self.bytes.fetch_add(bytes.wrapping_sub(*counted), Ordering::Relaxed);
+            self.change_bytes(*counted, bytes);
             *counted = bytes;
         }
     }
 
     fn weigh_no_more(&self, client: &Client) {
         if let Some(counted) = client.counted_bytes.lock().take() {
-            self.bytes.fetch_sub(counted, Ordering::Relaxed);
+            self.change_bytes(counted, 0);
+        }
+    }
+
+    fn change_bytes(&self, before: usize, after: usize) {
+        let change = after.wrapping_sub(before);
+        let bytes = self.bytes.fetch_add(change, Ordering::Relaxed).wrapping_add(change);
+        if after < before {
+            // What comes on top of less may be too much again.
+            self.bytes_in_vain.fetch_min(bytes, Ordering::Relaxed);
         }
     }
 
@@ -214,8 +223,8 @@ mod tests {
         let small = client(&registry, 10);
         assert_eq!(registry.weigh(&small), 1);
         assert_eq!(registry.weigh(&spared), 0);
-        spared.no_evict.store(false, Ordering::Relaxed);
-        spared.query_bytes.store(200_000, Ordering::Relaxed);
-        assert_eq!(registry.weigh(&spared), 1);
+        registry.remove(spared.id);
+        let next = client(&registry, 90_000);
+        assert_eq!(registry.weigh(&next), 1);
     }
 }

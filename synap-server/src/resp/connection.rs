@@ -211,6 +211,12 @@ impl Connection {
         } else {
             if !self.has_calls {
                 ready!(self.poll_read_more(cx, input))?;
+                // A call that is too long for what clients may take ends its client before it runs.
+                self.session.client.note_query(&self.input);
+                self.weigh();
+                if self.session.client.is_killed() {
+                    return Poll::Ready(Ok(Stop::Outcome(Outcome::Quit)));
+                }
             }
             let (done, stop) =
                 batch::run(&self.engine, &mut self.session, &mut self.decoder, &mut self.input, output, scratch);
