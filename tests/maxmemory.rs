@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use server::{Server, eventually};
+use server::{DataFolder, Server, eventually};
 use wire::{Wire, encode};
 
 const MB: u64 = 1 << 20;
@@ -193,6 +193,24 @@ fn a_client_that_does_not_read_costs_no_data() {
     wire.expect("DBSIZE", ":1050");
     drop(idle);
     eventually("they are gone", || info(&mut wire, "mem_not_counted_for_evict") < 4 * MB);
+}
+
+#[test]
+fn a_snapshot_keeps_how_often_keys_are_used() {
+    let data = DataFolder::new();
+    let flags = ["--maxmemory-policy", "allkeys-lfu", "--lfu-log-factor", "0", "--lfu-decay-time", "0"];
+    let server = Server::on(&data, &flags);
+    let mut wire = Wire::connect(server.resp);
+    wire.expect("SET k v", "+OK");
+    for _ in 0..10 {
+        wire.expect("GET k", "\"v\"");
+    }
+    wire.expect("OBJECT FREQ k", ":15");
+    wire.expect("SAVE", "+OK");
+    server.terminate();
+    assert!(server.wait());
+    let server = Server::on(&data, &flags);
+    Wire::connect(server.resp).expect("OBJECT FREQ k", ":15");
 }
 
 fn clients_named(wire: &mut Wire, name: &str) -> usize {
