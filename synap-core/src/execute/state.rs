@@ -1,7 +1,7 @@
 //! Everything that calls share: one object for each engine.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ use crate::keyspace::access::{Access, Frequency, Random};
 use crate::keyspace::hasher::KeyHasher;
 use crate::keyspace::value::Value;
 use crate::log::Log;
-use crate::session::{Channels, Registry};
+use crate::session::{Channels, Client, Registry};
 use crate::settings::{self, Id, Settings};
 
 /// What an engine is made of. Handlers reach it through their contexts.
@@ -51,6 +51,8 @@ pub struct State {
     pub started_ms: i64,
     /// The data are not there yet: most calls are refused.
     pub loading: AtomicBool,
+    /// How much of them is there.
+    pub load_progress: LoadProgress,
     random: Random,
     host: OnceLock<Box<dyn Host>>,
     storage: OnceLock<Arc<dyn Storage>>,
@@ -58,11 +60,23 @@ pub struct State {
     me: Weak<State>,
 }
 
+/// How far a load is, for those who ask while it is on.
+#[derive(Debug, Default)]
+pub struct LoadProgress {
+    /// Unix seconds.
+    pub began_s: AtomicI64,
+    /// Bytes of files, and how many of them have been read.
+    pub total_bytes: AtomicU64,
+    pub loaded_bytes: AtomicU64,
+}
+
 /// The list of rows, which stands above this module.
 pub trait Rows: crate::access::Rows + Sync {
     /// The row of these words, or the error that answers them.
     fn find(&self, words: Words<'_>) -> Result<&'static Command>;
     fn all(&self) -> &'static [Command];
+    /// One line about a client, as CLIENT LIST has it.
+    fn describe(&self, client: &Client, state: &State, now_ms: i64) -> String;
 }
 
 /// The program around the engine: the only call upward.
@@ -71,6 +85,10 @@ pub trait Host: Send + Sync {
     fn shutdown(&self, options: ShutdownOptions);
     /// A setting has a new value.
     fn setting_changed(&self, _name: &str) {}
+    /// Somebody at `addr` gave a wrong password for `user`, so many times within a short while.
+    fn login_refused(&self, _user: &str, _addr: &str, _count: u32) {}
+    /// Something went wrong that whoever runs the server should know.
+    fn warn(&self, _message: &str) {}
     /// Lines of INFO that only the program knows, for `section` in small letters.
     fn info(&self, _section: &str, _out: &mut String) {}
     /// Sends keys to another server: the engine knows no sockets.
@@ -116,12 +134,29 @@ pub trait Storage: Send + Sync {
     fn save(&self, kind: SaveKind) -> Result<Saved>;
     /// Unix seconds of the last snapshot, or of the start.
     fn last_save_s(&self) -> i64;
-    /// A setting has a new value.
+    /// A setting has a new value. Called with the gate closed.
     fn setting_changed(&self, id: Id);
+    /// What is written of the log.
+    fn kept_log(&self) -> KeptLog;
+    /// Ready when the log is [`KeptLog::Whole`], or is not written any more.
+    fn log_begun(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// Drops all data and loads them again, from the newest snapshot and the log.
+    fn reload(&self) -> Result<Saved>;
     /// Has everything fsynced soon that was appended.
     fn request_sync(&self);
     /// Lines of `INFO persistence`.
     fn info(&self, out: &mut String);
+}
+
+/// What is written of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptLog {
+    /// `appendonly no`.
+    None,
+    /// It is written, but no snapshot stands under it yet: a start would not find it.
+    Begun,
+    /// A start finds everything in snapshot and log.
+    Whole,
 }
 
 /// Who asks for a snapshot.
@@ -308,6 +343,7 @@ impl State {
             started_ms,
             random: Random::new(parts.seed),
             loading: AtomicBool::new(false),
+            load_progress: LoadProgress::default(),
             host: OnceLock::new(),
             storage: OnceLock::new(),
             me,
@@ -360,6 +396,11 @@ impl State {
     /// Said once, when the data are loaded.
     pub(crate) fn set_storage(&self, storage: Arc<dyn Storage>) {
         let _ = self.storage.set(storage);
+    }
+
+    /// What is written of the log.
+    pub fn kept_log(&self) -> KeptLog {
+        self.storage().map_or(KeptLog::None, |storage| storage.kept_log())
     }
 
     /// The disk, the walk of a snapshot, or the dropper does not keep up: calls that write wait before they run.
