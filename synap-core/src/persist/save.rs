@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::execute::State;
 use crate::execute::state::{KeptLog, SaveKind, Saved};
 use crate::execute::walk::Walk;
-use crate::execute::{Turn, eviction};
+use crate::execute::{Pass, Turn, eviction};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::eviction::Policy;
 use crate::log::disk::folder::UNFINISHED;
