@@ -103,6 +103,9 @@ settings! {
     HTTP_PORT = "http-port", Kind::Int { min: 0, max: 65535 }, "15500", fixed;
     /// Addresses of the HTTP door, blank between them.
     HTTP_BIND = "http-bind", Kind::Text, "127.0.0.1", fixed;
+    /// The tools of agents at /mcp: essential, full, read-only, groups, operations, tools, blank between them; empty
+    /// closes the door.
+    MCP_TOOLS = "mcp-tools", Kind::Text, "essential", fixed;
     /// The data folder.
     DIR = "dir", Kind::Text, "data", fixed;
     /// Worker threads of the RESP door; 0 takes one for each core that the process may use.

@@ -5,6 +5,7 @@
 //! | [`config`] | the command line |
 //! | [`resp`] | the RESP listener and its connections |
 //! | [`http`] | the HTTP listener and its requests |
+//! | [`mcp`] | the door of agents |
 //! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
 //! | [`host`] | what the engine asks of the program around it |
 //! | [`tools`] | what can be done with a data folder while no server runs on it |
@@ -14,6 +15,8 @@ mod config;
 mod drive;
 mod host;
 mod http;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod resp;
 mod tools;
 mod transfer;
@@ -42,7 +45,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+                .unwrap_or_else(|_| // What the SDK of agents says of each message is for those who look for a fault in it.
+                tracing_subscriber::EnvFilter::new("info,rmcp=error")),
         )
         .with_writer(std::io::stderr)
         .init();
@@ -74,6 +78,8 @@ fn run(config: &config::Config) -> Result<(), String> {
         let id = Settings::find(name).ok_or_else(|| format!("there is no setting {name}"))?;
         settings.set(id, value).map_err(|error| error.to_string())?;
     }
+    #[cfg(feature = "mcp")]
+    mcp::tools(&settings)?;
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
     let state = engine.state();
     let has_log = state.settings.int(settings::APPENDONLY) != 0;

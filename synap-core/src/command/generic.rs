@@ -107,7 +107,6 @@ pub const EXISTS: Command = Command {
     summary: "Counts how many of the keys exist.",
     complexity: "O(N) for N keys",
     returns: Shape::int("count", "Keys that exist."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..KEYS.read::<Exists>()
 };
@@ -293,7 +292,7 @@ pub const EXPIREAT: Command = Command {
     since: "1.2.0",
     summary: "Gives a key a point in time at which it goes, as Unix time in seconds.",
     returns: WAS_SET,
-    flags: Flags::FAST,
+    flags: Flags::FAST.and(Flags::IDEMPOTENT),
     ..KEYS.write::<ExpireAt>()
 };
 
@@ -328,7 +327,7 @@ pub const PEXPIREAT: Command = Command {
     since: "2.6.0",
     summary: "Gives a key a point in time at which it goes, as Unix time in milliseconds.",
     returns: WAS_SET,
-    flags: Flags::FAST,
+    flags: Flags::FAST.and(Flags::IDEMPOTENT),
     ..KEYS.write::<PExpireAt>()
 };
 
@@ -375,7 +374,6 @@ pub const TTL: Command = Command {
     since: "1.0.0",
     summary: "Returns how many seconds a key has to live.",
     returns: Shape::int("seconds", "-1 when it has no time to live, -2 when there is no such key."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..KEYS.read::<Ttl>()
 };
@@ -464,8 +462,7 @@ pub const PERSIST: Command = Command {
     since: "2.2.0",
     summary: "Takes a key's time to live away.",
     returns: Shape::boolean("changed", "False when there is no such key or it had no time to live."),
-    tool: Tool::Default,
-    flags: Flags::FAST,
+    flags: Flags::FAST.and(Flags::IDEMPOTENT),
     ..KEYS.write::<Persist>()
 };
 
@@ -489,7 +486,6 @@ pub const TYPE: Command = Command {
     since: "1.0.0",
     summary: "Returns the type of the value at a key.",
     returns: Shape::status("type", "string, list, set, zset, hash; none when there is no such key."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..KEYS.read::<Type>()
 };
@@ -532,7 +528,6 @@ pub const RENAME: Command = Command {
     since: "1.0.0",
     summary: "Gives a key another name, with its value and its time to live.",
     returns: Shape::OK,
-    tool: Tool::Default,
     ..KEYS.write::<Rename>()
 };
 
@@ -970,7 +965,6 @@ pub const DBSIZE: Command = Command {
     since: "1.0.0",
     summary: "Counts the keys of the selected database.",
     returns: Shape::int("count", "Keys, those included whose time is over and that nobody has met yet."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..KEYS.walk::<DbSize>()
 };

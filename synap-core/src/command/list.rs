@@ -242,7 +242,6 @@ pub const LLEN: Command = Command {
     since: "1.0.0",
     summary: "Counts the elements of a list.",
     returns: Shape::int("count", "0 when there is no such list."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..LIST.read::<LLen>()
 };
@@ -280,7 +279,6 @@ pub const LINDEX: Command = Command {
     summary: "Returns one element of a list.",
     complexity: "O(N) for an element at N from the nearer end",
     returns: Shape::optional(&Shape::bytes("element", "Null when the list is not that long.")),
-    tool: Tool::Default,
     ..LIST.read::<LIndex>()
 };
 
@@ -436,7 +434,7 @@ pub const LSET: Command = Command {
     summary: "Puts another element in the place of one.",
     complexity: "O(N) for an element at N from the nearer end",
     returns: Shape::OK,
-    flags: Flags::DENYOOM,
+    flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..LIST.write::<LSet>()
 };
 

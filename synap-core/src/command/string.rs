@@ -218,7 +218,7 @@ pub const SET: Command = Command {
         &[Shape::OK, Shape::optional(&Shape::BYTES)],
     ),
     tool: Tool::Default,
-    flags: Flags::DENYOOM,
+    flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..STRING.write::<Set>()
 };
 
@@ -248,7 +248,7 @@ pub const SETNX: Command = Command {
     since: "1.0.0",
     summary: "Stores a string at a key that does not exist.",
     returns: Shape::boolean("set", "False when the key exists."),
-    flags: Flags::DENYOOM.and(Flags::FAST),
+    flags: Flags::DENYOOM.and(Flags::FAST).and(Flags::IDEMPOTENT),
     ..STRING.write::<SetNx>()
 };
 
@@ -451,7 +451,6 @@ pub const MGET: Command = Command {
         "For each key its string; null when there is none or it holds another type.",
         &Shape::optional(&Shape::BYTES),
     ),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..STRING.read::<MGet>()
 };
@@ -489,8 +488,7 @@ pub const MSET: Command = Command {
     summary: "Stores several strings, all at one moment.",
     complexity: "O(N) for N pairs",
     returns: Shape::OK,
-    tool: Tool::Default,
-    flags: Flags::DENYOOM,
+    flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..STRING.write::<MSet>()
 };
 
@@ -528,7 +526,7 @@ pub const MSETNX: Command = Command {
     summary: "Stores several strings, all at one moment, when none of the keys exists.",
     complexity: "O(N) for N pairs",
     returns: Shape::boolean("set", "False when one of the keys exists: nothing is stored."),
-    flags: Flags::DENYOOM,
+    flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..STRING.write::<MSetNx>()
 };
 

@@ -80,7 +80,7 @@ pub enum Kind {
 /// How agents see the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
-    /// In the default set of MCP tools.
+    /// In the default set of MCP tools, which is small: an agent reads all of them before its first call.
     Default,
     /// Only when asked for.
     Full,
@@ -151,6 +151,8 @@ flags! {
     ENDS_MULTI = 20 "";
     /// Not while a replica loads a full copy beside the data that it serves.
     NO_ASYNC_LOADING = 21 "no_async_loading";
+    /// The same call again leaves the data as they are: agents are told, so that they may try again.
+    IDEMPOTENT = 30 "";
 }
 
 impl Flags {

@@ -594,7 +594,7 @@ fn twice(name: &str) -> Error {
 }
 
 /// The bytes of a percent-encoded piece of a URL.
-fn percent_decoded(text: &str, plus_is_blank: bool) -> Result<Vec<u8>> {
+pub(crate) fn percent_decoded(text: &str, plus_is_blank: bool) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

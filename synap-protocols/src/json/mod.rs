@@ -13,7 +13,7 @@ pub mod text;
 mod words;
 
 pub use lower::{lower, lower_query};
-pub use raise::JsonReply;
+pub use raise::{JsonReply, LeftOut, Room};
 pub use words::Words;
 
 #[cfg(any(test, feature = "testing"))]

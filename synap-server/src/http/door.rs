@@ -32,9 +32,11 @@ const DATABASE: &str = "synap-database";
 
 /// Everything that requests share.
 pub struct Door {
-    engine: Engine,
+    pub(super) engine: Engine,
     operations: Operations,
     document: Bytes,
+    #[cfg(feature = "mcp")]
+    pub(super) agents: Option<super::mcp::Entrance>,
 }
 
 /// Who is at the other end of a connection.
@@ -44,13 +46,19 @@ pub struct Peer {
 }
 
 /// Why there is no result: an answer is all that is left.
-type Refused<T> = Result<T, Box<Answer>>;
+pub(super) type Refused<T> = Result<T, Box<Answer>>;
 
 impl Door {
     pub fn new(engine: Engine) -> Door {
         let operations = Operations::of(command::table().all());
         let document = operations.document(env!("CARGO_PKG_VERSION")).into();
-        Door { engine, operations, document }
+        Door {
+            #[cfg(feature = "mcp")]
+            agents: super::mcp::Entrance::new(&engine),
+            engine,
+            operations,
+            document,
+        }
     }
 
     pub async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Answer {
@@ -60,6 +68,8 @@ impl Door {
             "/health" | "/openapi.json" if !is_get => Ok(answer::not_allowed("GET, HEAD")),
             "/health" => Ok(answer::json(r#"{"status":"ok"}"#)),
             "/openapi.json" => Ok(answer::json(self.document.clone())),
+            #[cfg(feature = "mcp")]
+            "/mcp" => self.mcp(peer, request).await,
             _ => match path.strip_prefix(route::PREFIX) {
                 Some("/command") => self.command(peer, request).await,
                 Some(_) => self.operation(peer, request).await,
@@ -184,7 +194,7 @@ impl Door {
     }
 
     /// The user of the `Authorization` header, or the default one where that needs no password.
-    fn user(&self, headers: &HeaderMap) -> Result<Arc<User>, Error> {
+    pub(super) fn user(&self, headers: &HeaderMap) -> Result<Arc<User>, Error> {
         const LOGIN: Error = Error::new(Code::NoAuth, "Authentication required.");
         let users = &self.engine.state().users;
         match headers.get(header::AUTHORIZATION) {
@@ -196,7 +206,7 @@ impl Door {
         }
     }
 
-    fn database(&self, headers: &HeaderMap) -> Result<u32, Error> {
+    pub(super) fn database(&self, headers: &HeaderMap) -> Result<u32, Error> {
         const OUT_OF_RANGE: Error = Error::err("DB index is out of range");
         let Some(value) = headers.get(DATABASE) else { return Ok(0) };
         let number: Option<u32> = value.to_str().ok().and_then(|text| text.parse().ok());
@@ -228,13 +238,13 @@ pub fn given_up() -> Answer {
     answer::closing(answer::status(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down"))
 }
 
-fn not_found() -> Answer {
+pub(super) fn not_found() -> Answer {
     answer::status(StatusCode::NOT_FOUND, "nothing is at this path; /openapi.json lists what there is")
 }
 
 /// A browser says which site a call comes from. A page of another site must not reach a server that only trusts its
 /// network; programs send no `Origin`.
-fn refuse_other_sites(headers: &HeaderMap) -> Refused<()> {
+pub(super) fn refuse_other_sites(headers: &HeaderMap) -> Refused<()> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let host = headers.get(header::HOST).map_or(&[][..], |host| host.as_bytes());
     let own = origin.as_bytes().splitn(2, |byte| *byte == b':').nth(1).and_then(|rest| rest.strip_prefix(b"//"));
@@ -245,7 +255,7 @@ fn refuse_other_sites(headers: &HeaderMap) -> Refused<()> {
 }
 
 /// The whole body.
-async fn read(headers: &HeaderMap, body: Incoming) -> Refused<Bytes> {
+pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> Refused<Bytes> {
     if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         let detail = "a body with a Content-Encoding is not taken";
         return Err(answer::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into());

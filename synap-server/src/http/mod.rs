@@ -5,6 +5,8 @@
 
 mod answer;
 mod door;
+#[cfg(feature = "mcp")]
+mod mcp;
 
 use std::convert::Infallible;
 use std::io;

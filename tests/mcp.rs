@@ -1,0 +1,1 @@
+//! The door of agents of the built server.
