@@ -103,6 +103,8 @@ settings! {
     HTTP_PORT = "http-port", Kind::Int { min: 0, max: 65535 }, "15500", fixed;
     /// Addresses of the HTTP door, blank between them.
     HTTP_BIND = "http-bind", Kind::Text, "127.0.0.1", fixed;
+    /// Names that the `Host` of a request may have beside those of the loopback interface, blank between them; `*` is any.
+    HTTP_ALLOWED_HOSTS = "http-allowed-hosts", Kind::Text, "";
     /// The tools of agents at /mcp: essential, full, read-only, groups, operations, tools, blank between them; empty
     /// closes the door.
     MCP_TOOLS = "mcp-tools", Kind::Text, "essential", fixed;

@@ -10,8 +10,8 @@
 //! No permission of the gate is held across an await: turns are not `Send`, so the compiler sees to it. The futures may
 //! be dropped at any point, and the [`Visitor`] then leaves the engine by itself.
 //!
-//! A session that is run here has no subscriptions and is no monitor, so the only mail that it gets is the answer to a
-//! call that waited.
+//! A session that waits here has no subscriptions and is no monitor, so the only mail that it gets is the answer to its
+//! call. (Event streams subscribe, and then run nothing more.)
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -49,7 +49,29 @@ pub async fn run_within(
     reply: &mut (dyn Reply + Send),
     wait_max: Option<Duration>,
 ) -> End {
-    let mut outcome = engine.inside(|turn| execute(turn, session, input, reply)).await;
+    let outcome = engine.inside(|turn| execute(turn, session, input, reply)).await;
+    go_on(engine, session, input, outcome, reply, wait_max).await
+}
+
+/// The rest of [`run`], for a call that somebody else has begun.
+pub async fn resume(
+    engine: &Engine,
+    session: &mut Session,
+    input: &Input<'_>,
+    outcome: Outcome,
+    reply: &mut (dyn Reply + Send),
+) -> End {
+    go_on(engine, session, input, outcome, reply, None).await
+}
+
+async fn go_on(
+    engine: &Engine,
+    session: &mut Session,
+    input: &Input<'_>,
+    mut outcome: Outcome,
+    reply: &mut (dyn Reply + Send),
+    wait_max: Option<Duration>,
+) -> End {
     loop {
         outcome = match outcome {
             Outcome::Replied => return End::Replied,

@@ -62,7 +62,6 @@ pub const DEL: Command = Command {
     summary: "Removes keys. Large values are freed in the background.",
     complexity: "O(N) for N keys",
     returns: Shape::int("removed", "Keys that were there."),
-    tool: Tool::Default,
     ..KEYS.write::<Del>()
 };
 
@@ -221,7 +220,6 @@ pub const EXPIRE: Command = Command {
     since: "1.0.0",
     summary: "Gives a key a time to live in seconds.",
     returns: WAS_SET,
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..KEYS.write::<Expire>()
 };
@@ -828,7 +826,6 @@ pub const SCAN: Command = Command {
             Shape::array("keys", "Names of keys; there may be none before the end.", &Shape::BYTES),
         ],
     ),
-    tool: Tool::Default,
     ..KEYS.walk::<Scan>()
 };
 

@@ -62,7 +62,6 @@ pub const LPUSH: Command = Command {
     summary: "Puts elements at the front of a list, creating the list when it does not exist.",
     complexity: "O(N) for N elements",
     returns: LENGTH,
-    tool: Tool::Default,
     flags: Flags::DENYOOM.and(Flags::FAST),
     ..LIST.write::<LPush>()
 };
@@ -74,7 +73,6 @@ pub const RPUSH: Command = Command {
     summary: "Puts elements at the back of a list, creating the list when it does not exist.",
     complexity: "O(N) for N elements",
     returns: LENGTH,
-    tool: Tool::Default,
     flags: Flags::DENYOOM.and(Flags::FAST),
     ..LIST.write::<RPush>()
 };
@@ -205,7 +203,6 @@ pub const LPOP: Command = Command {
     summary: "Takes elements from the front of a list.",
     complexity: "O(N) for N elements",
     returns: POPPED,
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..LIST.write::<LPop>()
 };
@@ -217,7 +214,6 @@ pub const RPOP: Command = Command {
     summary: "Takes elements from the back of a list.",
     complexity: "O(N) for N elements",
     returns: POPPED,
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..LIST.write::<RPop>()
 };

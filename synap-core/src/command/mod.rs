@@ -1,5 +1,6 @@
 //! The commands: one file per group, each a row, an argument struct and a handler side by side; [`table`] lists them.
 
+pub mod alias;
 pub mod bitmap;
 pub mod client;
 pub mod connection;

@@ -32,7 +32,6 @@ pub const GET: Command = Command {
     since: "1.0.0",
     summary: "Returns the string at a key.",
     returns: Shape::optional(&Shape::bytes("value", "The string; null when there is no such key.")),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..STRING.read::<Get>()
 };
@@ -217,7 +216,6 @@ pub const SET: Command = Command {
         "OK; null when a condition was not met; with GET the string from before, null when there was none.",
         &[Shape::OK, Shape::optional(&Shape::BYTES)],
     ),
-    tool: Tool::Default,
     flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..STRING.write::<Set>()
 };

@@ -82,12 +82,12 @@ pub(super) fn check(session: &Session, call: &Call<'_>, keys: &Keys) -> Result<(
     if !user.all_keys() {
         for key in &keys.keys {
             if !user.may_touch(row.access(key.access), call.words[key.index as usize]) {
-                return Err(no_right("No permissions to access a key".into()));
+                return Err(NO_KEY_RIGHT);
             }
         }
     }
     if keys.reads_any && !user.may_read_all_keys() {
-        return Err(no_right("No permissions to access a key".into()));
+        return Err(NO_KEY_RIGHT);
     }
     for &(index, is_pattern) in &keys.channels {
         if !user.may_use_channel(call.words[index as usize], is_pattern) {
@@ -102,6 +102,8 @@ pub(super) fn check(session: &Session, call: &Call<'_>, keys: &Keys) -> Result<(
     }
     Ok(())
 }
+
+pub(super) const NO_KEY_RIGHT: Error = Error::new(Code::NoPerm, "No permissions to access a key");
 
 fn no_right(text: String) -> Error {
     Error { code: Code::NoPerm, text: text.into() }

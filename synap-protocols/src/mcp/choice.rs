@@ -2,14 +2,16 @@
 //!
 //! | word | what it adds |
 //! |---|---|
-//! | `essential` | the rows that say [`Tool::Default`], and `synap_command` |
+//! | `essential` | the operations that say [`Tool::Default`], and `synap_command` |
 //! | `full` | all rows, and `synap_command` |
-//! | `hash` | the rows of a group |
-//! | `hash.set`, `synap_hash_set` | one row |
+//! | `hash`, `kv` | the operations of a group |
+//! | `hash.set`, `synap_hash_set`, `kv.get` | one operation |
 //! | `synap_command` | the tool that runs what has no tool of its own |
 //! | `read-only` | takes away what changes something; alone, it stands for everything that reads |
 //!
 //! What administers the server, or may lose much at once, is offered only where `full` or its own name is said.
+
+use std::collections::HashSet;
 
 use synap_core::access::Category;
 use synap_core::execute::row::{Command, Tool};
@@ -18,10 +20,10 @@ use super::tools;
 use crate::rest::operation::{Operation, Operations};
 
 /// What agents may call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// Tools of their own, by the row's number.
-    listed: Vec<bool>,
+    /// Operations with tools of their own.
+    listed: HashSet<&'static str>,
     /// `synap_command` is there.
     has_command: bool,
     /// `synap_command` also runs what [`is_risky`].
@@ -32,8 +34,7 @@ pub struct Choice {
 impl Choice {
     /// The error is a sentence about the value of the setting.
     pub fn parse(text: &str, operations: &Operations) -> Result<Choice, String> {
-        let count = operations.offered().map(|operation| operation.row.id + 1).max().unwrap_or(0);
-        let mut choice = Choice { listed: vec![false; count], has_command: false, is_full: false, only_reads: false };
+        let mut choice = Choice::default();
         let mut adds_something = false;
         for word in text.split([' ', ',', '\t']).filter(|word| !word.is_empty()) {
             if word == "read-only" {
@@ -44,7 +45,7 @@ impl Choice {
             }
         }
         if choice.only_reads && !adds_something {
-            choice.list(operations, |operation| !is_risky(operation.row));
+            choice.list(operations, |operation| is_in_full(operation) && !is_risky(operation.row));
             choice.has_command = true;
         }
         Ok(choice)
@@ -58,15 +59,15 @@ impl Choice {
             }
             "full" => {
                 (self.has_command, self.is_full) = (true, true);
-                self.list(operations, |_| true)
+                self.list(operations, is_in_full)
             }
             "essential" => {
                 self.has_command = true;
-                self.list(operations, |operation| operation.row.tool == Tool::Default)
+                self.list(operations, |operation| operation.tool == Tool::Default)
             }
             _ => self.list(operations, |operation| {
-                let op = operation.row.op;
-                op == word || tools::name(op) == word || operation.row.group.op == word
+                let group = operation.op.split('.').next();
+                operation.op == word || tools::name(operation.op) == word || group == Some(word)
             }),
         };
         if found { Ok(()) } else { Err(format!("there is no tool, group or set {word:?}")) }
@@ -75,30 +76,30 @@ impl Choice {
     /// Adds those that `wanted` takes; true when there were some.
     fn list(&mut self, operations: &Operations, wanted: impl Fn(&Operation) -> bool) -> bool {
         let mut found = false;
-        for operation in operations.offered().filter(|operation| is_tool(operation.row) && wanted(operation)) {
-            self.listed[operation.row.id] = true;
+        for operation in operations.offered().filter(|operation| is_tool(operation) && wanted(operation)) {
+            self.listed.insert(operation.op);
             found = true;
         }
         found
     }
 
-    /// True when the row has a tool of its own.
-    pub fn lists(&self, row: &Command) -> bool {
-        self.listed.get(row.id).is_some_and(|listed| *listed) && self.allows_kind(row)
+    /// True when it has a tool of its own.
+    pub fn lists(&self, operation: &Operation) -> bool {
+        self.listed.contains(operation.op) && self.allows_kind(operation)
     }
 
-    /// True when the row can be called, by its own tool or another way.
-    pub fn allows(&self, row: &Command) -> bool {
-        self.lists(row) || (self.has_command && self.command_runs(row))
+    /// True when it can be called, by its own tool or another way.
+    pub fn allows(&self, operation: &Operation) -> bool {
+        self.lists(operation) || (self.has_command && self.command_runs(operation))
     }
 
     pub fn has_command(&self) -> bool {
         self.has_command
     }
 
-    /// True when `synap_command` runs the row.
-    pub fn command_runs(&self, row: &Command) -> bool {
-        is_tool(row) && self.allows_kind(row) && (self.is_full || !is_risky(row))
+    /// True when `synap_command` runs it.
+    pub fn command_runs(&self, operation: &Operation) -> bool {
+        is_tool(operation) && self.allows_kind(operation) && (self.is_full || !is_risky(operation.row))
     }
 
     /// Nothing that can be called changes anything.
@@ -106,13 +107,18 @@ impl Choice {
         self.only_reads
     }
 
-    fn allows_kind(&self, row: &Command) -> bool {
-        !self.only_reads || row.only_reads()
+    fn allows_kind(&self, operation: &Operation) -> bool {
+        !self.only_reads || operation.row.only_reads()
     }
 }
 
-fn is_tool(row: &Command) -> bool {
-    row.tool != Tool::Never
+fn is_tool(operation: &Operation) -> bool {
+    operation.row.tool != Tool::Never
+}
+
+/// Every row once, and the further names that agents know from the beginning.
+fn is_in_full(operation: &Operation) -> bool {
+    !operation.is_alias() || operation.tool == Tool::Default
 }
 
 /// Administers the server, or may change much more than it names.
@@ -138,11 +144,11 @@ mod tests {
 
     fn listed(text: &str) -> Vec<&'static str> {
         let choice = chosen(text);
-        table().all().iter().filter(|row| choice.lists(row)).map(|row| row.op).collect()
+        operations().offered().filter(|operation| choice.lists(operation)).map(|operation| operation.op).collect()
     }
 
-    fn row(op: &str) -> &'static Command {
-        table().all().iter().find(|row| row.op == op).expect("a row")
+    fn allows(choice: &Choice, op: &str) -> bool {
+        operations().find(op).is_some_and(|operation| choice.allows(operation))
     }
 
     #[test]
@@ -150,7 +156,10 @@ mod tests {
         let essential = listed("essential");
         assert!((10..=20).contains(&essential.len()), "{essential:?}");
         assert!(chosen("essential").has_command());
-        for op in ["hash.set", "hash.get", "hash.getall", "list.range", "set.add", "set.members", "set.inter", "key.scan"] {
+        for op in [
+            "hash.set", "hash.get", "hash.getall", "list.push", "list.pop", "list.range", "set.add", "set.members",
+            "set.inter", "kv.set", "kv.get", "kv.del", "kv.scan", "kv.expire",
+        ] {
             assert!(essential.contains(&op), "{op}");
         }
     }
@@ -160,7 +169,7 @@ mod tests {
         let full = listed("full");
         assert!(full.contains(&"config.set") && full.contains(&"zset.add"));
         for op in ["connection.auth", "transaction.multi", "pubsub.subscribe", "client.reply"] {
-            assert!(!full.contains(&op) && !chosen("full").allows(row(op)), "{op}");
+            assert!(!full.contains(&op) && !allows(&chosen("full"), op), "{op}");
         }
     }
 
@@ -168,31 +177,33 @@ mod tests {
     fn read_only_forbids_every_write_by_every_way() {
         for text in ["read-only", "full read-only", "read-only essential", "hash,read-only,synap_command"] {
             let choice = chosen(text);
-            assert!(choice.allows(row("hash.get")), "{text}");
-            let writes: Vec<_> = table().all().iter().filter(|row| !row.only_reads() && choice.allows(row)).collect();
-            assert!(writes.is_empty(), "{text}: {:?}", writes.iter().map(|row| row.op).collect::<Vec<_>>());
+            assert!(allows(&choice, "hash.get"), "{text}");
+            let operations = operations();
+            let writes = operations.offered().filter(|any| !any.row.only_reads() && choice.allows(any));
+            assert_eq!(writes.map(|any| any.op).collect::<Vec<_>>(), [""; 0], "{text}");
         }
-        assert!(!chosen("read-only").allows(row("config.get")), "it tells passwords");
-        assert!(chosen("full read-only").allows(row("config.get")));
+        assert!(!allows(&chosen("read-only"), "config.get"), "it tells passwords");
+        assert!(allows(&chosen("full read-only"), "config.get"));
     }
 
     #[test]
     fn a_list_of_ones_own_is_all_there_is() {
-        assert_eq!(listed("hash.get synap_list_len"), ["hash.get", "list.len"]);
-        assert!(!chosen("hash.get").allows(row("hash.set")));
+        assert_eq!(listed("hash.get synap_list_len kv.get"), ["hash.get", "list.len", "kv.get"]);
+        assert!(listed("kv").contains(&"kv.mget") && !listed("full").contains(&"kv.mget"));
+        assert!(!allows(&chosen("hash.get"), "hash.set"));
         assert!(!chosen("hash.get").has_command());
-        assert!(chosen("synap_command").allows(row("hash.set")));
+        assert!(allows(&chosen("synap_command"), "hash.set"));
         assert_eq!(listed(""), [""; 0]);
     }
 
     #[test]
     fn the_generic_tool_leaves_the_server_alone() {
         let choice = chosen("essential");
-        assert!(choice.allows(row("zset.add")));
+        assert!(allows(&choice, "zset.add"));
         for op in ["server.flushall", "server.shutdown", "config.set", "config.get", "client.kill"] {
-            assert!(!choice.allows(row(op)), "{op}");
-            assert!(chosen("full").allows(row(op)), "{op}");
-            assert!(chosen(op).lists(row(op)), "{op}");
+            assert!(!allows(&choice, op), "{op}");
+            assert!(allows(&chosen("full"), op), "{op}");
+            assert_eq!(listed(op), [op]);
         }
     }
 

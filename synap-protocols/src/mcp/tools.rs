@@ -35,14 +35,14 @@ pub struct Tools {
 /// One tool, as a list of tools describes it.
 pub struct Tool {
     pub name: String,
-    pub title: &'static str,
+    pub title: String,
     pub description: String,
     /// JSON Schemas of the arguments and of the answer.
     pub input: Map<String, Value>,
     pub output: Map<String, Value>,
     pub hints: Hints,
-    /// None for [`COMMAND`].
-    row: Option<&'static Command>,
+    /// The operation; none for [`COMMAND`].
+    op: Option<&'static str>,
 }
 
 /// What a call may do.
@@ -79,7 +79,7 @@ impl Tools {
         if choice.has_command() {
             all.push(command_tool(&choice));
         }
-        all.extend(operations.offered().filter(|operation| choice.lists(operation.row)).map(tool));
+        all.extend(operations.offered().filter(|operation| choice.lists(operation)).map(tool));
         let by_name = all.iter().enumerate().map(|(index, tool)| (tool.name.clone(), index)).collect();
         Ok(Tools { operations, choice, all, by_name })
     }
@@ -97,34 +97,35 @@ impl Tools {
     /// The operation that a call by `user` reaches, if it is offered.
     pub fn operation(&self, op: &str, user: &User) -> Option<&Operation> {
         let operation = self.operations.find(op)?;
-        (self.choice.allows(operation.row) && user.may_run(operation.row.id)).then_some(operation)
+        (self.choice.allows(operation) && may_run(user, operation)).then_some(operation)
     }
 
     /// What a tool with these arguments, a checked JSON object, is to run.
     pub fn call(&self, name: &str, arguments: &str, user: &User) -> Result<Call<'_>, Refusal> {
         let tool = self.by_name.get(name).map(|&index| &self.all[index]);
         let tool = tool.filter(|tool| self.may_call(tool, user)).ok_or(Refusal::NoSuchTool)?;
-        let Some(row) = tool.row else { return self.command(arguments).map_err(Refusal::Error) };
-        let operation = self.operations.find(row.op).ok_or(Refusal::NoSuchTool)?;
+        let Some(op) = tool.op else { return self.command(arguments).map_err(Refusal::Error) };
+        let operation = self.operations.find(op).ok_or(Refusal::NoSuchTool)?;
         let words = operation.lower_checked(arguments).map_err(|error| Refusal::Error(error.to_string()))?;
         Ok(Call { operation, words })
     }
 
     fn may_call(&self, tool: &Tool, user: &User) -> bool {
-        match tool.row {
-            Some(row) => user.may_run(row.id),
-            None => self.operations.offered().any(|any| self.choice.command_runs(any.row) && user.may_run(any.row.id)),
+        let runs = |operation: &Operation| may_run(user, operation);
+        match tool.op {
+            Some(op) => self.operations.find(op).is_some_and(runs),
+            None => self.operations.offered().any(|any| self.choice.command_runs(any) && runs(any)),
         }
     }
 
     /// A call of [`COMMAND`]. Its errors teach what the agent has no schema for.
     fn command(&self, arguments: &str) -> Result<Call<'_>, String> {
         let (command, arguments) = named_call(arguments).map_err(|error| error.to_string())?;
-        let found = self.find(&command).filter(|operation| self.choice.command_runs(operation.row));
+        let found = self.find(&command).filter(|operation| self.choice.command_runs(operation));
         let operation = found.ok_or_else(|| self.unknown(&command))?;
         let words = operation.lower_checked(arguments).map_err(|error| {
-            let schema = Value::Object(object(Schemas::PLAIN.request(operation.row.args)));
-            format!("{error}. The arguments of {}: {schema}", operation.row.op)
+            let schema = Value::Object(object(Schemas::PLAIN.request(operation.args)));
+            format!("{error}. The arguments of {}: {schema}", operation.op)
         })?;
         Ok(Call { operation, words })
     }
@@ -132,18 +133,19 @@ impl Tools {
     /// By its operation, its tool or its name in Redis.
     fn find(&self, command: &str) -> Option<&Operation> {
         let spelled = |operation: &&Operation| {
-            operation.row.name.eq_ignore_ascii_case(command) || name(operation.row.op) == command
+            operation.row.name.eq_ignore_ascii_case(command) || name(operation.op) == command
         };
         self.operations.find(command).or_else(|| self.operations.offered().find(spelled))
     }
 
     fn unknown(&self, command: &str) -> String {
         let group = command.strip_prefix(PREFIX).unwrap_or(command).split(['.', '_']).next().unwrap_or_default();
-        let offered = || self.operations.offered().map(|any| any.row).filter(|row| self.choice.command_runs(row));
-        let mut near: Vec<&str> = offered().filter(|row| row.group.op == group).map(|row| row.op).collect();
+        let group_of = |operation: &Operation| operation.op.split('.').next().unwrap_or_default();
+        let offered = || self.operations.offered().filter(|any| self.choice.command_runs(any));
+        let mut near: Vec<&str> = offered().filter(|any| group_of(any) == group).map(|any| any.op).collect();
         let what = if near.is_empty() { "Groups of commands" } else { "Commands of this group" };
         if near.is_empty() {
-            near.extend(offered().map(|row| row.group.op));
+            near.extend(offered().map(group_of));
             near.dedup();
         }
         let quoted = Error::quote(command.as_bytes());
@@ -172,19 +174,35 @@ fn named_call(text: &str) -> Result<(String, &str)> {
 
 fn tool(operation: &Operation) -> Tool {
     let row = operation.row;
-    let mut description = format!("{} (Redis: {})", row.summary, row.name);
+    let redis = operation.rows().iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
+    let mut description = format!("{} (Redis: {redis})", summary(operation));
     if row.flags.has(Flags::BLOCKING) {
         description += &format!(" Waits {} s at the most.", WAIT_MAX.as_secs());
     }
     Tool {
-        name: name(row.op),
-        title: row.name,
+        name: name(operation.op),
+        title: redis,
         description,
-        input: object(Schemas::PLAIN.request(row.args)),
+        input: object(Schemas::PLAIN.request(operation.args)),
         output: object(Schemas::PLAIN.reply(&row.returns)),
         hints: hints(operation),
-        row: Some(row),
+        op: Some(operation.op),
     }
+}
+
+/// What it does; where an argument chooses between rows, what each of them does.
+fn summary(operation: &Operation) -> String {
+    match (operation.args.first().map(|arg| arg.kind), operation.rows()) {
+        (Some(ArgKind::OneOf(sides)), rows @ [_, _, ..]) => {
+            let each = sides.iter().zip(rows).map(|(side, row)| format!("{}: {}", side.token, row.summary));
+            each.collect::<Vec<_>>().join(" ")
+        }
+        _ => operation.row.summary.into(),
+    }
+}
+
+fn may_run(user: &User, operation: &Operation) -> bool {
+    operation.rows().iter().any(|row| user.may_run(row.id))
 }
 
 fn command_tool(choice: &Choice) -> Tool {
@@ -207,14 +225,14 @@ fn command_tool(choice: &Choice) -> Tool {
     let reads_only = choice.only_reads();
     Tool {
         name: COMMAND.into(),
-        title: "Any command",
+        title: "Any command".into(),
         description: "Runs any command of the server that has no tool of its own: sorted sets, counters, bitmaps, \
             HyperLogLogs, places, expiry and more."
             .into(),
         input: object(input),
         output: object(json!({"type": "object"})),
         hints: Hints { reads_only, is_destructive: !reads_only, is_idempotent: reads_only },
-        row: None,
+        op: None,
     }
 }
 

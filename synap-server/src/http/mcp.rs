@@ -22,6 +22,7 @@ use synap_protocols::mcp::message;
 use tokio::sync::Notify;
 
 use super::answer::{self, Answer};
+use super::body::Body;
 use super::door::{self, Door, Peer, Refused};
 use crate::mcp::{self, Agents, Caller};
 
@@ -47,7 +48,7 @@ impl Entrance {
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true)
-            // Host and Origin are looked at before, as for all of HTTP; the body has been read and measured.
+            // `safety` looks at Host and Origin, as for all of HTTP; the body has been read and measured.
             .disable_allowed_hosts()
             .with_max_request_body_bytes(message::ENVELOPE_BYTES_MAX);
         let service = StreamableHttpService::new(move || Ok(agents.clone()), Arc::default(), config);
@@ -92,8 +93,6 @@ impl Door {
     pub(super) async fn mcp(&self, peer: &Peer, request: Request<Incoming>) -> Refused<Answer> {
         let Some(entrance) = &self.agents else { return Ok(door::not_found()) };
         let (mut head, body) = request.into_parts();
-        door::refuse_other_sites(&head.headers)?;
-        refuse_other_names(&head.headers, &peer.laddr)?;
         let user = self.user(&head.headers).map_err(|error| answer::error(&error))?;
         let db = self.database(&head.headers).map_err(|error| answer::error(&error))?;
         if head.method != Method::POST {
@@ -133,7 +132,8 @@ impl Door {
             head.headers.insert(SESSION, self.new_session());
         }
         head.headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        Ok(Response::from_parts(head, Full::new(body.to_bytes())))
+        head.headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Ok(Response::from_parts(head, Body::Whole(Full::new(body.to_bytes()))))
     }
 
     /// Two numbers of the engine's own sequence.
@@ -147,24 +147,6 @@ impl Door {
 fn session_of(headers: &HeaderMap) -> Option<Vec<u8>> {
     let id = headers.get(SESSION)?.as_bytes();
     (id.len() <= SESSION_BYTES_MAX).then(|| id.to_vec())
-}
-
-/// A page of another site that has its name point here sends that name. A server that listens for its own machine is
-/// called by address, or as localhost.
-fn refuse_other_names(headers: &HeaderMap, local: &str) -> Refused<()> {
-    let address: Option<std::net::SocketAddr> = local.parse().ok();
-    if !address.is_some_and(|address| address.ip().is_loopback()) {
-        return Ok(());
-    }
-    let authority = headers.get(header::HOST).and_then(|host| hyper::http::uri::Authority::try_from(host.as_bytes()).ok());
-    let is_ours = authority.as_ref().is_some_and(|authority| {
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok()
-    });
-    match is_ours {
-        true => Ok(()),
-        false => Err(answer::status(StatusCode::FORBIDDEN, "this server is not known by that name").into()),
-    }
 }
 
 /// An error of JSON-RPC for a message that the SDK does not see.

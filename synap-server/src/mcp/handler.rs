@@ -249,14 +249,14 @@ impl House {
 
 fn describe(tool: &tools::Tool) -> Tool {
     let hints = tool.hints;
-    let annotations = ToolAnnotations::with_title(tool.title)
+    let annotations = ToolAnnotations::with_title(tool.title.clone())
         .read_only(hints.reads_only)
         .destructive(hints.is_destructive)
         .idempotent(hints.is_idempotent)
         .open_world(false);
     let name: Cow<'static, str> = tool.name.clone().into();
     Tool::new(name, tool.description.clone(), tool.input.clone())
-        .with_title(tool.title)
+        .with_title(tool.title.clone())
         .with_raw_output_schema(Arc::new(tool.output.clone()))
         .with_annotations(annotations)
 }

@@ -66,7 +66,7 @@ impl House {
         const KILLED: Error = Error::new(Code::Unblocked, "the call was ended before it had an answer");
         let mut slices: SmallVec<[&[u8]; 16]> = SmallVec::new();
         words.as_slices(&mut slices);
-        let input = Input { row: Some(operation.row), ..Input::words(&slices) };
+        let input = Input { row: Some(operation.row_of(words)), ..Input::words(&slices) };
         let mut visitor = self.visitor(caller);
         let mut reply = answer::writer(operation.row);
         let end = drive::run_within(&self.engine, &mut visitor, &input, &mut reply, Some(answer::WAIT_MAX)).await;
