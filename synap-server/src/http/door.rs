@@ -45,8 +45,8 @@ pub struct Door {
 
 /// Who is at the other end of a connection.
 pub struct Peer {
-    pub(super) addr: String,
-    pub(super) laddr: String,
+    addr: String,
+    laddr: String,
     /// It came in over the loopback interface.
     pub is_loopback: bool,
     /// The client of the stream that it reads, if it does.
@@ -273,7 +273,7 @@ impl Door {
     }
 
     /// The session of one request.
-    fn visitor(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Visitor> {
+    pub(super) fn visitor(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Visitor> {
         let user = self.user(headers).map_err(|error| answer::error(&error))?;
         let db = self.database(headers).map_err(|error| answer::error(&error))?;
         let session = self.engine.session(session::Door::Http, peer.addr.clone(), peer.laddr.clone());
@@ -284,7 +284,7 @@ impl Door {
     }
 
     /// The user of the `Authorization` header, or the default one where that needs no password.
-    pub(super) fn user(&self, headers: &HeaderMap) -> Result<Arc<User>, Error> {
+    fn user(&self, headers: &HeaderMap) -> Result<Arc<User>, Error> {
         const LOGIN: Error = Error::new(Code::NoAuth, "Authentication required.");
         let users = &self.engine.state().users;
         match headers.get(header::AUTHORIZATION) {
@@ -296,7 +296,7 @@ impl Door {
         }
     }
 
-    pub(super) fn database(&self, headers: &HeaderMap) -> Result<u32, Error> {
+    fn database(&self, headers: &HeaderMap) -> Result<u32, Error> {
         const OUT_OF_RANGE: Error = Error::err("DB index is out of range");
         let Some(value) = headers.get(DATABASE) else { return Ok(0) };
         let number: Option<u32> = value.to_str().ok().and_then(|text| text.parse().ok());

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use rmcp::model::{ErrorCode, ErrorData, JsonRpcError};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
-use synap_core::{Engine, session};
+use synap_core::Engine;
 use synap_protocols::json::text;
 use synap_protocols::mcp::message;
 use tokio::sync::Notify;
@@ -93,8 +93,7 @@ impl Door {
     pub(super) async fn mcp(&self, peer: &Peer, request: Request<Incoming>) -> Refused<Answer> {
         let Some(entrance) = &self.agents else { return Ok(door::not_found()) };
         let (mut head, body) = request.into_parts();
-        let user = self.user(&head.headers).map_err(|error| answer::error(&error))?;
-        let db = self.database(&head.headers).map_err(|error| answer::error(&error))?;
+        let visitor = self.visitor(peer, &head.headers)?;
         if head.method != Method::POST {
             return Err(answer::not_allowed("POST").into());
         }
@@ -103,19 +102,15 @@ impl Door {
         let message = message::read(document).map_err(|error| rejected(ErrorCode::INVALID_REQUEST, error))?;
 
         let session = session_of(&head.headers);
-        let running = |id: &str| Some((user.name.clone(), session.clone()?, id.to_string()));
+        let name = visitor.user.as_ref().map(|user| user.name.clone());
+        let running = |id: &str| Some((name.clone()?, session.clone()?, id.to_string()));
         if let Some(id) = message.cancels.and_then(running) {
             entrance.cancel(&id);
         }
         let running = message.id.and_then(running).map(|id| Running::new(entrance, id));
-        head.extensions.insert(Caller {
-            user,
-            db,
-            door: session::Door::Http,
-            addr: peer.addr.clone(),
-            laddr: peer.laddr.clone(),
-            arguments: message.arguments.map(Arc::from),
-        });
+        if let Some(caller) = Caller::new(visitor, message.arguments) {
+            head.extensions.insert(caller);
+        }
         let begins_session = message.method.as_deref() == Some("initialize");
         let envelope = Bytes::from(message.envelope.into_owned());
         let handled = entrance.service.handle(Request::from_parts(head, Full::new(envelope)));

@@ -18,11 +18,12 @@ use synap_core::access::User;
 use synap_core::execute::Input;
 use synap_core::execute::state::Rows as _;
 use synap_core::settings::Settings;
-use synap_core::{Code, Engine, Error, command, session, settings};
+use synap_core::{Code, Engine, Error, command, settings};
 use synap_protocols::json::Words;
 use synap_protocols::mcp::answer;
 use synap_protocols::mcp::tools::Tools;
 use synap_protocols::rest::operation::Operation;
+use tokio::sync::Mutex;
 
 use crate::drive::{self, End, Visitor};
 
@@ -32,16 +33,21 @@ pub struct House {
     tools: Tools,
 }
 
-/// Who makes a request, and what the SDK did not see of it.
+/// Who makes a request, and what the SDK did not see of it. It goes with the request, and so does its session.
 #[derive(Clone)]
 pub struct Caller {
-    pub user: Arc<User>,
-    pub db: u32,
-    pub door: session::Door,
-    pub addr: String,
-    pub laddr: String,
+    user: Arc<User>,
+    visitor: Arc<Mutex<Visitor>>,
     /// The arguments of a tool call, as they were sent.
-    pub arguments: Option<Arc<str>>,
+    arguments: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// None when the visitor is not logged in.
+    pub fn new(visitor: Visitor, arguments: Option<&str>) -> Option<Caller> {
+        let user = visitor.user.clone()?;
+        Some(Caller { user, visitor: Arc::new(Mutex::new(visitor)), arguments: arguments.map(Arc::from) })
+    }
 }
 
 /// The service of the SDK; one for each request or connection.
@@ -67,7 +73,7 @@ impl House {
         let mut slices: SmallVec<[&[u8]; 16]> = SmallVec::new();
         words.as_slices(&mut slices);
         let input = Input { row: Some(operation.row_of(words)), ..Input::words(&slices) };
-        let mut visitor = self.visitor(caller);
+        let mut visitor = caller.visitor.lock().await;
         let mut reply = answer::writer(operation.row);
         let end = drive::run_within(&self.engine, &mut visitor, &input, &mut reply, Some(answer::WAIT_MAX)).await;
         drive::settled(&self.engine, &visitor).await?;
@@ -75,13 +81,5 @@ impl House {
             End::Replied | End::Quit => answer::text(reply, operation.row),
             End::Killed => Err(KILLED),
         }
-    }
-
-    fn visitor(&self, caller: &Caller) -> Visitor {
-        let session = self.engine.session(caller.door, caller.addr.clone(), caller.laddr.clone());
-        let mut visitor = Visitor::new(&self.engine, session);
-        visitor.log_in(caller.user.clone());
-        visitor.select(caller.db);
-        visitor
     }
 }

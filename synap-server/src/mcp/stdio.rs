@@ -20,6 +20,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Stdin, 
 use tokio::sync::Mutex;
 
 use super::{Agents, Caller};
+use crate::drive::Visitor;
 use crate::host::{self, ServerHost};
 
 /// Bytes of one message at the most, as for HTTP.
@@ -85,16 +86,13 @@ impl Lines {
         let mut parsed: ClientJsonRpcMessage =
             parsed.map_err(|error| ErrorData::invalid_request(error.to_string(), None))?;
         if let ClientJsonRpcMessage::Request(request) = &mut parsed {
-            let arguments = message.arguments.map(Arc::from);
-            request.request.extensions_mut().insert(self.caller(arguments));
+            let session = self.engine.session(session::Door::Embedded, "stdio".into(), "stdio".into());
+            let visitor = Visitor::new(&self.engine, session);
+            let caller = Caller::new(visitor, message.arguments);
+            let caller = caller.ok_or(ErrorData::invalid_request("the default user asks for a password", None))?;
+            request.request.extensions_mut().insert(caller);
         }
         Ok(parsed)
-    }
-
-    fn caller(&self, arguments: Option<Arc<str>>) -> Caller {
-        let user = self.engine.state().users.default_user();
-        let (addr, laddr) = ("stdio".to_string(), "stdio".to_string());
-        Caller { user, db: 0, door: session::Door::Embedded, addr, laddr, arguments }
     }
 }
 
