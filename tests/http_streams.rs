@@ -12,6 +12,14 @@ use std::time::{Duration, Instant};
 use http_client::{Client, Response};
 use serde_json::{Value, json};
 use server::{Server, eventually};
+use synap_core::command::table;
+use synap_core::execute::row::{Command, Flags, Kind};
+use synap_core::execute::state::Rows;
+use synap_core::grammar::generate::{self, Choices};
+use synap_core::testing::{numbers, vocabulary_of};
+use synap_protocols::json::render;
+use synap_protocols::rest::operation::Operations;
+use synap_protocols::rest::route;
 
 impl Server {
     fn client(&self) -> Client {
@@ -39,7 +47,7 @@ fn call(op: &str, payload: Value) -> Value {
 fn names_that_people_type_are_there() {
     let server = Server::start();
     let mut client = server.client();
-    assert_eq!(client.call("kv.set", r#"{"key":"k","value":"v","ex":100}"#), r#"{"result":"OK"}"#);
+    assert_eq!(client.call("kv.set", r#"{"key":"k","value":"v","ex":100}"#), r#"{"result":true}"#);
     assert_eq!(client.get("/api/v1/kv/get/k").body, r#"{"value":"v"}"#);
     assert!(client.get("/api/v1/kv/ttl/k").status == 200);
     assert_eq!(client.delete("/api/v1/kv/del?keys=k").body, r#"{"removed":1}"#);
@@ -68,7 +76,7 @@ fn values_go_in_and_out_as_they_are() {
     let mut client = server.client();
     let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     let put = client.request("PUT", "/api/v1/kv/a%2Fb?ex=100", Some(&bytes));
-    assert_eq!((put.status, put.body.as_str()), (200, r#"{"result":"OK"}"#));
+    assert_eq!((put.status, put.body.as_str()), (200, r#"{"result":true}"#));
     let mut raw = server.client().with_header("Accept: application/octet-stream");
     let got = raw.get("/api/v1/kv/get/a%2Fb");
     assert_eq!((got.status, got.header("content-type")), (200, Some("application/octet-stream")));
@@ -116,7 +124,7 @@ fn a_transaction_is_all_or_nothing() {
     let answers = client.post("/api/v1/transaction", &calls.to_string());
     assert_eq!(answers.status, 200, "{}", answers.body);
     let answers = answers.json();
-    assert_eq!(answers[0], json!({"request_id": "x", "success": true, "payload": {"result": "OK"}}));
+    assert_eq!(answers[0], json!({"request_id": "x", "success": true, "payload": {"result": true}}));
     assert_eq!(answers[1]["payload"], json!({"length": 1}));
     assert_eq!(answers[2]["payload"], json!({"fields": {}}));
     assert_eq!(answers[3]["error"]["status"], 409);
@@ -207,7 +215,7 @@ fn lines_are_answered_as_they_come() {
     let head = client.receive_head().expect("a head");
     assert_eq!((head.status, head.header("content-type")), (200, Some("application/x-ndjson")));
     let mut next = || String::from_utf8(client.piece().expect("a piece").expect("no end")).expect("text");
-    assert_eq!(next(), "{\"request_id\":null,\"success\":true,\"payload\":{\"result\":\"OK\"}}\n");
+    assert_eq!(next(), "{\"request_id\":null,\"success\":true,\"payload\":{\"result\":true}}\n");
     let more = concat!(
         r#"{"command":"kv.get","payload":{"key":"k"},"request_id":1}"#,
         "\r\n\n",
@@ -266,7 +274,7 @@ fn any_number_of_lines_flows_through() {
         text.extend_from_slice(&piece);
         let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         for line in text.drain(..end).collect::<Vec<u8>>().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let expected = format!("{{\"request_id\":{count},\"success\":true,\"payload\":{{\"result\":\"OK\"}}}}");
+            let expected = format!("{{\"request_id\":{count},\"success\":true,\"payload\":{{\"result\":true}}}}");
             assert_eq!(String::from_utf8_lossy(line), expected);
             count += 1;
         }
@@ -285,7 +293,7 @@ fn a_line_that_waits_holds_back_those_behind_it_only() {
         call("list.blpop", json!({"keys": ["l"], "timeout": 20})),
         call("connection.echo", json!({"message": "behind"})),
     ];
-    client.send_piece(text.map(|line| format!("{line}\n")).concat().as_bytes()).expect("room");
+    client.send_piece(text.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes()).expect("room");
     client.receive_head().expect("a head");
     let first = client.piece().expect("a piece").expect("no end");
     assert!(String::from_utf8_lossy(&first).contains("PONG"));
@@ -461,6 +469,106 @@ fn killed_listeners_end() {
     let list = client.get("/api/v1/client/list").json();
     let line = list["clients"].as_str().expect("text").lines().find(|line| line.contains("sub=1")).expect("a listener");
     let id = line.split(' ').next().and_then(|id| id.strip_prefix("id=")).expect("an id").to_string();
-    client.call("client.kill", &json!({"id": id}).to_string());
+    client.call("client.kill", &json!({"filters": [{"id": id}]}).to_string());
     assert!(events.client.piece().is_err(), "it is cut");
+}
+
+// ---- all doors ----
+
+/// What is answered in an order, or by a chance, that each server has for itself.
+fn is_of_one_server(row: &Command) -> bool {
+    let words = ["RAND", "SPOP", "SCAN", "KEYS", "MEMORY", "MIGRATE", "DEBUG"];
+    matches!(row.kind, Kind::Walk | Kind::Session) || words.iter().any(|word| row.name.contains(word))
+}
+
+/// The same calls to four servers, each through another door: the same replies, and the same data in the end.
+#[test]
+fn one_call_through_every_door_of_the_server() {
+    let [posts, wraps, streams, paths] = [(); 4].map(|()| Server::start());
+    let mut clients = [&posts, &wraps, &paths].map(Server::client);
+    let data = json!([
+        call("kv.set", json!({"key": "text", "value": "hello"})),
+        call("kv.set", json!({"key": "number", "value": 10})),
+        call("list.rpush", json!({"key": "list", "elements": ["a", "b", "1"]})),
+        call("set.add", json!({"key": "ints", "members": [1, 2, 3]})),
+        call("hash.set", json!({"key": "hash", "fields": {"a": 1, "b": 2}})),
+        call("zset.add", json!({"key": "zset", "members": [[1, "a"], [2, "b"]]})),
+    ]);
+    let mut lines = lines(&streams);
+    for client in &mut clients {
+        assert_eq!(client.post("/api/v1/pipeline", &data.to_string()).status, 200);
+    }
+    let text: String = data.as_array().expect("calls").iter().map(|call| format!("{call}\n")).collect();
+    lines.send_piece(text.as_bytes()).expect("room");
+    lines.receive_head().expect("a head");
+    let mut read = LinesOf { client: lines, text: String::new() };
+    for _ in 0..6 {
+        read.next();
+    }
+
+    let operations = Operations::of(table().all());
+    for operation in operations.offered().filter(|operation| !is_of_one_server(operation.row)) {
+        let row = operation.row;
+        for seed in 0..2 {
+            if row.flags.has(Flags::BLOCKING) {
+                continue;
+            }
+            let numbers = numbers(seed, 200);
+            let given = generate::arguments(operation.args, &mut Choices::within(&numbers, vocabulary_of(row.group)));
+            let body = render::json(operation.args, &given, &mut Choices::new(&numbers));
+            let url = format!("/api/v1{}", route::path(operation.op));
+            let [post, wrap, path] = &mut clients;
+            let posted = post.post(&url, &body);
+            let envelope = format!("{{\"command\":\"{}\",\"payload\":{body}}}", operation.op);
+            let wrapped = wrap.post("/api/v1/command", &envelope).json();
+            read.client.send_piece(format!("{}\n", envelope.replace(['\n', '\r'], " ")).as_bytes()).expect("room");
+            let streamed: Value = serde_json::from_str(&read.next()).expect("JSON");
+            let (segments, query) = render::query(operation.args, &given, &mut Choices::new(&numbers));
+            let segments: String = segments.iter().map(|segment| format!("/{segment}")).collect();
+            let got = match (operation.verbs.get, operation.verbs.delete) {
+                (true, _) => path.get(&format!("{url}{segments}?{query}")),
+                (_, true) => path.delete(&format!("{url}{segments}?{query}")),
+                _ => path.post(&url, &body),
+            };
+            assert_eq!((posted.status, &posted.body), (got.status, &got.body), "{} {body}", operation.op);
+            assert_eq!(wrapped, streamed, "{} {body}", operation.op);
+            match posted.status {
+                200 => assert_eq!(posted.json(), wrapped["payload"], "{} {body}", operation.op),
+                status => {
+                    assert_eq!(wrapped["error"]["status"], status, "{} {body}", operation.op);
+                    assert_eq!(posted.json()["code"], wrapped["error"]["code"]);
+                    assert_eq!(posted.json()["detail"], wrapped["error"]["message"]);
+                }
+            }
+        }
+    }
+    let keys = ["text", "number", "list", "list2", "set", "ints", "hash", "hash2", "zset", "zset2", "places", "none", ""];
+    let dumps = |server: &Server| {
+        let mut client = server.client();
+        keys.map(|key| client.post("/api/v1/key/dump", &json!({"key": key}).to_string()).body)
+    };
+    let expected = dumps(&posts);
+    for server in [&wraps, &streams, &paths] {
+        assert_eq!(dumps(server), expected);
+    }
+}
+
+/// Lines of a response that comes in chunks.
+struct LinesOf {
+    client: Client,
+    text: String,
+}
+
+impl LinesOf {
+    fn next(&mut self) -> String {
+        loop {
+            if let Some((line, rest)) = self.text.split_once('\n') {
+                let line = line.to_string();
+                self.text = rest.to_string();
+                return line;
+            }
+            let piece = self.client.piece().expect("a piece").expect("no end");
+            self.text += std::str::from_utf8(&piece).expect("text");
+        }
+    }
 }

@@ -28,6 +28,8 @@ pub const CONTENT_TYPE: &str = "application/x-ndjson";
 const BATCH_CALLS_MAX: usize = 64;
 /// Answers are sent when they are so long, or when there is nothing more to run.
 const PIECE_BYTES: usize = 32 << 10;
+/// Bytes that are read while a call waits, at the most: reading tells whether the client is still there.
+const AHEAD_BYTES_MAX: usize = 256 << 10;
 /// The next piece of the request must come within this time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -38,21 +40,19 @@ struct Line<'a> {
 }
 
 /// The answers to the lines of `body`, until it ends.
-pub async fn serve(door: &Door, mut visitor: Visitor, mut body: Incoming, out: Out) -> io::Result<()> {
-    let mut answers = Answers { door, out, text: Vec::with_capacity(PIECE_BYTES * 2) };
+pub async fn serve(door: &Door, mut visitor: Visitor, body: Incoming, out: Out) -> io::Result<()> {
+    let source = Source { body, ahead: Vec::new(), has_ended: false };
+    let mut answers = Answers { door, source, out, text: Vec::with_capacity(PIECE_BYTES * 2) };
     let mut lines: Vec<u8> = Vec::new();
     // Up to here there is no end of a line.
     let mut looked = 0;
     loop {
-        let frame = match timeout(IDLE_TIMEOUT, body.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(None) => break,
-            // It broke off: what came whole was run.
-            Ok(Some(Err(error))) => return Err(io::Error::other(error)),
+        match timeout(IDLE_TIMEOUT, answers.source.read(&mut lines)).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => break,
+            Ok(Err(error)) => return Err(error),
             Err(_) => return answers.give_up(408, "the next call took too long").await,
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        lines.extend_from_slice(&data);
+        }
         let Some(end) = memchr::memrchr(b'\n', &lines[looked..]) else {
             looked = lines.len();
             if lines.len() > BODY_BYTES_MAX {
@@ -68,8 +68,49 @@ pub async fn serve(door: &Door, mut visitor: Visitor, mut body: Incoming, out: O
     answers.run(&mut visitor, &lines).await
 }
 
+/// Where lines come from.
+struct Source {
+    body: Incoming,
+    /// What came while a call waited.
+    ahead: Vec<u8>,
+    has_ended: bool,
+}
+
+impl Source {
+    /// Appends what comes next; false when nothing does. An error when it broke off: what came whole was run.
+    async fn read(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
+        if !self.ahead.is_empty() {
+            out.append(&mut self.ahead);
+            return Ok(true);
+        }
+        loop {
+            if self.has_ended {
+                return Ok(false);
+            }
+            let Some(frame) = self.body.frame().await else { return Ok(false) };
+            if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
+                out.extend_from_slice(&data);
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Reads on while a call waits. Returns only when the client has gone.
+    async fn gone(&mut self) -> io::Error {
+        while !self.has_ended && self.ahead.len() < AHEAD_BYTES_MAX {
+            match self.body.frame().await {
+                Some(Ok(frame)) => self.ahead.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+                Some(Err(error)) => return io::Error::other(error),
+                None => self.has_ended = true,
+            }
+        }
+        std::future::pending().await
+    }
+}
+
 struct Answers<'d> {
     door: &'d Door,
+    source: Source,
     out: Out,
     /// Answers that were not sent yet.
     text: Vec<u8>,
@@ -151,7 +192,10 @@ impl Answers<'_> {
         let was_answered = is_answered(&outcome);
         stream::begin(id, &mut self.text);
         let mut reply = JsonReply::behind(&operation.row.returns, std::mem::take(&mut self.text));
-        let ended = drive::resume(&self.door.engine, visitor, &input, outcome, &mut reply).await;
+        let ended = tokio::select! {
+            ended = drive::resume(&self.door.engine, visitor, &input, outcome, &mut reply) => ended,
+            error = self.source.gone() => return Err(error),
+        };
         let (buffer, result) = reply.into_buffer();
         self.text = buffer;
         match ended {
