@@ -38,8 +38,10 @@ pub fn read(document: &str) -> Result<Message<'_>> {
         message.method = method.map(text::string);
         match (message.method.as_deref(), params) {
             (Some("tools/call"), Some(params)) => {
-                let arguments = member(params, "arguments")?.filter(|given| text::kind(given) == Kind::Object);
-                if let Some(arguments) = arguments {
+                if let Some(arguments) = member(params, "arguments")?.filter(|given| text::kind(given) != Kind::Null) {
+                    if text::kind(arguments) != Kind::Object {
+                        return Err(Error::err("the arguments must be a JSON object"));
+                    }
                     message.envelope = Cow::Owned(without(document, arguments));
                     message.arguments = Some(arguments);
                 }
@@ -103,6 +105,7 @@ mod tests {
         for document in [
             r#"{"method":"tools/call","method":"tools/list"}"#,
             r#"{"id":1,"id":2}"#,
+            r#"{"method":"tools/call","params":{"arguments":[]}}"#,
             r#"{"method":"tools/call","params":{"arguments":{},"arguments":{}}}"#,
         ] {
             assert!(read(document).is_err(), "{document}");

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
-use rmcp::model::{ErrorCode, ErrorData, JsonRpcError};
+use rmcp::model::{ErrorCode, ErrorData};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use synap_core::Engine;
@@ -117,7 +117,7 @@ impl Door {
         let response = match &running {
             Some(running) => tokio::select! {
                 response = handled => response,
-                () = running.cancelled.notified() => return Ok(cancelled()),
+                () = running.cancelled.notified() => return Ok(cancelled(&running.id.2)),
             },
             None => handled.await,
         };
@@ -146,16 +146,18 @@ fn session_of(headers: &HeaderMap) -> Option<Vec<u8>> {
 
 /// An error of JSON-RPC for a message that the SDK does not see.
 fn rejected(code: ErrorCode, error: synap_core::Error) -> Box<Answer> {
-    let mut answer = rpc_error(ErrorData::new(code, error.text, None));
+    let mut answer = rpc_error("null", &ErrorData::new(code, error.text, None));
     *answer.status_mut() = StatusCode::BAD_REQUEST;
     Box::new(answer)
 }
 
 /// Nobody reads it: whoever cancels a request ignores its answer.
-fn cancelled() -> Answer {
-    rpc_error(ErrorData::internal_error("the call was cancelled", None))
+fn cancelled(id: &str) -> Answer {
+    rpc_error(id, &ErrorData::internal_error("the call was cancelled", None))
 }
 
-fn rpc_error(error: ErrorData) -> Answer {
-    answer::json(serde_json::to_vec(&JsonRpcError::new(None, error)).unwrap_or_default())
+/// `id` is JSON text. Not as the SDK writes it: without an id there is a null, which clients look for.
+fn rpc_error(id: &str, error: &ErrorData) -> Answer {
+    let error = serde_json::to_string(error).unwrap_or_default();
+    answer::json(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
 }
