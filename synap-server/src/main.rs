@@ -48,8 +48,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| // What the SDK of agents says of each message is for those who look for a fault in it.
-                tracing_subscriber::EnvFilter::new("info,rmcp=error")),
+                .unwrap_or_else(|_| // What the SDK of agents says of messages, of hang-ups too, is for those who look for a fault in it.
+                tracing_subscriber::EnvFilter::new("info,rmcp=off")),
         )
         .with_writer(std::io::stderr)
         .init();
