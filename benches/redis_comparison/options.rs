@@ -8,16 +8,18 @@ use super::rows::Row;
 
 /// Compares our release build with valkey-server or redis-server: speed, processor time per operation, memory.
 ///
-/// Without one of --memory, --workers and --full it measures speed. The result is Markdown on standard output.
-#[derive(Parser, Debug)]
+/// Without one of --memory, --persistence, --workers and --full it measures speed. The result is Markdown on standard output.
+#[derive(Parser, Clone, Debug)]
 #[command(name = "redis_comparison", bin_name = "cargo bench --bench redis_comparison --")]
 pub struct Options {
     /// Measure only these commands.
     #[arg(long, value_delimiter = ',', ignore_case = true, value_name = "GET,SET,…")]
     only: Vec<Row>,
     /// Calls that each connection sends before it waits for the replies.
-    #[arg(long = "pipeline", value_delimiter = ',', default_values_t = [1, 16, 64], value_parser = clap::value_parser!(u64).range(1..=1024))]
-    pub pipelines: Vec<u64>,
+    ///
+    /// Without it: 1, 16 and 64 for the rows that the floors name, 16 for the others.
+    #[arg(long = "pipeline", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pipelines: Vec<u64>,
     /// How long the reference is measured in each round; ours gets exactly the same calls.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
@@ -52,6 +54,12 @@ pub struct Options {
     /// Compare ours with this many workers to ours with one.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=256))]
     workers: Option<u32>,
+    /// Measure what it takes to keep the data: the log beside theirs, snapshots, starts.
+    #[arg(long)]
+    persistence: bool,
+    /// The size of the log that a start replays, in the persistence part.
+    #[arg(long, default_value_t = 2048, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    log_megabytes: u64,
     /// Everything: speed, memory at 1,000,000 and 5,000,000 keys, two workers. For docs/BENCHMARKS.md.
     #[arg(long)]
     full: bool,
@@ -79,11 +87,24 @@ pub struct Options {
 
 impl Options {
     pub fn speed_part(&self) -> bool {
-        self.full || !(self.memory || self.workers.is_some())
+        self.full || !(self.memory || self.persistence || self.workers.is_some())
     }
 
     pub fn memory_part(&self) -> bool {
         self.full || self.memory
+    }
+
+    pub fn persistence_part(&self) -> bool {
+        self.full || self.persistence
+    }
+
+    pub fn log_bytes(&self) -> u64 {
+        if self.quick { 16 << 20 } else { self.log_megabytes << 20 }
+    }
+
+    /// The same for these rows alone.
+    pub fn with_rows(&self, rows: &[Row]) -> Options {
+        Options { only: rows.to_vec(), ..self.clone() }
     }
 
     pub fn workers_part(&self) -> Option<u32> {
@@ -93,6 +114,15 @@ impl Options {
     /// The rows asked for, in the table's order: rows of one data set stay together.
     pub fn rows(&self) -> Vec<Row> {
         Row::ALL.iter().copied().filter(|row| self.only.is_empty() || self.only.contains(row)).collect()
+    }
+
+    /// The pipelines at which a row is measured.
+    pub fn pipelines(&self, row: Row) -> Vec<u64> {
+        if self.pipelines.is_empty() {
+            [1, 16, 64].into_iter().filter(|&pipeline| row.is_measured_at(pipeline)).collect()
+        } else {
+            self.pipelines.clone()
+        }
     }
 
     pub fn seconds(&self) -> f64 {

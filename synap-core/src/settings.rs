@@ -134,8 +134,8 @@ settings! {
     LFU_LOG_FACTOR = "lfu-log-factor", Kind::Int { min: 0, max: i32::MAX as i64 }, "10";
     /// Minutes without an access that lower the counter of a key's frequency by one; 0 never.
     LFU_DECAY_TIME = "lfu-decay-time", Kind::Int { min: 0, max: i32::MAX as i64 }, "1";
-    /// Whether the log is written to disk.
-    APPENDONLY = "appendonly", Kind::Bool, "yes", fixed;
+    /// Whether the log is written to disk. Without it, snapshots alone outlive the server.
+    APPENDONLY = "appendonly", Kind::Bool, "yes";
     /// When the disk has to follow: always (before each reply), everysec, no.
     APPENDFSYNC = "appendfsync", Kind::Choice(&["always", "everysec", "no"]), "everysec";
     /// A snapshot is made when the log has grown by this much since the last one, in percent of its size then; 0 never.
@@ -144,6 +144,8 @@ settings! {
     AUTO_AOF_REWRITE_MIN_SIZE = "auto-aof-rewrite-min-size", Kind::Memory, "64mb";
     /// When snapshots are made by themselves: seconds and changes, in pairs.
     SAVE = "save", Kind::SaveRules, "3600 1 300 100 60 10000";
+    /// Without a log: writes are refused after a snapshot has failed that a rule of `save` had asked for.
+    STOP_WRITES_ON_BGSAVE_ERROR = "stop-writes-on-bgsave-error", Kind::Bool, "yes";
     /// Strings in snapshots are compressed.
     RDBCOMPRESSION = "rdbcompression", Kind::Bool, "yes";
     /// Calls that take longer, in microseconds, are noted; negative notes none.
@@ -291,6 +293,11 @@ pub fn save_rules(text: &str) -> Option<Vec<SaveRule>> {
     let (pairs, rest) = numbers.as_chunks::<2>();
     let is_valid = rest.is_empty() && pairs.iter().all(|[seconds, _]| *seconds > 0);
     is_valid.then(|| pairs.iter().map(|&[seconds, changes]| SaveRule { seconds, changes }).collect())
+}
+
+/// Snapshots are made by themselves.
+pub fn has_save_rules(settings: &Settings) -> bool {
+    save_rules(&settings.text(SAVE)).is_some_and(|rules| !rules.is_empty())
 }
 
 impl Kind {

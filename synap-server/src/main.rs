@@ -23,8 +23,11 @@ mod transfer;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use synap_core::persist::LoadOptions;
+use synap_core::execute::{ShutdownOptions, State};
+use synap_core::persist::{LoadOptions, end};
 use synap_core::settings::{self, Settings};
 use synap_core::{Engine, Options};
 use tokio::net::TcpListener;
@@ -48,8 +51,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| // What the SDK of agents says of messages, of hang-ups too, is for those who look for a fault in it.
-                tracing_subscriber::EnvFilter::new("info,rmcp=off")),
+                // What the SDK of agents says of messages, of hang-ups too, is for those who look for a fault in it.
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rmcp=off")),
         )
         .with_writer(std::io::stderr)
         .init();
@@ -85,10 +88,9 @@ fn run(config: &config::Config) -> Result<(), String> {
     mcp::tools(&settings)?;
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
     let state = engine.state();
-    let has_log = state.settings.int(settings::APPENDONLY) != 0;
     // Before the first caller comes: nobody may see a server that is empty for now.
-    state.loading.store(has_log, std::sync::atomic::Ordering::Relaxed);
-    let (host, stopped) = host::ServerHost::new();
+    state.loading.store(true, Ordering::Relaxed);
+    let (host, asked) = host::ServerHost::new();
     state.set_host(Box::new(host));
 
     // Calls run on the first; the second one keeps HTTP, signals and timers off its threads.
@@ -100,10 +102,10 @@ fn run(config: &config::Config) -> Result<(), String> {
     let side = runtime("synap-side", SIDE_WORKERS)?;
 
     side.spawn(resp::close_idle(engine.clone()));
-    let stopped = {
+    let mut stops = {
         let _inside = side.enter();
         // Watched before anybody is told that we are here.
-        host::until_stopped(stopped)
+        host::Stops::watch(asked)
     };
 
     let resp = bind(state, settings::BIND, settings::PORT)?;
@@ -127,20 +129,15 @@ fn run(config: &config::Config) -> Result<(), String> {
     let (loader, options) = (engine.clone(), config.load);
     let load = move || {
         // Whoever asked for the end meanwhile does not listen any more.
-        let _ = loaded.send(if has_log { load(&loader, options) } else { Ok(()) });
+        let _ = loaded.send(load(&loader, options));
     };
     std::thread::Builder::new().name("synap-load".into()).spawn(load).map_err(|error| error.to_string())?;
     let is_loaded = side.block_on(async {
-        tokio::pin!(stopped);
         tokio::select! {
             // A sender that is gone has panicked, and said so.
-            result = result => {
-                result.unwrap_or_else(|_| Err("the data could not be loaded".into()))?;
-                println!("ready");
-                stopped.await;
-                Ok::<bool, String>(true)
-            }
-            () = &mut stopped => Ok(false),
+            result = result => result.unwrap_or_else(|_| Err("the data could not be loaded".into())).map(|()| true),
+            () = tell_progress(state) => Ok(false),
+            _ = stops.next() => Ok(false),
         }
     })?;
     if !is_loaded {
@@ -148,14 +145,45 @@ fn run(config: &config::Config) -> Result<(), String> {
         tracing::info!("ended before all data were loaded");
         return Ok(());
     }
+    println!("ready");
+    side.block_on(until_stopped(state, &mut stops));
 
     tracing::info!("closing");
     closing.send_replace(true);
     side.block_on(resp::close_all(&engine));
     side.block_on(async { while http.join_next().await.is_some() {} });
-    side.shutdown_timeout(std::time::Duration::from_secs(1));
-    calls.shutdown_timeout(std::time::Duration::from_secs(1));
+    side.shutdown_timeout(Duration::from_secs(1));
+    calls.shutdown_timeout(Duration::from_secs(1));
     engine.close().map_err(|error| format!("the end of the log is not safe on disk: {error}"))
+}
+
+/// Waits until the program is to end and may end.
+async fn until_stopped(state: &State, stops: &mut host::Stops) {
+    while stops.next().await != host::Stop::Asked {
+        tokio::select! {
+            ready = end::prepare(state, ShutdownOptions::default()) => match ready {
+                Ok(()) => return,
+                Err(error) => tracing::error!("the server goes on: {error}"),
+            },
+            () = stops.insisted() => return,
+        }
+    }
+}
+
+/// How often the log of a long start says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+
+/// Says how far the load is, and never ends.
+async fn tell_progress(state: &State) {
+    loop {
+        tokio::time::sleep(TELL_EVERY).await;
+        let progress = &state.load_progress;
+        let (loaded, total) =
+            (progress.loaded_bytes.load(Ordering::Relaxed), progress.total_bytes.load(Ordering::Relaxed));
+        if total > 0 {
+            tracing::info!("loading: {loaded} of {total} bytes");
+        }
+    }
 }
 
 /// Brings in what the data folder has.
@@ -194,11 +222,7 @@ fn runtime(name: &str, workers: usize) -> Result<Runtime, String> {
 }
 
 /// Binds each address of the setting; nothing when the port is 0.
-fn bind(
-    state: &synap_core::execute::State,
-    addresses: settings::Id,
-    port: settings::Id,
-) -> Result<Vec<std::net::TcpListener>, String> {
+fn bind(state: &State, addresses: settings::Id, port: settings::Id) -> Result<Vec<std::net::TcpListener>, String> {
     let port = state.settings.int(port);
     if port == 0 {
         return Ok(Vec::new());

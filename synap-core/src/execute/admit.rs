@@ -29,7 +29,7 @@ pub fn admit(caller: &mut Caller<'_, '_>, call: &Call<'_>, keys: &Keys, reply: &
     if caller.session.transaction.is_some() && !call.row.flags.has(Flags::IMMEDIATE) {
         return Admission::Elsewhere(queue(caller, call, reply));
     }
-    if caller.turn.state.pause.holds(call.row, caller.turn.now_ms) {
+    if caller.turn.state.pause.holds(call.row, caller.turn.now_ms) && !is_replay(caller.session) {
         caller.session.paused_at = caller.turn.state.pause.change_count();
         return Admission::Elsewhere(Outcome::Paused);
     }

@@ -111,6 +111,20 @@ pub struct Later {
     pub reply: Pin<Box<dyn Future<Output = Tape> + Send>>,
     /// After so many milliseconds, the reply is this instead.
     pub timeout: Option<(u64, Box<dyn FnOnce() -> Tape + Send>)>,
+    /// It is work that is carried through, even when nobody waits for the reply any more: the door runs it as a task of
+    /// its own. Otherwise whoever does not wait any more drops it.
+    pub goes_on: bool,
+}
+
+impl Later {
+    pub fn new(reply: impl Future<Output = Tape> + Send + 'static) -> Later {
+        Later { reply: Box::pin(reply), timeout: None, goes_on: false }
+    }
+
+    /// Work that is carried through.
+    pub fn carried_through(work: impl Future<Output = Tape> + Send + 'static) -> Later {
+        Later { goes_on: true, ..Later::new(work) }
+    }
 }
 
 impl fmt::Debug for Later {
@@ -431,9 +445,6 @@ where
     let flow = held_to_its_shape(call.row, reply, |reply| args.run(&mut cx, reply));
     if !matches!(flow, Ok(Flow::NeedAlone | Flow::Paused)) {
         monitor::show_now(state, caller.session, db, call);
-    }
-    if <C::Of<'_> as SessionCommand>::WALKS {
-        caller.session.seen = caller.session.seen.max(state.log.end());
     }
     match flow {
         Ok(Flow::Done | Flow::Block { .. }) => Outcome::Replied,

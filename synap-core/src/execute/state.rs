@@ -1,7 +1,7 @@
 //! Everything that calls share: one object for each engine.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
@@ -49,11 +49,23 @@ pub struct State {
     pub started_ms: i64,
     /// The data are not there yet: most calls are refused.
     pub loading: AtomicBool,
+    /// How much of them is there.
+    pub load_progress: LoadProgress,
     random: Random,
     host: OnceLock<Box<dyn Host>>,
     storage: OnceLock<Arc<dyn Storage>>,
     /// Itself, for what goes on when the call that began it has ended.
     me: Weak<State>,
+}
+
+/// How far a load is, for those who ask while it is on.
+#[derive(Debug, Default)]
+pub struct LoadProgress {
+    /// Unix seconds.
+    pub began_s: AtomicI64,
+    /// Bytes of files, and how many of them have been read.
+    pub total_bytes: AtomicU64,
+    pub loaded_bytes: AtomicU64,
 }
 
 /// The list of rows, which stands above this module.
@@ -118,12 +130,29 @@ pub trait Storage: Send + Sync {
     fn save(&self, kind: SaveKind) -> Result<Saved>;
     /// Unix seconds of the last snapshot, or of the start.
     fn last_save_s(&self) -> i64;
-    /// A setting has a new value.
+    /// A setting has a new value. Called with the gate closed.
     fn setting_changed(&self, id: Id);
+    /// What is written of the log.
+    fn kept_log(&self) -> KeptLog;
+    /// Ready when the log is [`KeptLog::Whole`], or is not written any more.
+    fn log_begun(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// Drops all data and loads them again, from the newest snapshot and the log.
+    fn reload(&self) -> Result<Saved>;
     /// Has everything fsynced soon that was appended.
     fn request_sync(&self);
     /// Lines of `INFO persistence`.
     fn info(&self, out: &mut String);
+}
+
+/// What is written of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptLog {
+    /// `appendonly no`.
+    None,
+    /// It is written, but no snapshot stands under it yet: a start would not find it.
+    Begun,
+    /// A start finds everything in snapshot and log.
+    Whole,
 }
 
 /// Who asks for a snapshot.
@@ -276,6 +305,7 @@ impl State {
             started_ms,
             random: Random::new(parts.seed),
             loading: AtomicBool::new(false),
+            load_progress: LoadProgress::default(),
             host: OnceLock::new(),
             storage: OnceLock::new(),
             me,
@@ -328,6 +358,11 @@ impl State {
     /// Said once, when the data are loaded.
     pub(crate) fn set_storage(&self, storage: Arc<dyn Storage>) {
         let _ = self.storage.set(storage);
+    }
+
+    /// What is written of the log.
+    pub fn kept_log(&self) -> KeptLog {
+        self.storage().map_or(KeptLog::None, |storage| storage.kept_log())
     }
 
     /// The disk, or the walk of a snapshot, does not keep up: calls that write wait before they run.

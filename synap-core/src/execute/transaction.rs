@@ -97,11 +97,12 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         mask |= keys.keys.iter().fold(0, |mask, key| mask | 1 << shard_of(key.hash));
         planned.push((row, words, keys));
     }
-    if planned.iter().any(|(row, ..)| state.pause.holds(row, caller.turn.now_ms)) {
+    let is_replay = admit::is_replay(caller.session);
+    if planned.iter().any(|(row, ..)| state.pause.holds(row, caller.turn.now_ms)) && !is_replay {
         caller.session.paused_at = state.pause.change_count();
         return Ran::Paused;
     }
-    if state.is_behind() && planned.iter().any(|(row, ..)| row.writes()) && !admit::is_replay(caller.session) {
+    if state.is_behind() && planned.iter().any(|(row, ..)| row.writes()) && !is_replay {
         return Ran::Paused;
     }
     if alone && !caller.turn.is_alone() {
