@@ -280,6 +280,68 @@ fn bodies_are_limited() {
     assert_eq!(long.get(&format!("/api/v1/string/get/{}", "k".repeat(128 << 10))).status, 431);
 }
 
+/// What is no request is refused, whatever it is, and the next client is served.
+#[test]
+fn malformed_requests_are_the_clients_fault() {
+    let server = Server::start();
+    let head = "Host: localhost\r\n";
+    let many: String = (0..100).map(|number| format!("X-{number}: 1\r\n")).collect();
+    for request in [
+        "\r\n\r\n\r\nnonsense\r\n\r\n".to_string(),
+        "*1\r\n$4\r\nPING\r\n".into(),
+        format!("GET  HTTP/1.1\r\n{head}\r\n"),
+        format!("GET /health HTTP/9.9\r\n{head}\r\n"),
+        format!("GET /health HTTP/1.1\r\n{head}no colon\r\n\r\n"),
+        format!("GET /health HTTP/1.1\r\n{head}{many}\r\n"),
+        format!("POST /api/v1/kv/set HTTP/1.1\r\n{head}Content-Length: -1\r\n\r\n"),
+        format!("POST /api/v1/kv/set HTTP/1.1\r\n{head}Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
+        format!("POST /api/v1/kv/set HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        format!("POST /api/v1/kv/set HTTP/1.1\r\n{head}Content-Length: 1000001\r\n\r\n{}", "[".repeat(1_000_001)),
+        format!("POST /api/v1/command HTTP/1.1\r\n{head}Content-Length: 9\r\n\r\n{{\"a\":\"\u{1}\"}}"),
+        format!("GET /api/v1/kv/get/%f HTTP/1.1\r\n{head}\r\n"),
+    ] {
+        let mut client = server.client();
+        client.raw(request.as_bytes()).expect("room");
+        // A connection that is closed without a word is an answer too.
+        if let Ok(response) = client.receive("GET") {
+            assert!((400..500).contains(&response.status), "{} {request:.80?}", response.status);
+        }
+    }
+    assert_eq!(server.client().get("/health").status, 200);
+}
+
+#[test]
+fn connections_are_limited() {
+    let server = Server::with(&["--maxclients", "3"]);
+    let mut kept: Vec<Client> = (0..3).map(|_| server.client()).collect();
+    kept.iter_mut().for_each(|client| assert_eq!(client.get("/health").status, 200));
+    assert!(server.client().is_closed());
+    drop(kept.pop());
+    server::eventually("there is room again", || {
+        let mut client = server.client();
+        client.send("GET", "/health", None).is_ok() && client.receive("GET").is_ok()
+    });
+}
+
+/// Nobody is kept from learning that the server lives.
+#[test]
+fn the_server_is_well_while_a_long_call_runs() {
+    let server = Server::start();
+    let elements: Vec<String> = (0..400_000_u32).map(|number| number.wrapping_mul(0x9e37_79b1).to_string()).collect();
+    server.client().call("list.rpush", &json!({"key": "l", "elements": elements}).to_string());
+    let (mut sorts, mut client) = (server.client(), server.client());
+    assert_eq!(client.get("/health").status, 200);
+    sorts.send("POST", "/api/v1/key/sort", Some(br#"{"key":"l","alpha":true,"store":"m"}"#)).expect("room");
+    let mut asked = 0;
+    let sorting = thread::spawn(move || sorts.receive("POST").expect("an answer").status);
+    while !sorting.is_finished() {
+        assert_eq!(client.get("/health").status, 200);
+        asked += 1;
+    }
+    assert_eq!(sorting.join().expect("no panic"), 200);
+    assert!(asked > 3, "it was answered {asked} times");
+}
+
 // ---- calls that wait ----
 
 /// Waits until a call with this name waits.

@@ -281,7 +281,7 @@ fn any_number_of_lines_flows_through() {
     }
     sent.join().expect("all was sent");
     assert_eq!(count, COUNT);
-    assert_eq!(server.client().get("/api/v1/key/count").json()["keys"], COUNT);
+    assert_eq!(server.client().get("/api/v1/key/count").json()["count"], COUNT);
 }
 
 #[test]

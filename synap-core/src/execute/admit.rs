@@ -6,7 +6,7 @@ use super::row::Flags;
 use super::state::State;
 use super::{Call, Caller, Outcome};
 use crate::error::{Code, Error, Result};
-use crate::grammar::Keys;
+use crate::grammar::{Keys, Parser};
 use crate::reply::Reply;
 use crate::session::{Door, Session};
 
@@ -103,7 +103,16 @@ pub(super) fn check(session: &Session, call: &Call<'_>, keys: &Keys) -> Result<(
     Ok(())
 }
 
-pub(super) const NO_KEY_RIGHT: Error = Error::new(Code::NoPerm, "No permissions to access a key");
+/// Whether the session's user may read the key, as with `GET key`: for what is told of keys outside of calls.
+pub fn may_read(state: &State, session: &Session, key: &[u8]) -> bool {
+    let words: [&[u8]; 2] = [b"GET", key];
+    let Ok(row) = state.table.find(&words) else { return false };
+    let mut keys = Keys::default();
+    let planned = (row.run.plan)(&mut Parser::new(&words, row.name_words(), state.hasher, &mut keys));
+    planned.is_ok() && check(session, &Call { words: &words, raw: None, row, hint: None }, &keys).is_ok()
+}
+
+pub const NO_KEY_RIGHT: Error = Error::new(Code::NoPerm, "No permissions to access a key");
 
 fn no_right(text: String) -> Error {
     Error { code: Code::NoPerm, text: text.into() }

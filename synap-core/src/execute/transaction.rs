@@ -9,7 +9,6 @@ use super::shards::{Place, PlaceRef};
 use super::turn::{Caller, Turn};
 use super::{Call, Flow, admit, waiting};
 use crate::error::{Code, Error, Result};
-use crate::grammar::spec::Access;
 use crate::grammar::{Key, Keys, OwnedWords, Parser};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::hasher::shard_of;
@@ -27,7 +26,8 @@ pub fn exec(cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flo
         end(caller.turn, caller.session);
         return Err(Error::new(Code::ExecAbort, "Transaction discarded because of previous errors."));
     }
-    if !transaction.conditions.iter().all(|condition| may_ask(caller.session, condition)) {
+    let may_ask = |condition: &Condition| admit::may_read(caller.turn.state, caller.session, &condition.key);
+    if !transaction.conditions.iter().all(may_ask) {
         end(caller.turn, caller.session);
         return Err(admit::NO_KEY_RIGHT);
     }
@@ -50,11 +50,6 @@ pub fn exec(cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flo
             Ok(Flow::Done)
         }
     }
-}
-
-/// Whether the session's user may read what the condition asks for.
-fn may_ask(session: &Session, condition: &Condition) -> bool {
-    session.user.as_ref().is_some_and(|user| user.may_touch(Access::RO.and(Access::ACCESS), &condition.key))
 }
 
 /// Whether the condition holds for the key, which is locked.

@@ -116,10 +116,9 @@ impl Door {
         let mut visitor = self.visitor(peer, &head.headers)?;
         let path = head.uri.path().strip_prefix(route::PREFIX).unwrap_or_default();
         let query = head.uri.query().unwrap_or_default();
-        if let Some((put, operation, segment)) = self.put(path) {
-            if head.method != Method::PUT {
-                return Err(answer::not_allowed("PUT").into());
-            }
+        if head.method == Method::PUT
+            && let Some((put, operation, segment)) = self.put(path)
+        {
             let value = read(&head.headers, body).await?;
             let words = operation.lower_put(segment, query, put.body, value.into());
             let words = words.map_err(|error| answer::error(&error))?;
@@ -268,6 +267,7 @@ impl Door {
             (Ok(route), Ok(_)) => Ok(route),
             (Ok(route), Err(_)) => Err(answer::not_allowed(route.operation.verbs.allow()).into()),
             (Err(Miss::Method(verbs)), _) => Err(answer::not_allowed(verbs.allow()).into()),
+            (Err(Miss::NotFound), _) if self.put(path).is_some() => Err(answer::not_allowed("PUT").into()),
             (Err(Miss::NotFound), _) => Err(not_found().into()),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use synap_core::Error;
-use synap_core::grammar::spec::Access;
+use synap_core::execute::{State, admit};
 use synap_core::session::{Change, Client, Kind, Mail, Session, Wake, key_name};
 use synap_protocols::json::lower::percent_decoded;
 use synap_protocols::json::{Words, bytes, text};
@@ -73,11 +73,11 @@ impl Door {
 
     /// Listens to keys. Who may not read them may not hear of them.
     fn listen(&self, session: &mut Session, interests: &Interests) -> Result<(), Error> {
-        const NO_RIGHT: Error = Error::new(synap_core::Code::NoPerm, "No permissions to access a key");
-        if !interests.keys.iter().all(|key| may_read(session, key)) {
-            return Err(NO_RIGHT);
+        let state = self.engine.state();
+        if !interests.keys.iter().all(|key| admit::may_read(state, session, key)) {
+            return Err(admit::NO_KEY_RIGHT);
         }
-        let channels = &self.engine.state().channels;
+        let channels = &state.channels;
         for (kind, names) in [(Kind::Key, &interests.keys), (Kind::KeyPattern, &interests.key_patterns)] {
             for name in names {
                 let client = session.client.clone();
@@ -100,7 +100,7 @@ impl Door {
                     Wake::Mail => {
                         let mut all = Vec::new();
                         Client::take_each(&mut visitor, |mail| all.push(mail));
-                        all.iter().for_each(|mail| write(&visitor, mail, &mut events));
+                        all.iter().for_each(|mail| write(self.engine.state(), &visitor, mail, &mut events));
                     }
                 },
                 () = sleep(HEARTBEAT) => events.extend_from_slice(PULSE.as_bytes()),
@@ -154,12 +154,8 @@ pub fn no_stream() -> Answer {
     answer::status(StatusCode::NOT_ACCEPTABLE, "only a POST of an operation is answered as an event")
 }
 
-fn may_read(session: &Session, key: &[u8]) -> bool {
-    session.user.as_ref().is_some_and(|user| user.may_touch(Access::RO.and(Access::ACCESS), key))
-}
-
 /// Appends what a client is told. Who listens to a pattern of keys hears only of those that it may read.
-fn write(session: &Session, mail: &Mail, out: &mut Vec<u8>) {
+fn write(state: &State, session: &Session, mail: &Mail, out: &mut Vec<u8>) {
     match mail {
         Mail::Message(message) => write_event("message", out, |data| {
             let pattern = message.pattern.as_deref().map(|pattern| ("pattern", pattern));
@@ -172,7 +168,7 @@ fn write(session: &Session, mail: &Mail, out: &mut Vec<u8>) {
             }
             data.push(b'}');
         }),
-        Mail::Change(change) if change.key.as_ref().is_none_or(|key| may_read(session, key)) => {
+        Mail::Change(change) if change.key.as_ref().is_none_or(|key| admit::may_read(state, session, key)) => {
             write_event("change", out, |data| write_change(change, data));
         }
         Mail::Change(_) | Mail::Monitor(_) | Mail::Served(_) => {}

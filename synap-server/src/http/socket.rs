@@ -67,3 +67,39 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair(patience: Duration) -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let peer = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
+        (Socket::new(listener.accept().await.expect("a connection").0, patience), peer)
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up() {
+        let (mut socket, _peer) = pair(Duration::from_millis(50)).await;
+        let ended = socket.write_all(&vec![0; 64 << 20]).await;
+        assert_eq!(ended.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_a_little_now_and_then_is_not() {
+        let (mut socket, mut peer) = pair(Duration::from_millis(400)).await;
+        let reads = tokio::spawn(async move {
+            let mut bytes = vec![0; 1 << 20];
+            let mut count = 0;
+            while count < 16 << 20 {
+                count += peer.read(&mut bytes).await.expect("bytes");
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        socket.write_all(&vec![0; 16 << 20]).await.expect("all is taken");
+        reads.await.expect("no panic");
+    }
+}
