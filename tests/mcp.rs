@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use http_client::{Client, Response};
 use rmcp::model::{
-    ArgumentInfo, CallToolRequestParams, CallToolResult, CompleteRequestParams, PaginatedRequestParams, ProtocolVersion,
-    ReadResourceRequestParams, Reference, ResourceContents,
+    ArgumentInfo, CallToolRequestParams, CallToolResult, CompleteRequestParams, PaginatedRequestParams,
+    ProtocolVersion, ReadResourceRequestParams, Reference, ResourceContents,
 };
 use rmcp::service::{ClientInitializeError, RoleClient, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
@@ -141,8 +141,7 @@ async fn keys_and_chapters_of_info_are_resources() {
         }
 
         let complete = async |template: &str, name: &str, value: &str| {
-            let request =
-                CompleteRequestParams::new(Reference::for_resource(template), ArgumentInfo::new(name, value));
+            let request = CompleteRequestParams::new(Reference::for_resource(template), ArgumentInfo::new(name, value));
             agent.complete(request).await.map(|result| result.completion.values)
         };
         assert_eq!(complete("synap://key/{key}", "key", "user:").await.expect("names"), ["user:*", "user:1"]);
@@ -225,7 +224,10 @@ fn values_arrive_as_they_were_written() {
         assert_eq!(set["isError"], false, "{given}: {set}");
         let got = called(&mut agent, "synap_kv_get", r#"{"key":"k"}"#);
         assert_eq!(got["structuredContent"], json!({"value": stored}), "{given}");
-        assert_eq!(serde_json::from_str::<Value>(got["content"][0]["text"].as_str().expect("text")).expect("JSON"), got["structuredContent"]);
+        assert_eq!(
+            serde_json::from_str::<Value>(got["content"][0]["text"].as_str().expect("text")).expect("JSON"),
+            got["structuredContent"]
+        );
     }
     let twice = called(&mut agent, "synap_kv_set", r#"{"key":"k","key":"l","value":1}"#);
     assert_eq!(twice["isError"], true, "{twice}");
@@ -273,8 +275,14 @@ fn hostile_messages_are_refused() {
     }
     status(&agent.post("/mcp", &"[".repeat(100_000)), &[400]);
     status(&agent.request("POST", "/mcp", Some(b"{\"method\":\"\xff\"}")), &[400]);
-    for body in ["[]", "1", "{}", "null", r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#]
-    {
+    for body in [
+        "[]",
+        "1",
+        "{}",
+        "null",
+        r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
+        r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#,
+    ] {
         status(&agent.post("/mcp", body), &[400, 415, 422]);
     }
     let long = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"x":"{}"}}}}"#, "x".repeat(2 << 20));
@@ -297,7 +305,10 @@ fn hostile_messages_are_refused() {
     status(&server.client().post("/mcp", &request(1, "ping", "{}")), &[406]);
     let wrong_type = server.client().with_header("Accept: application/json, text/event-stream");
     status(&wrong_type.with_header("Content-Type: text/plain").post("/mcp", &request(1, "ping", "{}")), &[415]);
-    status(&server.agent().with_header("MCP-Protocol-Version: 1999-01-01").post("/mcp", &request(1, "ping", "{}")), &[400]);
+    status(
+        &server.agent().with_header("MCP-Protocol-Version: 1999-01-01").post("/mcp", &request(1, "ping", "{}")),
+        &[400],
+    );
     // The connection and the server live.
     assert_eq!(agent.post("/mcp", &request(1, "ping", "{}")).status, 200);
 }
@@ -339,7 +350,10 @@ fn databases_are_chosen_by_header() {
     let server = Server::start();
     let mut other = server.agent().with_header("Synap-Database: 3");
     called(&mut other, "synap_kv_set", r#"{"key":"k","value":"3"}"#);
-    assert_eq!(called(&mut server.agent(), "synap_kv_get", r#"{"key":"k"}"#)["structuredContent"], json!({"value": null}));
+    assert_eq!(
+        called(&mut server.agent(), "synap_kv_get", r#"{"key":"k"}"#)["structuredContent"],
+        json!({"value": null})
+    );
     assert_eq!(called(&mut other, "synap_kv_get", r#"{"key":"k"}"#)["structuredContent"], json!({"value": "3"}));
 }
 
@@ -348,9 +362,13 @@ fn the_setting_says_which_tools_there_are() {
     let own = Server::with(&["--mcp-tools", "kv.get synap_hash_set"]);
     let mut agent = own.agent();
     assert_eq!(listed(&mut agent), ["synap_hash_set", "synap_kv_get"]);
-    let forbidden = agent.post("/mcp", &request(1, "tools/call", r#"{"name":"synap_kv_set","arguments":{"key":"k","value":1}}"#));
+    let forbidden =
+        agent.post("/mcp", &request(1, "tools/call", r#"{"name":"synap_kv_set","arguments":{"key":"k","value":1}}"#));
     assert_eq!(forbidden.json()["error"]["code"], -32602, "{}", forbidden.body);
-    assert!(agent.post("/mcp", &request(1, "resources/read", r#"{"uri":"synap://info/server"}"#)).json()["error"].is_object());
+    assert!(
+        agent.post("/mcp", &request(1, "resources/read", r#"{"uri":"synap://info/server"}"#)).json()["error"]
+            .is_object()
+    );
 
     let reader = Server::with(&["--mcp-tools", "read-only"]);
     let mut agent = reader.agent();
@@ -551,7 +569,10 @@ fn an_agent_starts_the_program_and_its_data_stay() {
     program.greet();
     let set = program.ask(&tool_call(1, "synap_kv_set", r#"{"key":"k","value":9007199254740993}"#));
     assert_eq!(set["result"]["isError"], false, "{set}");
-    assert_eq!(program.ask(&tool_call(2, "synap_kv_get", r#"{"key":"k"}"#))["result"]["structuredContent"]["value"], "9007199254740993");
+    assert_eq!(
+        program.ask(&tool_call(2, "synap_kv_get", r#"{"key":"k"}"#))["result"]["structuredContent"]["value"],
+        "9007199254740993"
+    );
     // A second program finds the folder taken.
     let mut second = Program::start(&data, &[]);
     assert!(!second.child.wait().expect("it is our child").success());
@@ -576,7 +597,10 @@ fn the_current_era_needs_no_greeting() {
         r#""io.modelcontextprotocol/clientCapabilities":{}}"#
     );
     let discovered = program.ask(&request(1, "server/discover", &format!("{{{meta}}}")));
-    assert!(discovered["result"]["supportedVersions"].as_array().is_some_and(|all| all.contains(&json!("2026-07-28"))), "{discovered}");
+    assert!(
+        discovered["result"]["supportedVersions"].as_array().is_some_and(|all| all.contains(&json!("2026-07-28"))),
+        "{discovered}"
+    );
     let listed = program.ask(&request(2, "tools/list", &format!("{{{meta}}}")));
     let tools = listed["result"]["tools"].as_array().expect("tools");
     assert!(tools.iter().all(|tool| tool["name"].as_str().is_some_and(|name| name.starts_with("synap_hash_"))));

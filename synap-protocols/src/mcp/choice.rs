@@ -157,8 +157,20 @@ mod tests {
         assert!((10..=20).contains(&essential.len()), "{essential:?}");
         assert!(chosen("essential").has_command());
         for op in [
-            "hash.set", "hash.get", "hash.getall", "list.push", "list.pop", "list.range", "set.add", "set.members",
-            "set.inter", "kv.set", "kv.get", "kv.del", "kv.scan", "kv.expire",
+            "hash.set",
+            "hash.get",
+            "hash.getall",
+            "list.push",
+            "list.pop",
+            "list.range",
+            "set.add",
+            "set.members",
+            "set.inter",
+            "kv.set",
+            "kv.get",
+            "kv.del",
+            "kv.scan",
+            "kv.expire",
         ] {
             assert!(essential.contains(&op), "{op}");
         }

@@ -30,7 +30,8 @@ pub struct Message<'a> {
 
 /// Takes a message apart, which [`text::check`] has read.
 pub fn read(document: &str) -> Result<Message<'_>> {
-    let mut message = Message { envelope: Cow::Borrowed(document), arguments: None, method: None, id: None, cancels: None };
+    let mut message =
+        Message { envelope: Cow::Borrowed(document), arguments: None, method: None, id: None, cancels: None };
     if text::kind(document) == Kind::Object {
         let method = member(document, "method")?.filter(|method| text::kind(method) == Kind::String);
         let params = member(document, "params")?.filter(|params| text::kind(params) == Kind::Object);
@@ -82,7 +83,8 @@ mod tests {
 
     #[test]
     fn arguments_are_taken_out_as_they_are() {
-        let document = r#"{"id": "7", "method":"tools\/call","params":{"name":"a","arguments": {"v": 1e400, "v": 1.0} }}"#;
+        let document =
+            r#"{"id": "7", "method":"tools\/call","params":{"name":"a","arguments": {"v": 1e400, "v": 1.0} }}"#;
         let message = read(document).expect("a message");
         assert_eq!(message.arguments, Some(r#"{"v": 1e400, "v": 1.0}"#));
         assert_eq!(message.envelope, r#"{"id": "7", "method":"tools\/call","params":{"name":"a","arguments": {} }}"#);
@@ -91,7 +93,8 @@ mod tests {
 
     #[test]
     fn other_messages_stay_as_they_are() {
-        for document in ["[]", "1", "{}", r#"{"method":"tools/list","params":{"arguments":{}}}"#, r#"{"method":1,"params":2}"#]
+        for document in
+            ["[]", "1", "{}", r#"{"method":"tools/list","params":{"arguments":{}}}"#, r#"{"method":1,"params":2}"#]
         {
             let message = read(document).expect("a message");
             assert_eq!((message.envelope.as_ref(), message.arguments), (document, None));

@@ -64,7 +64,9 @@ mod tests {
         assert_eq!(parse("synap://key/%FF%00"), Some(Resource::Key(b"\xff\0".to_vec())));
         assert_eq!(parse("synap://key/"), Some(Resource::Key(Vec::new())));
         assert_eq!(parse("synap://info/memory"), Some(Resource::Info(b"memory".to_vec())));
-        for other in ["", "key/a", "synap://", "synap://keys/a", "synap://info/", "synap://key/%zz", "file:///etc/passwd"] {
+        for other in
+            ["", "key/a", "synap://", "synap://keys/a", "synap://info/", "synap://key/%zz", "file:///etc/passwd"]
+        {
             assert_eq!(parse(other), None, "{other}");
         }
     }

@@ -132,9 +132,8 @@ impl Tools {
 
     /// By its operation, its tool or its name in Redis.
     fn find(&self, command: &str) -> Option<&Operation> {
-        let spelled = |operation: &&Operation| {
-            operation.row.name.eq_ignore_ascii_case(command) || name(operation.op) == command
-        };
+        let spelled =
+            |operation: &&Operation| operation.row.name.eq_ignore_ascii_case(command) || name(operation.op) == command;
         self.operations.find(command).or_else(|| self.operations.offered().find(spelled))
     }
 
@@ -311,7 +310,10 @@ mod tests {
         for tool in tools.of_user(&user) {
             let name = &tool.name;
             assert!(!seen.contains(name), "{name} is there twice");
-            assert!(name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+            assert!(
+                name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                "{name}"
+            );
             assert!(!tool.description.is_empty() && tool.description.len() < 500, "{name}");
             for (schema, what) in [(&tool.input, "arguments"), (&tool.output, "answer")] {
                 assert_eq!(schema["type"], "object", "{what} of {name}");
@@ -365,7 +367,9 @@ mod tests {
         let words = called(&tools, "synap_hash_set", r#"{"key":"k","fields":[{"field":"f","value":1.0}]}"#);
         assert_eq!(words, Ok(["HSET", "k", "f", "1.0"].map(String::from).to_vec()));
         assert_eq!(called(&tools, "synap_zset_add", "{}"), Err(Refusal::NoSuchTool));
-        let Err(Refusal::Error(sentence)) = called(&tools, "synap_hash_get", r#"{"key":"k"}"#) else { panic!("no field") };
+        let Err(Refusal::Error(sentence)) = called(&tools, "synap_hash_get", r#"{"key":"k"}"#) else {
+            panic!("no field")
+        };
         assert!(sentence.starts_with("ERR ") && sentence.contains("field"), "{sentence}");
     }
 
@@ -384,7 +388,7 @@ mod tests {
         };
         let wrong = told(r#"{"command":"zset.add","arguments":{"key":"z"}}"#);
         assert!(wrong.contains("The arguments of zset.add: {") && wrong.contains("\"members\""), "{wrong}");
-        assert!(told(r#"{"command":"zset.insert"}"#).contains("Commands of this group: ") );
+        assert!(told(r#"{"command":"zset.insert"}"#).contains("Commands of this group: "));
         assert!(told(r#"{"command":"nothing"}"#).contains("Groups of commands: "));
         assert!(told(r#"{"command":"server.flushall"}"#).contains("no command"));
         assert!(told(r#"{"command":7}"#).contains("must be a string"));

@@ -11,8 +11,8 @@ use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult,
     CompletionInfo, ContentBlock, Extensions, Implementation, ListResourceTemplatesResult, ListResourcesResult,
     ListToolsResult, MetaObject, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, Reference, Resource, ResourceContents, ResourceTemplate, ServerCapabilities, ServerConfig, Tool,
-    ToolAnnotations,
+    ReadResourceResult, Reference, Resource, ResourceContents, ResourceTemplate, ServerCapabilities, ServerConfig,
+    Tool, ToolAnnotations,
 };
 use rmcp::service::RequestContext;
 use serde_json::{Value, json};
@@ -35,8 +35,7 @@ const CUT_META: &str = "synap/cut";
 
 impl ServerHandler for Agents {
     fn get_info(&self) -> ServerConfig {
-        let capabilities =
-            ServerCapabilities::builder().enable_tools().enable_resources().enable_completions().build();
+        let capabilities = ServerCapabilities::builder().enable_tools().enable_resources().enable_completions().build();
         let us = Implementation::new("synap", env!("CARGO_PKG_VERSION")).with_title("Synap");
         ServerConfig::new(capabilities).with_server_info(us).with_instructions(INSTRUCTIONS)
     }
@@ -120,7 +119,8 @@ impl ServerHandler for Agents {
             Some(Address::Info(section)) => self.0.read_info(&caller, &section, &request.uri).await?,
             None => None,
         };
-        let not_found = || ErrorData::resource_not_found("there is no such resource", Some(json!({"uri": request.uri})));
+        let not_found =
+            || ErrorData::resource_not_found("there is no such resource", Some(json!({"uri": request.uri})));
         let result = ReadResourceResult::new(vec![contents.ok_or_else(not_found)?]);
         Ok(result.with_ttl_ms(0).with_cache_scope(CacheScope::Private).into())
     }
