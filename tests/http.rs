@@ -126,9 +126,11 @@ fn paths_and_methods_that_are_not_there() {
     }
     for (method, path, allow) in [
         ("GET", "/api/v1/string/set/k/v", "POST"),
-        ("DELETE", "/api/v1/string/get/k", "GET, HEAD, POST"),
+        ("DELETE", "/api/v1/string/get/k", "GET, HEAD"),
+        ("DELETE", "/api/v1/string/get", "GET, HEAD, POST"),
         ("PUT", "/api/v1/string/get", "GET, HEAD, POST"),
-        ("PUT", "/api/v1/string/get/k", "GET, HEAD, POST"),
+        ("PUT", "/api/v1/string/get/k", "GET, HEAD"),
+        ("POST", "/api/v1/string/get/k", "GET, HEAD"),
         ("OPTIONS", "/api/v1/string/set/k", "POST"),
         ("PATCH", "/api/v1/key/del", "DELETE, POST"),
         ("GET", "/api/v1/command", "POST"),

@@ -273,7 +273,8 @@ fn any_number_of_lines_flows_through() {
     while let Some(piece) = reads.piece().expect("a piece") {
         text.extend_from_slice(&piece);
         let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        for line in text.drain(..end).collect::<Vec<u8>>().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in text.drain(..end).collect::<Vec<u8>>().split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+        {
             let expected = format!("{{\"request_id\":{count},\"success\":true,\"payload\":{{\"result\":true}}}}");
             assert_eq!(String::from_utf8_lossy(line), expected);
             count += 1;
@@ -542,7 +543,8 @@ fn one_call_through_every_door_of_the_server() {
             }
         }
     }
-    let keys = ["text", "number", "list", "list2", "set", "ints", "hash", "hash2", "zset", "zset2", "places", "none", ""];
+    let keys =
+        ["text", "number", "list", "list2", "set", "ints", "hash", "hash2", "zset", "zset2", "places", "none", ""];
     let dumps = |server: &Server| {
         let mut client = server.client();
         keys.map(|key| client.post("/api/v1/key/dump", &json!({"key": key}).to_string()).body)

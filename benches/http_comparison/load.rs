@@ -48,8 +48,7 @@ impl Row {
 
 /// Microseconds of processor time per request. All keys are written first.
 pub fn requests(servers: &Servers, row: Row, time: Duration) -> Result<f64> {
-    let mut connections =
-        (0..CONNECTIONS).map(|_| Connection::open(servers)).collect::<Result<Vec<Connection>>>()?;
+    let mut connections = (0..CONNECTIONS).map(|_| Connection::open(servers)).collect::<Result<Vec<Connection>>>()?;
     let mut number = 0;
     while number < KEYS * 3 {
         exchange(&mut connections, Row::Set, servers.is_webdis, &mut number)?;
@@ -100,7 +99,8 @@ pub fn lines(servers: &Servers, count: u64) -> Result<f64> {
         if length == 0 {
             break;
         }
-        good += piece.split(|byte| *byte == b'\n').filter(|line| line.ends_with(br#""payload":{"result":true}}"#)).count();
+        good +=
+            piece.split(|byte| *byte == b'\n').filter(|line| line.ends_with(br#""payload":{"result":true}}"#)).count();
     }
     let spent = servers.time()? - before;
     sending.join().map_err(|_| "the sender has panicked")?.map_err(|error| error.to_string())?;

@@ -117,7 +117,9 @@ fn run(options: &Options) -> Result<usize> {
     let lines = median(lines);
     missed += usize::from(lines > LINE_MICROS_MAX);
     println!("\nOne SET as a line (NDJSON): {lines:.2} µs");
-    println!("Floors missed: {missed} ({BARE_RATIO_MAX} × bare, {WEBDIS_RATIO_MAX} × webdis, {LINE_MICROS_MAX} µs a line)");
+    println!(
+        "Floors missed: {missed} ({BARE_RATIO_MAX} × bare, {WEBDIS_RATIO_MAX} × webdis, {LINE_MICROS_MAX} µs a line)"
+    );
     Ok(missed)
 }
 

@@ -42,6 +42,8 @@ pub enum Kind {
     SaveRules,
     /// Letters, each a class of events: see [`Classes`].
     Events,
+    /// Numbers from 0 to 100: see [`percentiles`].
+    Percentiles,
 }
 
 macro_rules! settings {
@@ -122,6 +124,12 @@ settings! {
     MAXCLIENTS = "maxclients", Kind::Int { min: 1, max: u32::MAX as i64 }, "10000";
     /// The default user's password; empty asks for none.
     REQUIREPASS = "requirepass", Kind::Text, "";
+    /// The file of users, in the data folder or anywhere; empty when there is none.
+    ACLFILE = "aclfile", Kind::Text, "", fixed;
+    /// The channels of new users: all, or none.
+    ACL_PUBSUB_DEFAULT = "acl-pubsub-default", Kind::Choice(&["allchannels", "resetchannels"]), "resetchannels";
+    /// Entries that ACL LOG keeps.
+    ACLLOG_MAX_LEN = "acllog-max-len", COUNT, "128";
     /// The longest bulk string of a call.
     PROTO_MAX_BULK_LEN = "proto-max-bulk-len", Kind::Memory, "512mb";
     /// The most bytes of a call that wait to be complete.
@@ -152,6 +160,20 @@ settings! {
     SLOWLOG_LOG_SLOWER_THAN = "slowlog-log-slower-than", ANY, "10000";
     /// Noted slow calls that are kept.
     SLOWLOG_MAX_LEN = "slowlog-max-len", COUNT, "128";
+    /// How much the program tells about itself.
+    LOGLEVEL = "loglevel", Kind::Choice(&["debug", "verbose", "notice", "warning", "nothing"]), "notice";
+    /// As lines of text for people, or of JSON for machines.
+    LOG_FORMAT = "log-format", Kind::Choice(&["text", "json"]), "text";
+    /// The file that it goes to; empty for the standard error.
+    LOGFILE = "logfile", Kind::Text, "", fixed;
+    /// Milliseconds: calls and other work that take as long or longer are noted for LATENCY; 0 notes none.
+    LATENCY_MONITOR_THRESHOLD = "latency-monitor-threshold", COUNT, "0";
+    /// Keys that are remembered for clients that keep what they have read (CLIENT TRACKING), about; 0 has no limit.
+    TRACKING_TABLE_MAX_KEYS = "tracking-table-max-keys", COUNT, "1000000";
+    /// Whether it is counted how long calls of each command take.
+    LATENCY_TRACKING = "latency-tracking", Kind::Bool, "yes";
+    /// The percentiles of those times that INFO shows.
+    LATENCY_TRACKING_INFO_PERCENTILES = "latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9";
     /// Of which events in the keyspace subscribers hear: classes as letters, with K for channels of keys, E for channels
     /// of events, or both; empty of none.
     NOTIFY_KEYSPACE_EVENTS = "notify-keyspace-events", Kind::Events, "";
@@ -235,6 +257,10 @@ impl Settings {
         match SETTINGS[id.0].kind {
             Kind::Text | Kind::SaveRules => self.text(id),
             Kind::Events => Classes::from_bits(self.int(id)).show(),
+            Kind::Percentiles => {
+                let numbers = percentiles(&self.text(id)).unwrap_or_default();
+                numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
+            }
             Kind::Choice(words) => words.get(self.int(id) as usize).copied().unwrap_or_default().to_string(),
             Kind::Bool => if self.int(id) != 0 { "yes" } else { "no" }.to_string(),
             Kind::Int { .. } | Kind::Memory => self.int(id).to_string(),
@@ -295,6 +321,12 @@ pub fn save_rules(text: &str) -> Option<Vec<SaveRule>> {
     is_valid.then(|| pairs.iter().map(|&[seconds, changes]| SaveRule { seconds, changes }).collect())
 }
 
+/// The numbers of the setting `latency-tracking-info-percentiles`.
+pub fn percentiles(text: &str) -> Option<Vec<f64>> {
+    let is_percentile = |number: &f64| (0.0..=100.0).contains(number);
+    text.split_whitespace().map(|word| word.parse().ok().filter(is_percentile)).collect()
+}
+
 /// Snapshots are made by themselves.
 pub fn has_save_rules(settings: &Settings) -> bool {
     save_rules(&settings.text(SAVE)).is_some_and(|rules| !rules.is_empty())
@@ -307,6 +339,9 @@ impl Kind {
             Kind::Text => Ok(0),
             Kind::SaveRules => {
                 save_rules(text).map(|_| 0).ok_or_else(|| "argument must be pairs of seconds and changes".into())
+            }
+            Kind::Percentiles => {
+                percentiles(text).map(|_| 0).ok_or_else(|| "the percentiles must be numbers from 0 to 100".into())
             }
             Kind::Events => match Classes::parse(text) {
                 Some(classes) => Ok(classes.bits()),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use synap_core::access::{Rows as _, User};
+use synap_core::access::{Rows as _, Terms, User};
 use synap_core::command::facts;
 use synap_core::command::table;
 use synap_core::execute::row::{Flags, Kind, Tool};
@@ -99,6 +99,14 @@ fn names_and_operations_are_unique_and_well_formed() {
 }
 
 #[test]
+fn every_container_has_help() {
+    let containers: BTreeSet<_> = rows().iter().filter_map(|row| Some(row.name.split_once(' ')?.0)).collect();
+    for name in containers {
+        assert!(rows().iter().any(|row| row.name == format!("{name} HELP")), "{name}");
+    }
+}
+
+#[test]
 fn the_table_finds_every_row_in_any_case() {
     for row in rows() {
         for name in [row.name.to_string(), row.name.to_ascii_lowercase()] {
@@ -183,6 +191,19 @@ type Facts = (&'static str, &'static str, i64, (i64, i64, i64), &'static str, &'
 /// answer otherwise inside MULTI.
 #[rustfmt::skip]
 const REDIS: &[Facts] = &[
+    ("ACL CAT", "6.0.0", -2, (0, 0, 0), "loading noscript stale", "slow", ""),
+    ("ACL DELUSER", "6.0.0", -3, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL DRYRUN", "7.0.0", -4, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL GENPASS", "6.0.0", -2, (0, 0, 0), "loading noscript stale", "slow", ""),
+    ("ACL GETUSER", "6.0.0", 3, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL HELP", "6.0.0", 2, (0, 0, 0), "loading stale", "slow", ""),
+    ("ACL LIST", "6.0.0", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL LOAD", "6.0.0", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL LOG", "6.0.0", -2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL SAVE", "6.0.0", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL SETUSER", "6.0.0", -3, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL USERS", "6.0.0", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL WHOAMI", "6.0.0", 2, (0, 0, 0), "loading noscript stale", "slow", ""),
     ("APPEND", "2.0.0", 3, (1, 1, 1), "denyoom fast write", "fast string write", "RW insert"),
     ("AUTH", "1.0.0", -2, (0, 0, 0), "allow_busy fast loading no_auth noscript stale", "connection fast", ""),
     ("BGREWRITEAOF", "1.0.0", 1, (0, 0, 0), "admin no_async_loading noscript", "admin dangerous slow", ""),
@@ -200,17 +221,22 @@ const REDIS: &[Facts] = &[
     ("BZMPOP", "7.0.0", -5, (0, 0, 0), "blocking movablekeys write", "blocking slow sortedset write", "RW access delete"),
     ("BZPOPMAX", "5.0.0", -3, (1, -2, 1), "blocking fast write", "blocking fast sortedset write", "RW access delete"),
     ("BZPOPMIN", "5.0.0", -3, (1, -2, 1), "blocking fast write", "blocking fast sortedset write", "RW access delete"),
+    ("CLIENT CACHING", "6.0.0", 3, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT GETNAME", "2.6.9", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
+    ("CLIENT GETREDIR", "6.0.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "connection slow", ""),
     ("CLIENT ID", "5.0.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT INFO", "6.2.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT KILL", "2.4.0", -3, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("CLIENT LIST", "2.4.0", -2, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
+    ("CLIENT NO-EVICT", "7.0.0", 3, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("CLIENT NO-TOUCH", "7.2.0", 3, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT PAUSE", "3.0.0", -3, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("CLIENT REPLY", "3.2.0", 3, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT SETINFO", "7.2.0", 4, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT SETNAME", "2.6.9", 3, (0, 0, 0), "loading noscript stale", "connection slow", ""),
+    ("CLIENT TRACKING", "6.0.0", -3, (0, 0, 0), "loading noscript stale", "connection slow", ""),
+    ("CLIENT TRACKINGINFO", "6.2.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT UNBLOCK", "5.0.0", -3, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("CLIENT UNPAUSE", "6.2.0", 2, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("COMMAND", "2.8.13", -1, (0, 0, 0), "loading stale", "connection slow", ""),
@@ -296,12 +322,20 @@ const REDIS: &[Facts] = &[
     ("INFO", "1.0.0", -1, (0, 0, 0), "loading stale", "dangerous slow", ""),
     ("KEYS", "1.0.0", 2, (0, 0, 0), "readonly", "dangerous keyspace read slow", ""),
     ("LASTSAVE", "1.0.0", 1, (0, 0, 0), "fast loading stale", "admin dangerous fast", ""),
+    ("LATENCY DOCTOR", "2.8.13", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("LATENCY GRAPH", "2.8.13", 3, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("LATENCY HELP", "2.8.13", 2, (0, 0, 0), "loading stale", "slow", ""),
+    ("LATENCY HISTOGRAM", "7.0.0", -2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("LATENCY HISTORY", "2.8.13", 3, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("LATENCY LATEST", "2.8.13", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("LATENCY RESET", "2.8.13", -2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
     ("LCS", "7.0.0", -3, (1, 2, 1), "readonly", "read slow string", "RO access, RO access"),
     ("LINDEX", "1.0.0", 3, (1, 1, 1), "readonly", "list read slow", "RO access"),
     ("LINSERT", "2.2.0", 5, (1, 1, 1), "denyoom write", "list slow write", "RW insert"),
     ("LLEN", "1.0.0", 2, (1, 1, 1), "fast readonly", "fast list read", "RO"),
     ("LMOVE", "6.2.0", 5, (1, 2, 1), "denyoom write", "list slow write", "RW access delete, RW insert"),
     ("LMPOP", "7.0.0", -4, (0, 0, 0), "movablekeys write", "list slow write", "RW access delete"),
+    ("LOLWUT", "5.0.0", -1, (0, 0, 0), "fast readonly", "fast read", ""),
     ("LPOP", "1.0.0", -2, (1, 1, 1), "fast write", "fast list write", "RW access delete"),
     ("LPOS", "6.0.6", -3, (1, 1, 1), "readonly", "list read slow", "RO access"),
     ("LPUSH", "1.0.0", -3, (1, 1, 1), "denyoom fast write", "fast list write", "RW insert"),
@@ -310,6 +344,12 @@ const REDIS: &[Facts] = &[
     ("LREM", "1.0.0", 4, (1, 1, 1), "write", "list slow write", "RW delete"),
     ("LSET", "1.0.0", 4, (1, 1, 1), "denyoom write", "list slow write", "RW update"),
     ("LTRIM", "1.0.0", 4, (1, 1, 1), "write", "list slow write", "RW delete"),
+    ("MEMORY DOCTOR", "4.0.0", 2, (0, 0, 0), "", "slow", ""),
+    ("MEMORY HELP", "4.0.0", 2, (0, 0, 0), "loading stale", "slow", ""),
+    ("MEMORY MALLOC-STATS", "4.0.0", 2, (0, 0, 0), "", "slow", ""),
+    ("MEMORY PURGE", "4.0.0", 2, (0, 0, 0), "", "slow", ""),
+    ("MEMORY STATS", "4.0.0", 2, (0, 0, 0), "", "slow", ""),
+    ("MEMORY USAGE", "4.0.0", -3, (2, 2, 1), "readonly", "read slow", "RO"),
     ("MGET", "1.0.0", -2, (1, -1, 1), "fast readonly", "fast read string", "RO access"),
     ("MIGRATE", "2.6.0", -6, (3, 3, 1), "movablekeys write", "dangerous keyspace slow write", "RW access delete, RW access delete"),
     ("MONITOR", "1.0.0", 1, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
@@ -350,6 +390,7 @@ const REDIS: &[Facts] = &[
     ("RENAMENX", "1.0.0", 3, (1, 2, 1), "fast write", "fast keyspace write", "RW access delete, OW insert"),
     ("RESET", "6.2.0", 1, (0, 0, 0), "allow_busy fast loading no_auth noscript stale", "connection fast", ""),
     ("RESTORE", "2.6.0", -4, (1, 1, 1), "denyoom write", "dangerous keyspace slow write", "OW update"),
+    ("ROLE", "2.8.12", 1, (0, 0, 0), "fast loading noscript stale", "admin dangerous fast", ""),
     ("RPOP", "1.0.0", -2, (1, 1, 1), "fast write", "fast list write", "RW access delete"),
     ("RPOPLPUSH", "1.2.0", 3, (1, 2, 1), "denyoom write", "list slow write", "RW access delete, RW insert"),
     ("RPUSH", "1.0.0", -3, (1, 1, 1), "denyoom fast write", "fast list write", "RW insert"),
@@ -371,6 +412,10 @@ const REDIS: &[Facts] = &[
     ("SINTERCARD", "7.0.0", -3, (0, 0, 0), "movablekeys readonly", "read set slow", "RO access"),
     ("SINTERSTORE", "1.0.0", -3, (1, -1, 1), "denyoom write", "set slow write", "OW update, RO access"),
     ("SISMEMBER", "1.0.0", 3, (1, 1, 1), "fast readonly", "fast read set", "RO"),
+    ("SLOWLOG GET", "2.2.12", -2, (0, 0, 0), "admin loading stale", "admin dangerous slow", ""),
+    ("SLOWLOG HELP", "6.2.0", 2, (0, 0, 0), "loading stale", "slow", ""),
+    ("SLOWLOG LEN", "2.2.12", 2, (0, 0, 0), "admin loading stale", "admin dangerous slow", ""),
+    ("SLOWLOG RESET", "2.2.12", 2, (0, 0, 0), "admin loading stale", "admin dangerous slow", ""),
     ("SMEMBERS", "1.0.0", 2, (1, 1, 1), "readonly", "read set slow", "RO access"),
     ("SMISMEMBER", "6.2.0", -3, (1, 1, 1), "fast readonly", "fast read set", "RO access"),
     ("SMOVE", "1.0.0", 4, (1, 2, 1), "fast write", "fast set write", "RW access delete, RW insert"),
@@ -390,6 +435,7 @@ const REDIS: &[Facts] = &[
     ("SUNIONSTORE", "1.0.0", -3, (1, -1, 1), "denyoom write", "set slow write", "OW update, RO access"),
     ("SUNSUBSCRIBE", "7.0.0", -1, (0, 0, 0), "loading noscript pubsub stale", "pubsub slow", ""),
     ("SWAPDB", "4.0.0", 3, (0, 0, 0), "fast write", "dangerous fast keyspace write", ""),
+    ("TIME", "2.6.0", 1, (0, 0, 0), "fast loading stale", "fast", ""),
     ("TOUCH", "3.2.1", -2, (1, -1, 1), "fast readonly", "fast keyspace read", "RO"),
     ("TTL", "1.0.0", 2, (1, 1, 1), "fast readonly", "fast keyspace read", "RO access"),
     ("TYPE", "1.0.0", 2, (1, 1, 1), "fast readonly", "fast keyspace read", "RO"),
@@ -440,6 +486,9 @@ const OWN_FLAGS: &[(&str, &str)] = &[
     ("CONFIG SET", "skip_monitor skip_slowlog"),
     // The same; and nobody waits for another server inside MULTI.
     ("MIGRATE", "skip_monitor skip_slowlog no_multi"),
+    // Nobody waits for a disk inside MULTI.
+    ("ACL LOAD", "no_multi"),
+    ("ACL SAVE", "no_multi"),
     // A pause of writes holds it back, in Redis too, which does not list the flag.
     ("PUBLISH", "may_replicate"),
     ("SPUBLISH", "may_replicate"),
@@ -693,9 +742,10 @@ fn every_call_of_a_session_replies_what_its_row_says() {
 // ---- rights ----
 
 fn user(rules: &[&str]) -> User {
-    let mut user = User::new("somebody");
+    let terms = Terms::of(table());
+    let mut user = User::new("somebody", &terms);
     for rule in rules {
-        user.apply(rule, table()).expect("a rule");
+        user.apply(rule.as_bytes(), &terms).expect("a rule");
     }
     user
 }
@@ -794,6 +844,8 @@ fn rows_that_write_say_what_they_do_with_their_keys() {
 #[test]
 fn without_a_login_only_what_logs_in_is_answered() {
     let test = TestEngine::prepared(1);
+    // Else everybody is the default user.
+    test.engine.state().users.require_password("secret");
     let before = state_of(&test);
     for row in rows() {
         for seed in 0..4 {

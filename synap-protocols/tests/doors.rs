@@ -26,7 +26,8 @@ const SEQUENCES: u64 = 40;
 const CALLS: u64 = 250;
 
 /// Rows of sessions whose replies do not depend on who asks or when.
-const OF_SESSIONS: &[&str] = &["PING", "ECHO", "PUBLISH", "SPUBLISH", "COMMAND GETKEYS", "COMMAND COUNT", "FLUSHALL", "FLUSHDB", "SWAPDB"];
+const OF_SESSIONS: &[&str] =
+    &["PING", "ECHO", "PUBLISH", "SPUBLISH", "COMMAND GETKEYS", "COMMAND COUNT", "FLUSHALL", "FLUSHDB", "SWAPDB"];
 
 /// Rows that tell of other things than data: the network, the allocator, the clock of the machine.
 const LEFT_OUT: &[&str] = &["MIGRATE", "DEBUG RELOAD", "MEMORY USAGE"];
@@ -191,7 +192,8 @@ fn a_call_is_the_same_through_every_door() {
             // Every one of them in turn, so that none is left out.
             let operation = compared[(seed * CALLS + index) as usize % compared.len()];
             let row = operation.row;
-            let given = generate::arguments(operation.args, &mut Choices::within(&numbers[..200], vocabulary_of(row.group)));
+            let given =
+                generate::arguments(operation.args, &mut Choices::within(&numbers[..200], vocabulary_of(row.group)));
             let [by_body, by_path, by_envelope] = lowered(&operations, operation, &given, &numbers[200..]);
             assert_eq!(by_body, by_path, "{}", operation.op);
             assert_eq!(by_body, by_envelope, "{}", operation.op);
@@ -208,7 +210,8 @@ fn a_call_is_the_same_through_every_door() {
             let [mut of_resp2, mut of_resp3] = [Vec::new(), Vec::new()];
             leaves(&in_resp2, &mut of_resp2);
             leaves(&in_resp3, &mut of_resp3);
-            let is_same = of_resp2.len() == of_resp3.len() && of_resp2.iter().zip(&of_resp3).all(|(a, b)| is_same(a, b));
+            let is_same =
+                of_resp2.len() == of_resp3.len() && of_resp2.iter().zip(&of_resp3).all(|(a, b)| is_same(a, b));
             assert!(is_same, "seed {seed}: RESP2 {in_resp2:?} and RESP3 {in_resp3:?} after\n{history}");
 
             let mut played = JsonReply::new(&row.returns);

@@ -8,6 +8,7 @@
 //! | [`mcp`] | the door of agents |
 //! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
 //! | [`host`] | what the engine asks of the program around it |
+//! | [`logs`] | what the program tells about itself |
 //! | [`tools`] | what can be done with a data folder while no server runs on it |
 //! | [`transfer`] | keys sent to another server |
 
@@ -15,6 +16,7 @@ mod config;
 mod drive;
 mod host;
 mod http;
+mod logs;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod resp;
@@ -48,14 +50,7 @@ pub static MALLOC_CONF: Option<&'static std::ffi::c_char> = Some(
 const SIDE_WORKERS: usize = 2;
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                // What the SDK of agents says of messages, of hang-ups too, is for those who look for a fault in it.
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rmcp=off")),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    logs::begin();
     let config = match config::Asked::from_args() {
         config::Asked::Serve(config) => config,
         config::Asked::Tool(tool) => {
@@ -86,12 +81,15 @@ fn run(config: &config::Config) -> Result<(), String> {
     }
     #[cfg(feature = "mcp")]
     mcp::tools(&settings)?;
+    logs::follow(&settings)?;
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
+    engine.load_users(&config.users).map_err(|error| format!("Aborting startup because of ACL errors: {error}"))?;
     let state = engine.state();
     // Before the first caller comes: nobody may see a server that is empty for now.
     state.loading.store(true, Ordering::Relaxed);
     let (host, asked) = host::ServerHost::new();
     state.set_host(Box::new(host));
+    state.memory_startup.store(state.memory_used().unwrap_or(0), Ordering::Relaxed);
 
     // Calls run on the first; the second one keeps HTTP, signals and timers off its threads.
     let workers = match state.settings.int(settings::IO_THREADS) {
@@ -102,6 +100,7 @@ fn run(config: &config::Config) -> Result<(), String> {
     let side = runtime("synap-side", SIDE_WORKERS)?;
 
     side.spawn(resp::close_idle(engine.clone()));
+    side.spawn(look(engine.clone()));
     let mut stops = {
         let _inside = side.enter();
         // Watched before anybody is told that we are here.
@@ -209,6 +208,20 @@ fn load(engine: &Engine, options: LoadOptions) -> Result<(), String> {
         loaded.seconds
     );
     Ok(())
+}
+
+/// How often [`look`] does.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Looks at what goes on by itself: rates, the peak of memory, settings of the log. Until the runtime ends.
+async fn look(engine: Engine) {
+    loop {
+        engine.state().sample();
+        if let Err(why) = logs::follow(&engine.state().settings) {
+            tracing::warn!("{why}");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 fn runtime(name: &str, workers: usize) -> Result<Runtime, String> {

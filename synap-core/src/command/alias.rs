@@ -47,8 +47,14 @@ pub const ALIASES: &[Alias] = &[
     named("kv.persist", &["key.persist"]),
     named("kv.rename", &["key.rename"]),
     essential("kv.scan", &["key.scan"]),
-    Alias { args: &[POSITION, list::LPUSH.args[0], list::LPUSH.args[1]], ..essential("list.push", &["list.lpush", "list.rpush"]) },
-    Alias { args: &[POSITION, list::LPOP.args[0], list::LPOP.args[1]], ..essential("list.pop", &["list.lpop", "list.rpop"]) },
+    Alias {
+        args: &[POSITION, list::LPUSH.args[0], list::LPUSH.args[1]],
+        ..essential("list.push", &["list.lpush", "list.rpush"])
+    },
+    Alias {
+        args: &[POSITION, list::LPOP.args[0], list::LPOP.args[1]],
+        ..essential("list.pop", &["list.lpop", "list.rpop"])
+    },
     Alias { segment: "section", ..named("info", &["server.info"]) },
     // Where there is no such row yet, there is no such name.
     Alias { segment: "count", ..named("slowlog", &["slowlog.get"]) },

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::prelude::*;
+use crate::execute::rights::{self, Login};
 use crate::execute::state::State;
 use crate::execute::transaction;
 use crate::session::{ReplyMode, Session};
@@ -126,9 +127,8 @@ pub const HELLO: Command = Command {
 };
 
 fn log_in(cx: &mut SessionCx<'_, '_, '_>, name: &[u8], password: &[u8]) -> Result<()> {
-    let user = cx.state().users.login(name, password)?;
-    cx.session().log_in(user);
-    Ok(())
+    let (state, call) = (cx.state(), cx.call);
+    rights::log_in(state, cx.session(), Login::Password { name, password }, call.words[0])
 }
 
 #[derive(Args)]
@@ -271,22 +271,26 @@ impl SessionCommand for Reset {
         let session = &mut *caller.session;
         leave_everything(state, session);
         session.select(0);
-        session.replies = ReplyMode::On;
+        // The call that is to be skipped is this one.
+        if session.replies != ReplyMode::Skip {
+            session.replies = ReplyMode::On;
+        }
         session.speak(false);
         reply.speak(session.resp3);
         session.client.info.lock().name.clear();
-        session.user = Some(state.users.default_user()).filter(|user| user.nopass && user.enabled);
+        session.user = Some(state.users.default_user()).filter(|user| user.is_open());
         session.client.info.lock().user = "default".into();
         reply.status("RESET");
         Ok(Flow::Done)
     }
 }
 
-/// Ends subscriptions and monitoring.
+/// Ends subscriptions, monitoring and tracking.
 pub fn leave_everything(state: &State, session: &mut Session) {
     let client = session.client.clone();
     state.channels.unsubscribe_all(&client, &mut session.subscriptions);
     state.registry.watch_no_more(&client);
+    super::tracking::end(state, session);
 }
 
 pub const RESET: Command = Command {

@@ -3,7 +3,7 @@
 use super::deadline::{self, GetExpiry, SetExpiry, Unit};
 use super::prelude::*;
 use crate::grammar::args::{Sentences, UNEVEN};
-use crate::grammar::spec::ArgKind;
+use crate::grammar::spec::{Access, ArgKind};
 use crate::grammar::{How, Parser};
 use crate::keyspace::db::Expiry;
 use crate::types::Elem;
@@ -132,6 +132,7 @@ pub struct SetOptions<'a> {
 }
 
 #[derive(Args)]
+#[args(access = Set::access)]
 pub struct Set<'a> {
     /// Key to write; a value of any type is replaced.
     #[arg(access = "RW access update")]
@@ -139,6 +140,17 @@ pub struct Set<'a> {
     /// Bytes to store.
     value: Word<'a>,
     options: SetOptions<'a>,
+}
+
+impl Set<'_> {
+    /// Only what answers with the old string, or compares it, has to be allowed to read it.
+    #[inline]
+    fn access(&self) -> Access {
+        match self.options.condition {
+            None | Some(SetCondition::Nx | SetCondition::Xx) if !self.options.get => Access::OW.and(Access::UPDATE),
+            _ => Access::RW.and(Access::ACCESS).and(Access::UPDATE),
+        }
+    }
 }
 
 impl WriteCommand for Set<'_> {
@@ -154,9 +166,8 @@ impl WriteCommand for Set<'_> {
             };
             if options.get {
                 write_string(cx.string(&key)?, reply);
-                if !cx.exists(&key) {
-                    cx.notify(Event::KEY_MISS, &key);
-                }
+                let found = cx.exists(&key);
+                cx.note_lookup(&key, found);
             } else if !met {
                 reply.null();
             }
@@ -322,9 +333,8 @@ pub struct GetSet<'a> {
 impl WriteCommand for GetSet<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         write_string(cx.string(&self.key)?, reply);
-        if !cx.exists(&self.key) {
-            cx.notify(Event::KEY_MISS, &self.key);
-        }
+        let found = cx.exists(&self.key);
+        cx.note_lookup(&self.key, found);
         store(cx, &self.key, self.value, Expiry::Clear, Event::SET);
         Ok(())
     }
@@ -352,11 +362,11 @@ pub struct GetDel<'a> {
 impl WriteCommand for GetDel<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         write_string(cx.string(&self.key)?, reply);
-        if cx.remove(&self.key) {
+        let found = cx.remove(&self.key);
+        if found {
             cx.log_instead(&[b"DEL", self.key.bytes]);
-        } else {
-            cx.notify(Event::KEY_MISS, &self.key);
         }
+        cx.note_lookup(&self.key, found);
         Ok(())
     }
 }
@@ -388,7 +398,7 @@ pub struct GetEx<'a> {
 impl WriteCommand for GetEx<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let Some(content) = cx.string(&self.key)? else {
-            cx.notify(Event::KEY_MISS, &self.key);
+            cx.note_lookup(&self.key, false);
             reply.null();
             return Ok(());
         };

@@ -206,7 +206,7 @@ impl WriteCx<'_> {
         if Classes::of(&self.state().settings).has(Classes::KEY_MISS) {
             for noted in &keys.keys {
                 let key = Key { bytes: words[noted.index as usize], hash: noted.hash };
-                if !self.exists(&key) {
+                if self.look(&key).is_none() {
                     self.notify(Event::KEY_MISS, &key);
                 }
             }
@@ -447,7 +447,12 @@ mod tests {
         let mut session = test.another();
         let channels = &test.engine.state().channels;
         for (kind, name) in [(Kind::Key, "a"), (Kind::KeyPattern, "w_*"), (Kind::KeyPattern, "w_?")] {
-            channels.subscribe(&session.client.clone(), &mut session.subscriptions, kind, &key_name(0, name.as_bytes()));
+            channels.subscribe(
+                &session.client.clone(),
+                &mut session.subscriptions,
+                kind,
+                &key_name(0, name.as_bytes()),
+            );
         }
         let told = |session: &mut Session| {
             let mut all = Vec::new();

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::context::{Inside, SessionCx, WriteCx};
-use super::row::{Command, Inner};
+use super::row::{Command, Inner, Kind};
 use super::shards::{Place, PlaceRef};
 use super::turn::{Caller, Turn};
-use super::{Call, Flow, admit, waiting};
+use super::{Call, Flow, admit, rights, waiting};
+use crate::access::refusals::Context;
 use crate::error::{Code, Error, Result};
 use crate::grammar::{Key, Keys, OwnedWords, Parser};
 use crate::keyspace::entry::Entry;
@@ -26,10 +28,10 @@ pub fn exec(cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flo
         end(caller.turn, caller.session);
         return Err(Error::new(Code::ExecAbort, "Transaction discarded because of previous errors."));
     }
-    let may_ask = |condition: &Condition| admit::may_read(caller.turn.state, caller.session, &condition.key);
+    let may_ask = |condition: &Condition| rights::may_read(caller.turn.state, caller.session, &condition.key);
     if !transaction.conditions.iter().all(may_ask) {
         end(caller.turn, caller.session);
-        return Err(admit::NO_KEY_RIGHT);
+        return Err(rights::NO_KEY_RIGHT);
     }
     match run(caller, &transaction, reply) {
         Ran::Done(flow) => {
@@ -135,6 +137,9 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         return Ran::Touched;
     }
 
+    // What was said of the next call counts for all of them.
+    let tracking = caller.session.tracking.as_mut();
+    let tracker = tracking.and_then(|tracking| tracking.takes_next().then(|| tracking.tracker.clone()));
     let mut after = Flow::Done;
     let mut published = Vec::new();
     cx.keep_quiet_for(caller.session);
@@ -144,7 +149,7 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         let slices = words.slices();
         let call = Call { words: &slices, raw: None, row, hint: None };
         // The rights may be others than when it was queued.
-        if let Err(error) = admit::check(caller.session, &call, keys) {
+        if let Err(error) = admit::check(state, caller.session, &call, keys, Context::Multi) {
             state.stats.rejected(Some(row), &error);
             reply.error(&error);
             continue;
@@ -165,6 +170,8 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
                 flow
             }
         };
+        let slept = if let Ok(Flow::Sleep(time)) = flow { time } else { Duration::ZERO };
+        let spent = state.ticks.since(began) + state.ticks.of(slept);
         match flow {
             Ok(Flow::Block { in_transaction, .. }) => waiting::write_null(in_transaction, reply),
             Ok(Flow::Done) => {}
@@ -179,8 +186,15 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
                 reply.error(&error);
             }
         }
-        state.stats.ran(row.id, 1, state.ticks.raw().saturating_sub(began));
+        if let Some(tracker) = tracker.as_ref().filter(|_| row.kind == Kind::Read) {
+            cx.remember_for(tracker, &slices, keys);
+        }
+        state.count_elsewhere(&call, &caller.session.client, caller.turn.now_ms, spent);
         cx.record(&call);
+    }
+    let penalty = std::mem::take(&mut caller.session.penalty);
+    if !penalty.is_zero() && !matches!(after, Flow::Quit | Flow::Shutdown(_)) {
+        after = Flow::Sleep(penalty);
     }
     cx.end_unit();
     cx.tell_all(published);

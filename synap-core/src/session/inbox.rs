@@ -17,6 +17,10 @@ pub enum Mail {
     Monitor(Arc<str>),
     /// The reply to the call that the client is blocked in.
     Served(Tape),
+    /// A key that somebody has read is another one now; all of them when there is none.
+    Invalidate(Option<Arc<[u8]>>),
+    /// The client with this id was to hear of changes, and has gone.
+    RedirectBroken(u64),
     /// A key that the client listens to has changed.
     Change(Arc<Change>),
 }
@@ -58,8 +62,12 @@ impl Mail {
             Mail::Monitor(line) => line.len() + 16,
             Mail::Served(tape) => tape.size(),
             Mail::Change(change) => {
-                change.key.as_ref().map_or(0, |key| key.len()) + change.value.as_ref().map_or(0, |value| value.len()) + 96
+                change.key.as_ref().map_or(0, |key| key.len())
+                    + change.value.as_ref().map_or(0, |value| value.len())
+                    + 96
             }
+            Mail::Invalidate(key) => key.as_ref().map_or(0, |key| key.len()) + 32,
+            Mail::RedirectBroken(_) => 16,
         }
     }
 
@@ -91,6 +99,29 @@ impl Mail {
                         None => reply.null(),
                     }
                 }
+            }
+            Mail::Invalidate(key) => {
+                if reply.resp3() {
+                    reply.push(2);
+                    reply.bulk(b"invalidate");
+                } else {
+                    // As a message of a channel: nothing else can come by itself in RESP2.
+                    reply.push(3);
+                    reply.bulk(b"message");
+                    reply.bulk(b"__redis__:invalidate");
+                }
+                match key {
+                    Some(key) => {
+                        reply.array(1);
+                        reply.bulk(key);
+                    }
+                    None => reply.null_array(),
+                }
+            }
+            Mail::RedirectBroken(id) => {
+                reply.push(2);
+                reply.bulk(b"tracking-redir-broken");
+                reply.int(*id as i64);
             }
         }
     }

@@ -10,6 +10,7 @@ mod channels;
 mod client;
 mod inbox;
 mod registry;
+mod tracking;
 mod transaction;
 mod waiter;
 mod watch;
@@ -18,12 +19,14 @@ pub use channels::{Channels, Kind, Subscriptions, key_name};
 pub use client::{Client, ClientInfo, Door};
 pub use inbox::{Change, Inbox, Mail, Mailbox, Message, Wake};
 pub use registry::Registry;
+pub use tracking::{Mode as TrackingMode, Tracker, Trackers, Tracking};
 pub use transaction::{Condition, Transaction, Wanted};
 pub use waiter::{NullKind, WaitEnd, Waiter};
 pub use watch::{WatchFlag, Watched, Watches};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::access::User;
 
@@ -32,7 +35,7 @@ pub struct Session {
     pub client: Arc<Client>,
     /// The selected database. [`Session::select`] changes it.
     pub db: u32,
-    /// `None` until logged in.
+    /// `None` until logged in. It may be superseded: `execute::rights` looks, and finds the one of now.
     pub user: Option<Arc<User>>,
     /// Speaks RESP3 (or a door with the same vocabulary). [`Session::speak`] changes it.
     pub resp3: bool,
@@ -40,11 +43,15 @@ pub struct Session {
     pub transaction: Option<Box<Transaction>>,
     pub watches: Watches,
     pub subscriptions: Subscriptions,
+    /// CLIENT TRACKING.
+    pub tracking: Option<Box<Tracking>>,
     /// The largest log offset among the shards that this session's unsent replies saw: they leave when it is settled.
     pub seen: u64,
     pub replies: ReplyMode,
     /// How often the pause had been changed when it stopped the last call that it stopped.
     pub paused_at: u64,
+    /// How long the answer to the call waits: it had a wrong password.
+    pub penalty: Duration,
 }
 
 /// `CLIENT REPLY`.
@@ -68,9 +75,11 @@ impl Session {
             transaction: None,
             watches: Watches::default(),
             subscriptions: Subscriptions::default(),
+            tracking: None,
             seen: 0,
             replies: ReplyMode::On,
             paused_at: 0,
+            penalty: Duration::ZERO,
         };
         session.speak(false);
         session

@@ -133,7 +133,8 @@ mod tests {
 
     fn texts(replies: Replies) -> Vec<String> {
         let all = replies.finish().expect("no error").expect("an array");
-        let text = |reply: Result<Vec<u8>>| reply.map_or_else(|e| e.to_string(), |t| String::from_utf8(t).expect("JSON"));
+        let text =
+            |reply: Result<Vec<u8>>| reply.map_or_else(|e| e.to_string(), |t| String::from_utf8(t).expect("JSON"));
         all.into_iter().map(text).collect()
     }
 
@@ -147,7 +148,10 @@ mod tests {
         replies.null();
         replies.error(&Error::SYNTAX);
         replies.array(0);
-        assert_eq!(texts(replies), [r#"{"added":1}"#, r#"{"values":["a",null]}"#, "ERR syntax error", r#"{"values":[]}"#]);
+        assert_eq!(
+            texts(replies),
+            [r#"{"added":1}"#, r#"{"values":["a",null]}"#, "ERR syntax error", r#"{"values":[]}"#]
+        );
     }
 
     #[test]

@@ -273,6 +273,7 @@ fn only_adds(row: &Command) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use synap_core::access::Terms;
     use synap_core::command::table;
     use synap_core::execute::state::Rows as _;
 
@@ -287,8 +288,10 @@ mod tests {
     }
 
     fn with_rules(rules: &[&str]) -> User {
-        let mut user = User::new("agent");
-        rules.iter().for_each(|rule| user.apply(rule, table()).expect("a rule"));
+        let terms = Terms::of(table());
+        let mut user = User::new("agent", &terms);
+        let rules: Vec<&[u8]> = rules.iter().map(|rule| rule.as_bytes()).collect();
+        user.apply_all(&rules, &terms).expect("rules");
         user
     }
 

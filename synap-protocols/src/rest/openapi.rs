@@ -60,6 +60,13 @@ pub fn document(info: &Info, operations: &[Operation], puts: &[(&Put, &Operation
         };
         add(route::path(operation.op), "post", by_body(operation));
         let template = route::template(operation.op, operation.args);
+        // All arguments may come in the query, too.
+        let has_segments = path_arguments(operation.args).next().is_some();
+        for (method, has) in [("get", operation.verbs.get), ("delete", operation.verbs.delete)] {
+            if has && has_segments {
+                add(route::path(operation.op), method, by_url(operation, &format!("{method}_query"), 0));
+            }
+        }
         if operation.verbs.get {
             add(template.clone(), "get", by_path(operation, "get"));
             if let Some(segment) = operation.segment {
@@ -88,12 +95,15 @@ pub fn document(info: &Info, operations: &[Operation], puts: &[(&Put, &Operation
         "info": {"title": info.title, "version": info.version, "description": info.description},
         "servers": [{"url": route::PREFIX}],
         // Without credentials a call is the default user's.
-        "security": [{}, {"basic": []}],
+        "security": [{}, {"basic": []}, {"bearer": []}],
         "tags": groups.iter().map(|group| json!({"name": group})).collect::<Vec<_>>(),
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
+            "securitySchemes": {
+                "basic": {"type": "http", "scheme": "basic"},
+                "bearer": {"type": "http", "scheme": "bearer", "description": "The secret of an API key."},
+            },
             "responses": {
                 "Problem": {
                     "description": "The call was refused or failed; `code` says why.",
@@ -117,8 +127,12 @@ fn by_body(operation: &Operation) -> Value {
 }
 
 fn by_path(operation: &Operation, method: &str) -> Value {
+    by_url(operation, method, path_arguments(operation.args).count())
+}
+
+/// With so many of the arguments as segments of the path, and the others in the query.
+fn by_url(operation: &Operation, method: &str, in_path: usize) -> Value {
     let mut described = common(operation, &format!("{}_by_{method}", operation.op.replace('.', "_")));
-    let in_path = path_arguments(operation.args).count();
     let mut parameters: Vec<Value> = Vec::new();
     for spec in &operation.args[..in_path] {
         parameters.push(parameter(spec, "path", true));

@@ -235,7 +235,12 @@ mod tests {
     }
 
     fn ops(has: impl Fn(&Operation) -> bool) -> Vec<&'static str> {
-        operations().all.iter().filter(|operation| !operation.is_alias() && has(operation)).map(|operation| operation.op).collect()
+        operations()
+            .all
+            .iter()
+            .filter(|operation| !operation.is_alias() && has(operation))
+            .map(|operation| operation.op)
+            .collect()
     }
 
     #[test]
@@ -292,7 +297,9 @@ mod tests {
         assert_eq!(lowered("list.pop", r#"{"position":"left","key":"l","count":2}"#), ("LPOP l 2".into(), "list.lpop"));
         assert!(operations.find("list.push").expect("it").lower(br#"{"key":"l","elements":["a"]}"#).is_err());
         let info = operations.find("info").expect("it");
-        for (segments, query, expected) in [(&["memory"][..], "", 2), (&[], "section=memory&section=cpu", 3), (&[], "", 1)] {
+        for (segments, query, expected) in
+            [(&["memory"][..], "", 2), (&[], "section=memory&section=cpu", 3), (&[], "", 1)]
+        {
             assert_eq!(info.lower_query(segments, query).expect("words").len(), expected);
         }
         let (set, put) = operations.put("kv").expect("it");

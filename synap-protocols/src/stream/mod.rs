@@ -272,7 +272,8 @@ mod tests {
             Ok::<_, String>((read.calls.len(), read.conditions))
         };
         assert_eq!(read("[{}, {}]"), Ok((2, Vec::new())));
-        let key = |field: Option<&[u8]>, wanted| Condition { key: b"k"[..].into(), field: field.map(Into::into), wanted };
+        let key =
+            |field: Option<&[u8]>, wanted| Condition { key: b"k"[..].into(), field: field.map(Into::into), wanted };
         let text = r#"{"watch":[{"key":"k","equals":1.0},{"key":"k","field":"f","exists":true},
             {"key":"k","equals":null},{"equals":{"base64":"/w=="},"key":"k"}],"calls":[{}]}"#;
         let conditions = vec![

@@ -1,14 +1,14 @@
 //! Responses.
 
+use super::body::{Body, Out};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use synap_core::Error;
 use synap_protocols::problem::{self, Problem};
-use synap_protocols::rest::credentials::CHALLENGE;
+use synap_protocols::rest::credentials::CHALLENGES;
 use synap_protocols::rest::openapi::RAW;
-use super::body::{Body, Out};
 
 pub type Answer = Response<Body>;
 
@@ -49,6 +49,20 @@ fn with_type(content_type: &'static str, body: Body) -> Answer {
     answer
 }
 
+/// 200 with text that is true now and not later.
+pub fn text(body: String, content_type: &'static str) -> Answer {
+    let mut answer = json(body);
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+/// [`json`] for a server that cannot do what it is asked for now.
+pub fn unavailable(body: &'static str) -> Answer {
+    let mut answer = json(body);
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    answer
+}
+
 /// The error that a call was answered with.
 pub fn error(error: &Error) -> Answer {
     of_problem(problem::of_error(error))
@@ -79,7 +93,9 @@ fn of_problem(problem: Problem) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
     if problem.http_status == 401 {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+        for challenge in CHALLENGES {
+            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
     }
     answer
 }

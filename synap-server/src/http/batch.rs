@@ -1,6 +1,7 @@
 //! Several calls in one body: `/command` with one envelope or an array, `/pipeline`, `/transaction`.
 
 use hyper::StatusCode;
+use smallvec::SmallVec;
 use synap_core::execute::Input;
 use synap_core::session::Session;
 use synap_core::{Code, Error};
@@ -8,7 +9,6 @@ use synap_protocols::json::{Replies, Words, text};
 use synap_protocols::rest::operation::Operation;
 use synap_protocols::rest::raw::RawReply;
 use synap_protocols::stream::{self, Envelope};
-use smallvec::SmallVec;
 
 use super::answer::{self, Answer};
 use super::door::{Door, Failure, Refused};
@@ -33,7 +33,8 @@ impl Door {
             if index > 0 {
                 out.push(b',');
             }
-            let answer = if out.len() > ANSWER_BYTES_MAX { Err(too_much()) } else { self.envelope(visitor, envelope).await? };
+            let answer =
+                if out.len() > ANSWER_BYTES_MAX { Err(too_much()) } else { self.envelope(visitor, envelope).await? };
             stream::write(stream::request_id(envelope), &answer, &mut out);
         }
         if is_array {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,20 +12,21 @@ use hyper::header::{self, HeaderName};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use synap_core::access::User;
 use synap_core::command::alias::Put;
 use synap_core::execute::Input;
+use synap_core::execute::rights::{self, Login};
 use synap_core::execute::state::Rows;
 use synap_core::session::{self, Client};
 use synap_core::{Code, Engine, Error, Reply, command, settings};
 use synap_protocols::json::{JsonReply, Words, text};
+use synap_protocols::rest::credentials::{self, Credentials};
+use synap_protocols::rest::openapi;
 use synap_protocols::rest::operation::{Operation, Operations};
 use synap_protocols::rest::raw::RawReply;
-use synap_protocols::rest::route::{self, Miss, Route, Verbs};
-use synap_protocols::rest::{credentials, openapi};
+use synap_protocols::rest::route::{self, Miss, Route};
 
 use super::answer::{self, Answer};
-use super::{events, ndjson, safety};
+use super::{events, metrics, ndjson, safety};
 use crate::drive::{self, End, Visitor};
 
 /// Bytes of the body of a request at the most, and of a line of NDJSON.
@@ -92,8 +94,12 @@ impl Door {
         let path = request.uri().path();
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         let answered = match path {
-            "/health" | "/openapi.json" | "/docs" if !is_get => Ok(answer::not_allowed("GET, HEAD")),
+            "/health" | "/ready" | "/metrics" | "/openapi.json" | "/docs" if !is_get => {
+                Ok(answer::not_allowed("GET, HEAD"))
+            }
             "/health" => Ok(answer::json(r#"{"status":"ok"}"#)),
+            "/ready" => Ok(self.ready()),
+            "/metrics" => self.metrics(peer, request.headers()).await,
             "/openapi.json" => Ok(answer::json(self.document.clone())),
             "/docs" => Ok(answer::page(include_str!("docs.html"))),
             #[cfg(feature = "mcp")]
@@ -110,10 +116,34 @@ impl Door {
         answered.unwrap_or_else(|refused| *refused)
     }
 
+    /// Whether calls are served: not while data are loaded, and not all of them while the disk does not take the log.
+    fn ready(&self) -> Answer {
+        let state = self.engine.state();
+        if state.loading.load(Ordering::Relaxed) {
+            return answer::unavailable(r#"{"status":"loading"}"#);
+        }
+        match state.log.is_failing() {
+            true => answer::unavailable(r#"{"status":"disk failing"}"#),
+            false => answer::json(r#"{"status":"ready"}"#),
+        }
+    }
+
+    /// For whoever may call INFO, which tells the same.
+    async fn metrics(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Answer> {
+        let visitor = self.visitor(peer, headers).await?;
+        let Some(user) = &visitor.user else { return Err(not_found().into()) };
+        let may = command::table().find(&[b"INFO"]).is_ok_and(|row| user.may_run(row.id));
+        if !may {
+            let text = format!("User {} has no permissions to run the 'info' command", user.name);
+            return Err(answer::error(&Error { code: Code::NoPerm, text: text.into() }).into());
+        }
+        Ok(answer::text(metrics::text(&self.engine).await, metrics::CONTENT_TYPE))
+    }
+
     /// `/api/v1/hash/set`.
     async fn operation(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Refused<Answer> {
         let (head, body) = request.into_parts();
-        let mut visitor = self.visitor(peer, &head.headers)?;
+        let mut visitor = self.visitor(peer, &head.headers).await?;
         let path = head.uri.path().strip_prefix(route::PREFIX).unwrap_or_default();
         let query = head.uri.query().unwrap_or_default();
         if head.method == Method::PUT
@@ -179,9 +209,9 @@ impl Door {
         wanted: Envelopes,
     ) -> Refused<Answer> {
         let (head, body) = request.into_parts();
-        let mut visitor = self.visitor(peer, &head.headers)?;
+        let mut visitor = self.visitor(peer, &head.headers).await?;
         if head.method != Method::POST {
-            return Err(answer::not_allowed(Verbs::default().allow()).into());
+            return Err(answer::not_allowed("POST").into());
         }
         if wanted == Envelopes::Any && media_type(&head.headers, header::CONTENT_TYPE) == ndjson::CONTENT_TYPE {
             refuse_coded(&head.headers)?;
@@ -204,7 +234,7 @@ impl Door {
     /// `/api/v1/events`.
     async fn listened(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Refused<Answer> {
         let (head, _) = request.into_parts();
-        let visitor = self.visitor(peer, &head.headers)?;
+        let visitor = self.visitor(peer, &head.headers).await?;
         if head.method != Method::GET {
             return Err(answer::not_allowed("GET").into());
         }
@@ -265,35 +295,42 @@ impl Door {
         };
         match (route::parse(asked.unwrap_or_else(|method| method), path, find), asked) {
             (Ok(route), Ok(_)) => Ok(route),
-            (Ok(route), Err(_)) => Err(answer::not_allowed(route.operation.verbs.allow()).into()),
-            (Err(Miss::Method(verbs)), _) => Err(answer::not_allowed(verbs.allow()).into()),
+            (Ok(route), Err(_)) => {
+                Err(answer::not_allowed(route.operation.verbs.allow(!route.segments.is_empty())).into())
+            }
+            (Err(Miss::Method(allow)), _) => Err(answer::not_allowed(allow).into()),
             (Err(Miss::NotFound), _) if self.put(path).is_some() => Err(answer::not_allowed("PUT").into()),
             (Err(Miss::NotFound), _) => Err(not_found().into()),
         }
     }
 
     /// The session of one request.
-    pub(super) fn visitor(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Visitor> {
-        let user = self.user(headers).map_err(|error| answer::error(&error))?;
-        let db = self.database(headers).map_err(|error| answer::error(&error))?;
+    pub(super) async fn visitor(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Visitor> {
         let session = self.engine.session(session::Door::Http, peer.addr.clone(), peer.laddr.clone());
         let mut visitor = Visitor::new(&self.engine, session);
-        visitor.log_in(user);
+        if let Err(error) = self.log_in(&mut visitor, headers) {
+            let penalty = visitor.penalty;
+            drop(visitor);
+            tokio::time::sleep(penalty).await;
+            return Err(answer::error(&error).into());
+        }
+        let db = self.database(headers).map_err(|error| answer::error(&error))?;
         visitor.select(db);
         Ok(visitor)
     }
 
-    /// The user of the `Authorization` header, or the default one where that needs no password.
-    fn user(&self, headers: &HeaderMap) -> Result<Arc<User>, Error> {
+    /// Logs in the user of the `Authorization` header. Without one it is the default one, where that needs no password.
+    fn log_in(&self, visitor: &mut Visitor, headers: &HeaderMap) -> Result<(), Error> {
         const LOGIN: Error = Error::new(Code::NoAuth, "Authentication required.");
-        let users = &self.engine.state().users;
-        match headers.get(header::AUTHORIZATION) {
-            Some(value) => {
-                let given = credentials::read(value.as_bytes())?;
-                users.login(&given.name, &given.password)
-            }
-            None => Some(users.default_user()).filter(|user| user.enabled && user.nopass).ok_or(LOGIN),
-        }
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            return if visitor.user.is_some() { Ok(()) } else { Err(LOGIN) };
+        };
+        let given = credentials::read(value.as_bytes())?;
+        let login = match &given {
+            Credentials::Basic { name, password } => Login::Password { name, password },
+            Credentials::Bearer(secret) => Login::Key(secret),
+        };
+        rights::log_in(self.engine.state(), visitor, login, b"Authorization")
     }
 
     fn database(&self, headers: &HeaderMap) -> Result<u32, Error> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use synap_core::Error;
-use synap_core::execute::{State, admit};
+use synap_core::execute::{State, rights};
 use synap_core::session::{Change, Client, Kind, Mail, Session, Wake, key_name};
 use synap_protocols::json::lower::percent_decoded;
 use synap_protocols::json::{Words, bytes, text};
@@ -35,7 +35,8 @@ pub struct Interests {
 
 impl Interests {
     pub fn of_query(query: &str) -> Result<Interests, Error> {
-        const NOTHING: Error = Error::err("`channels`, `patterns`, `keys` or `key_patterns` must be given in the query");
+        const NOTHING: Error =
+            Error::err("`channels`, `patterns`, `keys` or `key_patterns` must be given in the query");
         let mut interests = Interests::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -74,8 +75,8 @@ impl Door {
     /// Listens to keys. Who may not read them may not hear of them.
     fn listen(&self, session: &mut Session, interests: &Interests) -> Result<(), Error> {
         let state = self.engine.state();
-        if !interests.keys.iter().all(|key| admit::may_read(state, session, key)) {
-            return Err(admit::NO_KEY_RIGHT);
+        if !interests.keys.iter().all(|key| rights::may_read(state, session, key)) {
+            return Err(rights::NO_KEY_RIGHT);
         }
         let channels = &state.channels;
         for (kind, names) in [(Kind::Key, &interests.keys), (Kind::KeyPattern, &interests.key_patterns)] {
@@ -142,7 +143,12 @@ impl Door {
     }
 
     /// Runs a call and waits until its reply may be told.
-    async fn call_settled(&self, visitor: &mut Visitor, operation: &Operation, words: &Words) -> Result<Vec<u8>, Failure> {
+    async fn call_settled(
+        &self,
+        visitor: &mut Visitor,
+        operation: &Operation,
+        words: &Words,
+    ) -> Result<Vec<u8>, Failure> {
         let reply = self.call(visitor, operation, words).await;
         drive::settled(&self.engine, visitor).await.map_err(Failure::Error)?;
         reply
@@ -168,10 +174,10 @@ fn write(state: &State, session: &Session, mail: &Mail, out: &mut Vec<u8>) {
             }
             data.push(b'}');
         }),
-        Mail::Change(change) if change.key.as_ref().is_none_or(|key| admit::may_read(state, session, key)) => {
+        Mail::Change(change) if change.key.as_ref().is_none_or(|key| rights::may_read(state, session, key)) => {
             write_event("change", out, |data| write_change(change, data));
         }
-        Mail::Change(_) | Mail::Monitor(_) | Mail::Served(_) => {}
+        Mail::Change(_) | Mail::Monitor(_) | Mail::Served(_) | Mail::Invalidate(_) | Mail::RedirectBroken(_) => {}
     }
 }
 

@@ -93,7 +93,7 @@ impl Door {
     pub(super) async fn mcp(&self, peer: &Peer, request: Request<Incoming>) -> Refused<Answer> {
         let Some(entrance) = &self.agents else { return Ok(door::not_found()) };
         let (mut head, body) = request.into_parts();
-        let visitor = self.visitor(peer, &head.headers)?;
+        let visitor = self.visitor(peer, &head.headers).await?;
         if head.method != Method::POST {
             return Err(answer::not_allowed("POST").into());
         }

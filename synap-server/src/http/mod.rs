@@ -10,6 +10,7 @@ mod door;
 mod events;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod metrics;
 mod ndjson;
 mod safety;
 mod socket;
