@@ -120,6 +120,9 @@ settings! {
     HTTP_BIND = "http-bind", Kind::Text, "127.0.0.1", fixed;
     /// Names that the `Host` of a request may have beside those of the loopback interface, blank between them; `*` is any.
     HTTP_ALLOWED_HOSTS = "http-allowed-hosts", Kind::Text, "";
+    /// The tools of agents at /mcp: essential, full, read-only, groups, operations, tools, blank between them; empty
+    /// closes the door.
+    MCP_TOOLS = "mcp-tools", Kind::Text, "essential", fixed;
     /// The data folder.
     DIR = "dir", Kind::Text, "data", fixed;
     /// Worker threads of the RESP door; 0 takes one for each core that the process may use.

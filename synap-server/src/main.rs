@@ -5,6 +5,7 @@
 //! | [`config`] | the command line |
 //! | [`resp`] | the RESP listener and its connections |
 //! | [`http`] | the HTTP listener and its requests |
+//! | [`mcp`] | the door of agents |
 //! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
 //! | [`host`] | what the engine asks of the program around it |
 //! | [`logs`] | what the program tells about itself |
@@ -16,6 +17,8 @@ mod drive;
 mod host;
 mod http;
 mod logs;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod resp;
 mod tools;
 mod transfer;
@@ -77,6 +80,8 @@ fn run(config: &config::Config) -> Result<(), String> {
         let id = Settings::find(name).ok_or_else(|| format!("there is no setting {name}"))?;
         settings.set(id, value).map_err(|error| error.to_string())?;
     }
+    #[cfg(feature = "mcp")]
+    mcp::tools(&settings)?;
     logs::follow(&settings)?;
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
     engine.load_users(&config.users).map_err(|error| format!("Aborting startup because of ACL errors: {error}"))?;

@@ -329,7 +329,6 @@ pub const INFO: Command = Command {
     since: "1.0.0",
     summary: "Describes the server.",
     returns: Shape::text("info", "Chapters with lines of name:value."),
-    tool: Tool::Default,
     flags: Flags::LOADING.and(Flags::STALE).and(Flags::DANGEROUS).and(Flags::LOOKS),
     ..SERVER.session::<Info>()
 };
