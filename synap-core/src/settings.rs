@@ -103,6 +103,8 @@ settings! {
     HTTP_PORT = "http-port", Kind::Int { min: 0, max: 65535 }, "15500", fixed;
     /// Addresses of the HTTP door, blank between them.
     HTTP_BIND = "http-bind", Kind::Text, "127.0.0.1", fixed;
+    /// Names that the `Host` of a request may have beside those of the loopback interface, blank between them; `*` is any.
+    HTTP_ALLOWED_HOSTS = "http-allowed-hosts", Kind::Text, "";
     /// The data folder.
     DIR = "dir", Kind::Text, "data", fixed;
     /// Worker threads of the RESP door; 0 takes one for each core that the process may use.
@@ -117,6 +119,12 @@ settings! {
     MAXCLIENTS = "maxclients", Kind::Int { min: 1, max: u32::MAX as i64 }, "10000";
     /// The default user's password; empty asks for none.
     REQUIREPASS = "requirepass", Kind::Text, "";
+    /// The file of users, in the data folder or anywhere; empty when there is none.
+    ACLFILE = "aclfile", Kind::Text, "", fixed;
+    /// The channels of new users: all, or none.
+    ACL_PUBSUB_DEFAULT = "acl-pubsub-default", Kind::Choice(&["allchannels", "resetchannels"]), "resetchannels";
+    /// Entries that ACL LOG keeps.
+    ACLLOG_MAX_LEN = "acllog-max-len", COUNT, "128";
     /// The longest bulk string of a call.
     PROTO_MAX_BULK_LEN = "proto-max-bulk-len", Kind::Memory, "512mb";
     /// The most bytes of a call that wait to be complete.

@@ -9,6 +9,9 @@ use crate::tools::Tool;
 /// A flag that is no setting: it is said for one start.
 const OLDER_SNAPSHOT: &str = "load-older-snapshot";
 
+/// A flag that may come several times: a user with its rules.
+const USER: &str = "user";
+
 /// What the program is asked to do.
 pub enum Asked {
     Serve(Config),
@@ -36,6 +39,8 @@ impl Asked {
 /// The settings that the command line gave, by name, in its order.
 pub struct Config {
     pub given: Vec<(&'static str, String)>,
+    /// Users, each a name and its rules.
+    pub users: Vec<Vec<Vec<u8>>>,
     pub load: LoadOptions,
 }
 
@@ -48,7 +53,9 @@ impl Config {
             Settings::check(id, value).map_err(|why| format!("--{} {value:?}: {why}", setting.name))?;
             given.push((setting.name, value.clone()));
         }
-        Ok(Config { given, load: LoadOptions { older_snapshot: matches.get_flag(OLDER_SNAPSHOT) } })
+        let words = |line: &String| line.split_whitespace().map(|word| word.as_bytes().to_vec()).collect();
+        let users = matches.get_many::<String>(USER).unwrap_or_default().map(words).collect();
+        Ok(Config { given, users, load: LoadOptions { older_snapshot: matches.get_flag(OLDER_SNAPSHOT) } })
     }
 }
 
@@ -67,6 +74,8 @@ fn command() -> Command {
         }
         command = command.arg(arg);
     }
+    let help = "A user with its rules, as in an ACL file: \"ann on nopass ~* +@read\"; several times for several users";
+    let command = command.arg(Arg::new(USER).long(USER).value_name("RULES").help(help).action(clap::ArgAction::Append));
     let help = "Takes the older snapshot, and the log from there on, when the newest snapshot cannot be read";
     let command =
         command.arg(Arg::new(OLDER_SNAPSHOT).long(OLDER_SNAPSHOT).help(help).action(clap::ArgAction::SetTrue));

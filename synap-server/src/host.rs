@@ -24,6 +24,14 @@ impl Host for ServerHost {
         self.stop.send_replace(true);
     }
 
+    fn login_refused(&self, user: &str, addr: &str, count: u32) {
+        tracing::warn!("{addr} gave a wrong password for the user {user:?}; {count} refused logins within a minute");
+    }
+
+    fn warn(&self, message: &str) {
+        tracing::warn!("{message}");
+    }
+
     fn transfer(&self, transfer: Transfer) -> Transferring {
         Box::pin(crate::transfer::send(transfer))
     }

@@ -41,6 +41,9 @@ pub static MALLOC_CONF: Option<&'static std::ffi::c_char> = Some(
     unsafe { &*c"thp:always,metadata_thp:auto".as_ptr() },
 );
 
+/// Threads of HTTP, signals and timers: one may be busy with a long call while the other says that we live.
+const SIDE_WORKERS: usize = 2;
+
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
@@ -78,6 +81,7 @@ fn run(config: &config::Config) -> Result<(), String> {
         settings.set(id, value).map_err(|error| error.to_string())?;
     }
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
+    engine.load_users(&config.users).map_err(|error| format!("Aborting startup because of ACL errors: {error}"))?;
     let state = engine.state();
     // Before the first caller comes: nobody may see a server that is empty for now.
     state.loading.store(true, Ordering::Relaxed);
@@ -90,7 +94,7 @@ fn run(config: &config::Config) -> Result<(), String> {
         threads => usize::try_from(threads).unwrap_or(1),
     };
     let calls = runtime("synap-resp", workers)?;
-    let side = runtime("synap-side", 1)?;
+    let side = runtime("synap-side", SIDE_WORKERS)?;
 
     side.spawn(resp::close_idle(engine.clone()));
     let mut stops = {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::prelude::*;
 use super::{facts, help};
+use crate::access::refusals::Reason;
 use crate::execute::state::State;
 use crate::execute::{Later, ShutdownOptions};
 use crate::persist;
@@ -300,6 +301,9 @@ fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
             line("pubsub_channels", &state.channels.active(Kind::Channel, None).len());
             line("pubsub_patterns", &state.channels.pattern_count());
             line("pubsubshard_channels", &state.channels.active(Kind::Shard, None).len());
+            for reason in Reason::ALL {
+                line(reason.counter(), &state.users.refusals.count(reason));
+            }
             line("total_error_replies", &stats.errors().iter().map(|(_, count)| count).sum::<u64>());
         }
         "replication" => {
@@ -506,6 +510,7 @@ pub struct ConfigResetStat;
 impl SessionCommand for ConfigResetStat {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         cx.state().stats.reset();
+        cx.state().users.refusals.reset_counts();
         reply.ok();
         Ok(Flow::Done)
     }

@@ -4,7 +4,7 @@
 //! | step | where |
 //! |---|---|
 //! | the gate | [`gate`], [`Turn`] |
-//! | admit | [`admit`] |
+//! | admit | [`admit`]; [`rights`]: users |
 //! | lock | [`shards`], [`Turn::lock`] |
 //! | run | [`context`]: `ReadCx`, `WriteCx`, the change guards |
 //! | log, tell, unlock | [`finish`]; [`notify`]: keyspace events |
@@ -23,6 +23,7 @@ pub mod guards;
 pub mod monitor;
 pub mod notify;
 pub mod pause;
+pub mod rights;
 pub mod row;
 pub mod shards;
 pub mod state;
@@ -456,7 +457,12 @@ where
         Ok(Flow::Later(later)) => Outcome::Later(later),
         Err(error) => {
             reply.rollback(mark);
-            fail(state, call, &error, reply)
+            let outcome = fail(state, call, &error, reply);
+            match std::mem::take(&mut caller.session.penalty) {
+                Duration::ZERO => outcome,
+                // A wrong password: others go on, and whoever gave it hears of it later.
+                penalty => Outcome::Sleep(penalty),
+            }
         }
     }
 }

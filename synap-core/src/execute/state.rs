@@ -22,7 +22,7 @@ use crate::keyspace::access::{Access, Frequency, Random};
 use crate::keyspace::hasher::KeyHasher;
 use crate::keyspace::value::Value;
 use crate::log::Log;
-use crate::session::{Channels, Registry};
+use crate::session::{Channels, Client, Registry};
 use crate::settings::{self, Id, Settings};
 
 /// What an engine is made of. Handlers reach it through their contexts.
@@ -73,6 +73,8 @@ pub trait Rows: crate::access::Rows + Sync {
     /// The row of these words, or the error that answers them.
     fn find(&self, words: Words<'_>) -> Result<&'static Command>;
     fn all(&self) -> &'static [Command];
+    /// One line about a client, as CLIENT LIST has it.
+    fn describe(&self, client: &Client, state: &State, now_ms: i64) -> String;
 }
 
 /// The program around the engine: the only call upward.
@@ -81,6 +83,10 @@ pub trait Host: Send + Sync {
     fn shutdown(&self, options: ShutdownOptions);
     /// A setting has a new value.
     fn setting_changed(&self, _name: &str) {}
+    /// Somebody at `addr` gave a wrong password for `user`, so many times within a short while.
+    fn login_refused(&self, _user: &str, _addr: &str, _count: u32) {}
+    /// Something went wrong that whoever runs the server should know.
+    fn warn(&self, _message: &str) {}
     /// Lines of INFO that only the program knows, for `section` in small letters.
     fn info(&self, _section: &str, _out: &mut String) {}
     /// Sends keys to another server: the engine knows no sockets.

@@ -64,6 +64,8 @@ pub enum LoadError {
     Thread {
         error: io::Error,
     },
+    /// The file of users has mistakes.
+    Users(String),
 }
 
 /// The snapshot before one that cannot be read.
@@ -79,6 +81,7 @@ impl fmt::Display for LoadError {
         match self {
             LoadError::Folder { path, error } => write!(f, "the data folder {path:?} cannot be used: {error}"),
             LoadError::Disk(error) => write!(f, "{error}"),
+            LoadError::Users(error) => write!(f, "{error}"),
             LoadError::Thread { error } => write!(f, "a thread cannot be started: {error}"),
             LoadError::Unopened { file, error } => write!(f, "the snapshot {file} cannot be opened: {error}"),
             LoadError::Snapshot { file, error, older } => {
