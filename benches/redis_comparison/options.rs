@@ -8,8 +8,9 @@ use super::rows::Row;
 
 /// Compares our release build with valkey-server or redis-server: speed, processor time per operation, memory.
 ///
-/// Without one of --memory, --workers and --full it measures speed. The result is Markdown on standard output.
-#[derive(Parser, Debug)]
+/// Without one of --memory, --evictions, --persistence, --workers and --full it measures speed. The result is Markdown on
+/// standard output.
+#[derive(Parser, Clone, Debug)]
 #[command(name = "redis_comparison", bin_name = "cargo bench --bench redis_comparison --")]
 pub struct Options {
     /// Measure only these commands.
@@ -51,9 +52,18 @@ pub struct Options {
     /// Numbers of string keys for the memory part.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000_000], value_name = "N,N")]
     memory_keys: Vec<u64>,
+    /// Measure the hit ratio of a full cache: which keys are removed, when memory has a limit.
+    #[arg(long)]
+    evictions: bool,
     /// Compare ours with this many workers to ours with one.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=256))]
     workers: Option<u32>,
+    /// Measure what it takes to keep the data: the log beside theirs, snapshots, starts.
+    #[arg(long)]
+    persistence: bool,
+    /// The size of the log that a start replays, in the persistence part.
+    #[arg(long, default_value_t = 2048, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    log_megabytes: u64,
     /// Everything: speed, memory at 1,000,000 and 5,000,000 keys, two workers. For docs/BENCHMARKS.md.
     #[arg(long)]
     full: bool,
@@ -81,11 +91,28 @@ pub struct Options {
 
 impl Options {
     pub fn speed_part(&self) -> bool {
-        self.full || !(self.memory || self.workers.is_some())
+        self.full || !(self.memory || self.evictions || self.persistence || self.workers.is_some())
     }
 
     pub fn memory_part(&self) -> bool {
         self.full || self.memory
+    }
+
+    pub fn evictions_part(&self) -> bool {
+        self.full || self.evictions
+    }
+
+    pub fn persistence_part(&self) -> bool {
+        self.full || self.persistence
+    }
+
+    pub fn log_bytes(&self) -> u64 {
+        if self.quick { 16 << 20 } else { self.log_megabytes << 20 }
+    }
+
+    /// The same for these rows alone.
+    pub fn with_rows(&self, rows: &[Row]) -> Options {
+        Options { only: rows.to_vec(), ..self.clone() }
     }
 
     pub fn workers_part(&self) -> Option<u32> {

@@ -10,10 +10,11 @@
 //! No permission of the gate is held across an await: turns are not `Send`, so the compiler sees to it. The futures may
 //! be dropped at any point, and the [`Visitor`] then leaves the engine by itself.
 //!
-//! A session that is run here has no subscriptions and is no monitor, so the only mail that it gets is the answer to a
-//! call that waited.
+//! A session that waits here has no subscriptions and is no monitor, so the only mail that it gets is the answer to its
+//! call. (Event streams subscribe, and then run nothing more.)
 
 use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,40 @@ pub enum End {
 /// Runs one call. `reply` has received the whole answer when it returns [`End::Replied`] or [`End::Quit`], and may be
 /// shown once [`settled`] has returned.
 pub async fn run(engine: &Engine, session: &mut Session, input: &Input<'_>, reply: &mut (dyn Reply + Send)) -> End {
-    let mut outcome = engine.inside(|turn| execute(turn, session, input, reply)).await;
+    run_within(engine, session, input, reply, None).await
+}
+
+/// As [`run`]. A call that waits gives up after `wait_max`, in the way that it does when its own time is over.
+pub async fn run_within(
+    engine: &Engine,
+    session: &mut Session,
+    input: &Input<'_>,
+    reply: &mut (dyn Reply + Send),
+    wait_max: Option<Duration>,
+) -> End {
+    let outcome = engine.inside(|turn| execute(turn, session, input, reply)).await;
+    go_on(engine, session, input, outcome, reply, wait_max).await
+}
+
+/// The rest of [`run`], for a call that somebody else has begun.
+pub async fn resume(
+    engine: &Engine,
+    session: &mut Session,
+    input: &Input<'_>,
+    outcome: Outcome,
+    reply: &mut (dyn Reply + Send),
+) -> End {
+    go_on(engine, session, input, outcome, reply, None).await
+}
+
+async fn go_on(
+    engine: &Engine,
+    session: &mut Session,
+    input: &Input<'_>,
+    mut outcome: Outcome,
+    reply: &mut (dyn Reply + Send),
+    wait_max: Option<Duration>,
+) -> End {
     loop {
         outcome = match outcome {
             Outcome::Replied => return End::Replied,
@@ -50,7 +84,7 @@ pub async fn run(engine: &Engine, session: &mut Session, input: &Input<'_>, repl
                 }
                 engine.inside(|turn| execute(turn, session, input, reply)).await
             }
-            Outcome::Blocked(waiter) => return wait(engine, session, &waiter, reply).await,
+            Outcome::Blocked(waiter) => return wait(engine, session, &waiter, reply, wait_max).await,
             Outcome::Sleep(time) => {
                 engine.state().log.notify();
                 return tokio::select! {
@@ -62,7 +96,10 @@ pub async fn run(engine: &Engine, session: &mut Session, input: &Input<'_>, repl
                 engine.state().host().shutdown(options);
                 return End::Replied;
             }
-            Outcome::Later(wanted) => {
+            Outcome::Later(mut wanted) => {
+                if let (Some((ms, _)), Some(wait_max)) = (&mut wanted.timeout, wait_max) {
+                    *ms = (*ms).min(to_ms(wait_max));
+                }
                 let tape = tokio::select! {
                     tape = later(wanted) => tape,
                     () = session.client.killed() => return End::Killed,
@@ -74,15 +111,34 @@ pub async fn run(engine: &Engine, session: &mut Session, input: &Input<'_>, repl
     }
 }
 
-/// Waits for a reply that comes from outside of the gate.
-pub async fn later(later: Later) -> Tape {
-    match later.timeout {
-        None => later.reply.await,
-        Some((ms, timed_out)) => {
-            let in_time = tokio::time::timeout(Duration::from_millis(ms), later.reply).await;
-            in_time.unwrap_or_else(|_| timed_out())
+/// Waits for a reply that comes from outside of the gate. Work that is to be carried through begins with this call,
+/// and does not end with the future.
+pub fn later(later: Later) -> impl Future<Output = Tape> + Send {
+    let Later { reply, timeout, goes_on } = later;
+    let reply = if goes_on { carried_through(reply) } else { reply };
+    async move {
+        match timeout {
+            None => reply.await,
+            Some((ms, timed_out)) => {
+                let in_time = tokio::time::timeout(Duration::from_millis(ms), reply).await;
+                in_time.unwrap_or_else(|_| timed_out())
+            }
         }
     }
+}
+
+type Replying = Pin<Box<dyn Future<Output = Tape> + Send>>;
+
+fn carried_through(work: Replying) -> Replying {
+    let task = tokio::spawn(work);
+    Box::pin(async move {
+        task.await.unwrap_or_else(|_| {
+            // It has panicked, and said so; or the runtime has ended.
+            let mut tape = Tape::new(false);
+            tape.error(&Error::err("the call was not carried through"));
+            tape
+        })
+    })
 }
 
 /// Waits until everything that the session's replies depend on is safe to show. An error when the disk does not take the
@@ -121,12 +177,20 @@ async fn unpaused(engine: &Engine, session: &Session) -> bool {
 }
 
 /// Waits with a blocked call until it is served, its time is over or its session is killed.
-async fn wait(engine: &Engine, session: &mut Session, waiter: &Arc<Waiter>, reply: &mut (dyn Reply + Send)) -> End {
+async fn wait(
+    engine: &Engine,
+    session: &mut Session,
+    waiter: &Arc<Waiter>,
+    reply: &mut (dyn Reply + Send),
+    wait_max: Option<Duration>,
+) -> End {
     let state = engine.state();
+    let latest_ms = wait_max.map(|wait_max| state.clock.now_ms().saturating_add_unsigned(to_ms(wait_max)));
+    let deadline_ms = [waiter.deadline_ms, latest_ms].into_iter().flatten().min();
     state.log.notify(); // what the call found due is logged
     let client = session.client.clone();
     let end = loop {
-        let left_ms = waiter.deadline_ms.map(|deadline_ms| deadline_ms - state.clock.now_ms());
+        let left_ms = deadline_ms.map(|deadline_ms| deadline_ms - state.clock.now_ms());
         if left_ms.is_some_and(|left_ms| left_ms <= 0) {
             break WaitEnd::TimedOut;
         }
@@ -165,6 +229,10 @@ async fn wait(engine: &Engine, session: &mut Session, waiter: &Arc<Waiter>, repl
 
 fn from_ms(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+fn to_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A session that leaves the engine when it is dropped, also when the task that ran it was cancelled.
@@ -296,6 +364,20 @@ mod tests {
         let begin = Instant::now();
         assert_eq!(house.reply("BLPOP a 0.05").await, "nil");
         assert!(begin.elapsed() >= Duration::from_millis(50));
+    }
+
+    #[tokio::test]
+    async fn a_blocked_call_gives_up_when_its_door_does() {
+        let house = House::open();
+        let mut visitor = house.visitor();
+        let mut text = Text::new(true);
+        let begin = Instant::now();
+        let input = Input::words(&[b"BLPOP", b"a", b"0"]);
+        let end = run_within(&house.engine, &mut visitor, &input, &mut text, Some(Duration::from_millis(50))).await;
+        assert_eq!((end, text.out.as_str()), (End::Replied, "nil"));
+        assert!(begin.elapsed() >= Duration::from_millis(50));
+        assert_eq!(house.reply("RPUSH a 1").await, "1");
+        assert_eq!(house.reply("LLEN a").await, "1");
     }
 
     #[tokio::test]

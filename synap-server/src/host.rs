@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use synap_core::execute::figures::Allocator;
 use synap_core::execute::state::{Transfer, Transferring};
 use synap_core::execute::{Host, ShutdownOptions};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 pub struct ServerHost {
@@ -38,23 +40,78 @@ impl Host for ServerHost {
     fn info(&self, section: &str, out: &mut String) {
         match section {
             "memory" => {
-                if let Some(resident) = stat(tikv_jemalloc_ctl::stats::resident::read) {
-                    // Writing into a String cannot fail.
-                    let _ = write!(out, "used_memory_rss:{resident}\r\nmem_allocator:jemalloc\r\n");
-                }
+                out.push_str("mem_allocator:jemalloc\r\n");
             }
             "cpu" => {
                 if let Some((user, system)) = cpu_seconds() {
-                    let _ = write!(out, "used_cpu_sys:{system:.6}\r\nused_cpu_user:{user:.6}\r\n");
+                    let _ = write!(
+                        out,
+                        // It has no children.
+                        "used_cpu_sys:{system:.6}\r\nused_cpu_user:{user:.6}\r\n\
+                         used_cpu_sys_children:0.000000\r\nused_cpu_user_children:0.000000\r\n"
+                    );
                 }
             }
             _ => {}
         }
     }
 
-    fn memory_used(&self) -> Option<u64> {
-        stat(tikv_jemalloc_ctl::stats::allocated::read)
+    fn allocator(&self) -> Option<Allocator> {
+        use tikv_jemalloc_ctl::stats;
+        Some(Allocator {
+            allocated: stat(stats::allocated::read)?,
+            active: stat(stats::active::read)?,
+            resident: stat(stats::resident::read)?,
+        })
     }
+
+    fn allocator_report(&self) -> Option<String> {
+        let mut report: Vec<u8> = Vec::new();
+        // SAFETY: `append` is called with this vector and with texts that end with a zero byte, by this thread, before
+        // the function returns; null stands for no options.
+        unsafe { _rjem_malloc_stats_print(Some(append), (&raw mut report).cast(), std::ptr::null()) };
+        Some(String::from_utf8_lossy(&report).into_owned())
+    }
+
+    fn purge_memory(&self) {
+        // All arenas. It is refused only where the name is unknown.
+        // SAFETY: a name that ends with a zero byte, nothing to read and nothing to write, as this one has it.
+        unsafe {
+            _rjem_mallctl(
+                c"arena.4096.purge".as_ptr(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                0,
+            );
+        }
+    }
+}
+
+/// Takes a piece of a report into the vector that `report` is.
+unsafe extern "C" fn append(report: *mut std::ffi::c_void, text: *const std::ffi::c_char) {
+    // SAFETY: both come from the one call that uses this function, which says what they are.
+    let (report, text) = unsafe { (&mut *report.cast::<Vec<u8>>(), std::ffi::CStr::from_ptr(text)) };
+    report.extend_from_slice(text.to_bytes());
+}
+
+type Append = unsafe extern "C" fn(*mut std::ffi::c_void, *const std::ffi::c_char);
+
+unsafe extern "C" {
+    fn _rjem_malloc_stats_print(
+        append: Option<Append>,
+        argument: *mut std::ffi::c_void,
+        options: *const std::ffi::c_char,
+    );
+
+    /// The allocator's own: the crate around it always writes something, which a command without a value refuses.
+    fn _rjem_mallctl(
+        name: *const std::ffi::c_char,
+        old: *mut std::ffi::c_void,
+        old_len: *mut usize,
+        new: *mut std::ffi::c_void,
+        new_len: usize,
+    ) -> std::ffi::c_int;
 }
 
 /// One figure of the allocator, as of now.
@@ -74,34 +131,62 @@ fn cpu_seconds() -> Option<(f64, f64)> {
     Some((user / 100.0, system / 100.0))
 }
 
-/// Waits for SHUTDOWN, SIGTERM or SIGINT. Signals are watched from this call on, whenever the future is awaited.
-pub fn until_stopped(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    // A file at the process's limit is an error of its write, which is dealt with as a full disk; unwatched, the signal
-    // ends the program.
-    let too_large = signal(SignalKind::from_raw(libc::SIGXFSZ));
-    if let Err(error) = too_large {
-        tracing::warn!("a file at its limit will end the server: {error}");
-    }
-    let signalled = async {
-        match signals {
-            (Ok(mut terminate), Ok(mut interrupt)) => {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            }
+/// Who wants the program to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// SHUTDOWN, which has done what comes before the end.
+    Asked,
+    /// SIGTERM.
+    Terminate,
+    /// SIGINT.
+    Interrupt,
+}
+
+/// What may end the program, one after the other.
+pub struct Stops {
+    asked: watch::Receiver<bool>,
+    signals: Option<(Signal, Signal)>,
+}
+
+impl Stops {
+    /// Signals are watched from this call on. Within a runtime.
+    pub fn watch(asked: watch::Receiver<bool>) -> Stops {
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        // A file at the process's limit is an error of its write, which is dealt with as a full disk; unwatched, the signal
+        // ends the program.
+        let too_large = signal(SignalKind::from_raw(libc::SIGXFSZ));
+        if let Err(error) = too_large {
+            tracing::warn!("a file at its limit will end the server: {error}");
+        }
+        let signals = match signals {
+            (Ok(terminate), Ok(interrupt)) => Some((terminate, interrupt)),
             _ => {
                 tracing::warn!("signals cannot be watched: end the server with SHUTDOWN");
-                std::future::pending::<()>().await;
+                None
             }
-        }
-    };
-    async move {
+        };
+        Stops { asked, signals }
+    }
+
+    pub async fn next(&mut self) -> Stop {
+        let signalled = async {
+            match &mut self.signals {
+                None => std::future::pending().await,
+                Some((terminate, interrupt)) => tokio::select! {
+                    _ = terminate.recv() => Stop::Terminate,
+                    _ = interrupt.recv() => Stop::Interrupt,
+                },
+            }
+        };
         tokio::select! {
-            () = signalled => {}
-            _ = stopped.wait_for(|stop| *stop) => {}
+            stop = signalled => stop,
+            _ = self.asked.wait_for(|asked| *asked) => Stop::Asked,
         }
+    }
+
+    /// Somebody who does not want to wait any longer.
+    pub async fn insisted(&mut self) {
+        // Those who watch over services say SIGTERM more than once, and mean the same.
+        while self.next().await == Stop::Terminate {}
     }
 }

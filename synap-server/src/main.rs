@@ -5,8 +5,10 @@
 //! | [`config`] | the command line |
 //! | [`resp`] | the RESP listener and its connections |
 //! | [`http`] | the HTTP listener and its requests |
+//! | [`mcp`] | the door of agents |
 //! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
 //! | [`host`] | what the engine asks of the program around it |
+//! | [`logs`] | what the program tells about itself |
 //! | [`tools`] | what can be done with a data folder while no server runs on it |
 //! | [`transfer`] | keys sent to another server |
 
@@ -14,21 +16,28 @@ mod config;
 mod drive;
 mod host;
 mod http;
+mod logs;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod resp;
 mod tools;
 mod transfer;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use synap_core::persist::LoadOptions;
+use synap_core::execute::{ShutdownOptions, State, eviction};
+use synap_core::memory::Counting;
+use synap_core::persist::{LoadOptions, end};
 use synap_core::settings::{self, Settings};
 use synap_core::{Engine, Options};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: Counting<tikv_jemallocator::Jemalloc> = Counting(tikv_jemallocator::Jemalloc);
 
 /// Read by the allocator at its start. Large pages: random keys miss the address cache far less often. They are bad
 /// for a server that forks and copies whole pages; this one does not fork.
@@ -38,14 +47,11 @@ pub static MALLOC_CONF: Option<&'static std::ffi::c_char> = Some(
     unsafe { &*c"thp:always,metadata_thp:auto".as_ptr() },
 );
 
+/// Threads of HTTP, signals and timers: one may be busy with a long call while the other says that we live.
+const SIDE_WORKERS: usize = 2;
+
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    logs::begin();
     let config = match config::Asked::from_args() {
         config::Asked::Serve(config) => config,
         config::Asked::Tool(tool) => {
@@ -74,14 +80,17 @@ fn run(config: &config::Config) -> Result<(), String> {
         let id = Settings::find(name).ok_or_else(|| format!("there is no setting {name}"))?;
         settings.set(id, value).map_err(|error| error.to_string())?;
     }
+    #[cfg(feature = "mcp")]
+    mcp::tools(&settings)?;
+    logs::follow(&settings)?;
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
     engine.load_users(&config.users).map_err(|error| format!("Aborting startup because of ACL errors: {error}"))?;
     let state = engine.state();
-    let has_log = state.settings.int(settings::APPENDONLY) != 0;
     // Before the first caller comes: nobody may see a server that is empty for now.
-    state.loading.store(has_log, std::sync::atomic::Ordering::Relaxed);
-    let (host, stopped) = host::ServerHost::new();
+    state.loading.store(true, Ordering::Relaxed);
+    let (host, asked) = host::ServerHost::new();
     state.set_host(Box::new(host));
+    state.memory_startup.store(eviction::usage(state).used as u64, Ordering::Relaxed);
 
     // Calls run on the first; the second one keeps HTTP, signals and timers off its threads.
     let workers = match state.settings.int(settings::IO_THREADS) {
@@ -89,13 +98,14 @@ fn run(config: &config::Config) -> Result<(), String> {
         threads => usize::try_from(threads).unwrap_or(1),
     };
     let calls = runtime("synap-resp", workers)?;
-    let side = runtime("synap-side", 1)?;
+    let side = runtime("synap-side", SIDE_WORKERS)?;
 
     side.spawn(resp::close_idle(engine.clone()));
-    let stopped = {
+    side.spawn(look(engine.clone()));
+    let mut stops = {
         let _inside = side.enter();
         // Watched before anybody is told that we are here.
-        host::until_stopped(stopped)
+        host::Stops::watch(asked)
     };
 
     let resp = bind(state, settings::BIND, settings::PORT)?;
@@ -119,20 +129,15 @@ fn run(config: &config::Config) -> Result<(), String> {
     let (loader, options) = (engine.clone(), config.load);
     let load = move || {
         // Whoever asked for the end meanwhile does not listen any more.
-        let _ = loaded.send(if has_log { load(&loader, options) } else { Ok(()) });
+        let _ = loaded.send(load(&loader, options));
     };
     std::thread::Builder::new().name("synap-load".into()).spawn(load).map_err(|error| error.to_string())?;
     let is_loaded = side.block_on(async {
-        tokio::pin!(stopped);
         tokio::select! {
             // A sender that is gone has panicked, and said so.
-            result = result => {
-                result.unwrap_or_else(|_| Err("the data could not be loaded".into()))?;
-                println!("ready");
-                stopped.await;
-                Ok::<bool, String>(true)
-            }
-            () = &mut stopped => Ok(false),
+            result = result => result.unwrap_or_else(|_| Err("the data could not be loaded".into())).map(|()| true),
+            () = tell_progress(state) => Ok(false),
+            _ = stops.next() => Ok(false),
         }
     })?;
     if !is_loaded {
@@ -140,14 +145,45 @@ fn run(config: &config::Config) -> Result<(), String> {
         tracing::info!("ended before all data were loaded");
         return Ok(());
     }
+    println!("ready");
+    side.block_on(until_stopped(state, &mut stops));
 
     tracing::info!("closing");
     closing.send_replace(true);
     side.block_on(resp::close_all(&engine));
     side.block_on(async { while http.join_next().await.is_some() {} });
-    side.shutdown_timeout(std::time::Duration::from_secs(1));
-    calls.shutdown_timeout(std::time::Duration::from_secs(1));
+    side.shutdown_timeout(Duration::from_secs(1));
+    calls.shutdown_timeout(Duration::from_secs(1));
     engine.close().map_err(|error| format!("the end of the log is not safe on disk: {error}"))
+}
+
+/// Waits until the program is to end and may end.
+async fn until_stopped(state: &State, stops: &mut host::Stops) {
+    while stops.next().await != host::Stop::Asked {
+        tokio::select! {
+            ready = end::prepare(state, ShutdownOptions::default()) => match ready {
+                Ok(()) => return,
+                Err(error) => tracing::error!("the server goes on: {error}"),
+            },
+            () = stops.insisted() => return,
+        }
+    }
+}
+
+/// How often the log of a long start says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+
+/// Says how far the load is, and never ends.
+async fn tell_progress(state: &State) {
+    loop {
+        tokio::time::sleep(TELL_EVERY).await;
+        let progress = &state.load_progress;
+        let (loaded, total) =
+            (progress.loaded_bytes.load(Ordering::Relaxed), progress.total_bytes.load(Ordering::Relaxed));
+        if total > 0 {
+            tracing::info!("loading: {loaded} of {total} bytes");
+        }
+    }
 }
 
 /// Brings in what the data folder has.
@@ -175,6 +211,20 @@ fn load(engine: &Engine, options: LoadOptions) -> Result<(), String> {
     Ok(())
 }
 
+/// How often [`look`] does.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Looks at what goes on by itself: rates, the peak of memory, settings of the log. Until the runtime ends.
+async fn look(engine: Engine) {
+    loop {
+        engine.state().sample();
+        if let Err(why) = logs::follow(&engine.state().settings) {
+            tracing::warn!("{why}");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 fn runtime(name: &str, workers: usize) -> Result<Runtime, String> {
     Builder::new_multi_thread()
         .worker_threads(workers)
@@ -186,11 +236,7 @@ fn runtime(name: &str, workers: usize) -> Result<Runtime, String> {
 }
 
 /// Binds each address of the setting; nothing when the port is 0.
-fn bind(
-    state: &synap_core::execute::State,
-    addresses: settings::Id,
-    port: settings::Id,
-) -> Result<Vec<std::net::TcpListener>, String> {
+fn bind(state: &State, addresses: settings::Id, port: settings::Id) -> Result<Vec<std::net::TcpListener>, String> {
     let port = state.settings.int(port);
     if port == 0 {
         return Ok(Vec::new());

@@ -81,6 +81,7 @@ fn confirm(reply: &mut dyn Reply, kind: Kind, joined: bool, name: Option<&[u8]>,
         (Kind::Pattern, false) => "punsubscribe",
         (Kind::Shard, true) => "ssubscribe",
         (Kind::Shard, false) => "sunsubscribe",
+        (Kind::Key | Kind::KeyPattern, _) => unreachable!("no command listens to keys"),
     });
     match name {
         Some(name) => reply.bulk(name),
@@ -209,7 +210,6 @@ pub const PUBLISH: Command = Command {
     summary: "Sends a message to all who listen to a channel.",
     complexity: "O(N+M) for N listeners of the channel and M patterns",
     returns: Shape::int("receivers", "Clients that it was sent to."),
-    tool: Tool::Default,
     flags: Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::MAY_REPLICATE),
     ..PUBSUB.session::<Publish>()
 };

@@ -25,10 +25,11 @@ use std::task::{Context, Poll, Waker};
 use super::HistoryId;
 use super::reader::debug_check_one_call;
 use super::ring::Ring;
+use super::times::DiskTimes;
 use super::unit::Unit;
 use super::wire::{self, Put, SmallCall, put_call, put_select};
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// The most that one [`Log::read_from`] copies: appenders wait meanwhile, for a few microseconds.
 pub const READ_BYTES_MAX: usize = 128 * 1024;
@@ -36,9 +37,6 @@ pub const READ_BYTES_MAX: usize = 128 * 1024;
 /// How far apart the ends of units are that are kept in mind: a reader that wants whole units gets at most this much
 /// more than one unit beyond what it asks for.
 const CUT_BYTES: u64 = 64 * 1024;
-
-/// What an engine that has just begun to write sets aside.
-const FIRST_BYTES: usize = 16 * 1024;
 
 /// The stream in memory.
 pub struct Log {
@@ -49,16 +47,19 @@ pub struct Log {
     released: AtomicU64,
     /// Appends so far.
     changes: AtomicU64,
+    /// What the ring took at the last append.
+    memory_bytes: AtomicUsize,
     /// The sink cannot go on for now.
     failing: AtomicBool,
     /// An append has passed a point that somebody waits for: [`Log::notify`] has something to do.
     due: AtomicBool,
     state: Mutex<State>,
+    /// How long the disk takes.
+    pub times: DiskTimes,
 }
 
 struct State {
     ring: Ring,
-    capacity: usize,
     keep_everything: bool,
     /// The database selected at the end; none when a reader could not know.
     db: Option<u32>,
@@ -101,11 +102,11 @@ impl Log {
             settled: AtomicU64::new(offset),
             released: AtomicU64::new(offset),
             changes: AtomicU64::new(0),
+            memory_bytes: AtomicUsize::new(0),
             failing: AtomicBool::new(false),
             due: AtomicBool::new(false),
             state: Mutex::new(State {
-                ring: Ring::new(offset),
-                capacity: capacity_bytes.next_power_of_two(),
+                ring: Ring::new(offset, capacity_bytes.next_power_of_two()),
                 keep_everything: false,
                 db: None,
                 settled: offset,
@@ -115,6 +116,7 @@ impl Log {
                 waiting_for_released: Waiters::default(),
                 waiting_for_end: Waiters::default(),
             }),
+            times: DiskTimes::default(),
         }
     }
 
@@ -122,7 +124,7 @@ impl Log {
     pub fn begin_at(&self, position: Position) {
         let mut state = self.state.lock();
         assert_eq!((state.ring.start(), state.ring.end()), (0, 0), "something was appended already");
-        state.ring = Ring::new(position.offset);
+        state.ring.begin_at(position.offset);
         state.db = None;
         state.settled = position.offset;
         for known in [&self.end, &self.settled, &self.released] {
@@ -132,7 +134,10 @@ impl Log {
 
     /// Never forgets: for tests that replay a whole run.
     pub fn keeping_everything(self) -> Log {
-        self.state.lock().keep_everything = true;
+        let mut state = self.state.lock();
+        state.keep_everything = true;
+        state.tell_ring();
+        drop(state);
         self
     }
 
@@ -190,7 +195,6 @@ impl Log {
     ) -> u64 {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        state.make_room(bytes + wire::SELECT_BYTES_MAX);
         if let Some(db) = needs_db
             && state.db != Some(db)
         {
@@ -203,6 +207,7 @@ impl Log {
         state.db = leaves_db;
         // Only ever stored with the lock held.
         self.changes.store(self.changes.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.memory_bytes.store(state.ring.size(), Ordering::Relaxed);
         self.end.store(end, Ordering::Release);
         match state.needed_from {
             Some(from) => state.note_cut(from),
@@ -271,9 +276,10 @@ impl Log {
         self.state.lock().ring.start()
     }
 
-    /// Bytes of memory that the ring takes.
+    /// Bytes of memory that the ring takes, as of the last append.
+    #[inline]
     pub fn memory_bytes(&self) -> usize {
-        self.state.lock().ring.size()
+        self.memory_bytes.load(Ordering::Relaxed)
     }
 
     /// What was appended up to here may be shown.
@@ -345,7 +351,7 @@ impl Log {
             return Err(OutOfRange { oldest, end });
         }
         let to = end.min(offset + READ_BYTES_MAX as u64);
-        state.copy(offset, to, out);
+        state.ring.copy(offset, to, out);
         Ok(to)
     }
 
@@ -364,7 +370,7 @@ impl Log {
         let mut at = offset;
         loop {
             let next = to.offset.min(at + READ_BYTES_MAX as u64);
-            state.copy(at, next, out);
+            state.ring.copy(at, next, out);
             at = next;
             if at == to.offset {
                 return Ok(to);
@@ -388,29 +394,43 @@ impl Log {
             return Err(OutOfRange { oldest, end });
         }
         state.needed_from = Some(from);
+        state.tell_ring();
         self.released.store(from, Ordering::Release);
         Ok(())
+    }
+
+    /// [`Log::attach_sink`] at the end, wherever it is just now; returns where. Nothing is settled until the sink says so.
+    pub fn attach_sink_at_end(&self) -> Position {
+        let mut state = self.state.lock();
+        let end = state.ring.end();
+        state.needed_from = Some(end);
+        state.tell_ring();
+        self.released.store(end, Ordering::Release);
+        Position { offset: end, db: state.db }
     }
 
     /// Everything is settled as soon as it is appended, again.
     pub fn detach_sink(&self) {
         let mut state = self.state.lock();
         state.needed_from = None;
+        state.tell_ring();
         state.cuts.clear();
         state.settled = state.ring.end();
         self.settled.store(state.settled, Ordering::Release);
         self.released.store(state.settled, Ordering::Release);
-        state.shrink();
+        let memory = state.ring.shrink();
         drop(state);
+        drop(memory);
         self.wake_due();
+        self.wake_unsettled();
     }
 
     /// The sink has done what the configuration asks for, up to here. Wakes those who wait for it; never moves back.
     pub fn settle(&self, offset: u64) {
         let mut state = self.state.lock();
         assert!(offset <= state.ring.end(), "nobody can have written what was not appended");
-        debug_assert!(state.needed_from.is_some(), "only a sink settles");
-        if offset <= state.settled {
+        // Without a sink everything is settled: it has gone since it wrote this.
+        if state.needed_from.is_none() || offset <= state.settled {
             return;
         }
         state.settled = offset;
@@ -426,9 +446,10 @@ impl Log {
         let mut state = self.state.lock();
         assert!(offset <= state.ring.end(), "nobody can have written what was not appended");
         let Some(needed_from) = state.needed_from else { return };
-        state.shrink();
+        let memory = state.ring.shrink();
         if needed_from < offset {
             state.needed_from = Some(offset);
+            state.tell_ring();
             self.released.store(offset, Ordering::Release);
             while state.cuts.front().is_some_and(|cut| cut.offset <= offset) {
                 state.cuts.pop_front();
@@ -436,6 +457,7 @@ impl Log {
         }
         let reached = state.waiting_for_released.take_reached(offset);
         drop(state);
+        drop(memory);
         reached.into_values().for_each(Waker::wake);
     }
 
@@ -449,20 +471,10 @@ impl Log {
 }
 
 impl State {
-    /// Makes room for `bytes` more, without losing what the sink needs. Beyond that it grows up to the capacity, and
-    /// then overwrites the oldest: of a unit that is larger than the capacity, and that nobody needs, its tail stays.
-    #[inline]
-    fn make_room(&mut self, bytes: usize) {
-        let kept = (self.ring.end() - self.ring.start()) as usize;
-        let wanted = (kept + bytes).min(self.capacity).max(self.needed_bytes() + bytes * usize::from(self.must_keep()));
-        if wanted > self.ring.size() {
-            self.grow(wanted);
-        }
-    }
-
-    #[cold]
-    fn grow(&mut self, wanted: usize) {
-        self.ring.resize(wanted.max(FIRST_BYTES.min(self.capacity)).next_power_of_two());
+    /// What the ring may not forget.
+    fn tell_ring(&mut self) {
+        let needed_from = if self.keep_everything { 0 } else { self.needed_from.unwrap_or(u64::MAX) };
+        self.ring.need_from(needed_from);
     }
 
     /// Remembers the end, if the last one that is remembered is far enough behind.
@@ -483,33 +495,6 @@ impl State {
         let behind = self.cuts.partition_point(|cut| cut.offset <= offset + bytes_max);
         let fits = behind.checked_sub(1).map(|last| self.cuts[last]).filter(|cut| cut.offset > offset);
         fits.or_else(|| self.cuts.get(behind).copied()).unwrap_or(end)
-    }
-
-    fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
-        let (first, second) = self.ring.slices(from, to);
-        out.extend_from_slice(first);
-        out.extend_from_slice(second);
-    }
-
-    /// Gives back half of the memory that was only needed while the disk was behind. Only half, and only when a quarter
-    /// has been enough since the last release: otherwise the ring would grow and shrink, and be copied, each second.
-    fn shrink(&mut self) {
-        if self.ring.size() > self.capacity && self.needed_bytes() <= self.ring.size() / 4 {
-            self.ring.resize((self.ring.size() / 2).max(self.capacity));
-        }
-    }
-
-    fn must_keep(&self) -> bool {
-        self.keep_everything || self.needed_from.is_some()
-    }
-
-    fn needed_bytes(&self) -> usize {
-        let from = match self.needed_from {
-            _ if self.keep_everything => self.ring.start(),
-            Some(from) => from,
-            None => return 0,
-        };
-        (self.ring.end() - from) as usize
     }
 }
 

@@ -22,6 +22,9 @@
 //! | `Optional` | `null` or the shape |
 //! | an error inside | `{"error":{"code":"…","message":"…"}}` |
 //!
+//! A reply with bounds ([`JsonReply::bounded`]) leaves out what has no room: the end of arrays and maps, of pairs both
+//! halves, and the end of long strings. What a shape promises by name is always there.
+//!
 //! A reply that departs from its shape is written by the type of what was replied, as for `Any`; reporting it is the
 //! checker's work (`synap_core::reply::check`). An error at the top is the error of the call.
 
@@ -35,6 +38,8 @@ use crate::spec::{Shape, ShapeKind};
 /// A reply as JSON text.
 pub struct JsonReply {
     out: Vec<u8>,
+    /// Where it begins: what stands before is not ours.
+    start: usize,
     shape: &'static Shape,
     follower: Follower,
     /// The error that the whole call was answered with.
@@ -45,17 +50,51 @@ pub struct JsonReply {
     end: Option<usize>,
     /// Where keys began that are aggregates, and the depth that they are at.
     key_starts: Vec<(usize, usize)>,
+    bounds: Option<Bounds>,
+}
+
+/// How large a reply may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes, about: what is under way is finished.
+    pub bytes_max: usize,
+    /// Items of one array, pairs of one map.
+    pub item_count_max: usize,
+}
+
+/// What had no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Items of arrays and pairs of maps.
+    pub item_count: usize,
+    /// Bytes of strings that are there in part.
+    pub bytes: usize,
+}
+
+impl LeftOut {
+    pub fn is_nothing(self) -> bool {
+        self == LeftOut::default()
+    }
+}
+
+struct Bounds {
+    room: Room,
+    left_out: LeftOut,
+    /// The depths of the open aggregates that take no more items.
+    full: Vec<usize>,
+    /// The depth of the aggregate an item of which is being left out.
+    skipping: Option<usize>,
 }
 
 impl JsonReply {
     pub fn new(shape: &'static Shape) -> JsonReply {
-        JsonReply::into_buffer(shape, Vec::with_capacity(256))
+        JsonReply::behind(shape, Vec::with_capacity(256))
     }
 
-    /// Writes into `buffer`, which loses what it held.
-    pub fn into_buffer(shape: &'static Shape, mut buffer: Vec<u8>) -> JsonReply {
-        buffer.clear();
+    /// Writes behind what `buffer` holds.
+    pub fn behind(shape: &'static Shape, buffer: Vec<u8>) -> JsonReply {
         JsonReply {
+            start: buffer.len(),
             out: buffer,
             shape,
             follower: Follower::new(shape).deciding_early(),
@@ -63,30 +102,57 @@ impl JsonReply {
             is_wrapped: false,
             end: None,
             key_starts: Vec::new(),
+            bounds: None,
         }
     }
 
+    /// A reply of limited size. It is marked only where nothing was left out before: not between the calls of EXEC.
+    pub fn bounded(shape: &'static Shape, room: Room) -> JsonReply {
+        let bounds = Bounds { room, left_out: LeftOut::default(), full: Vec::new(), skipping: None };
+        JsonReply { bounds: Some(bounds), ..JsonReply::new(shape) }
+    }
+
+    /// What a bounded reply had no room for.
+    pub fn left_out(&self) -> LeftOut {
+        self.bounds.as_ref().map_or(LeftOut::default(), |bounds| bounds.left_out)
+    }
+
     /// The JSON text, or the error that the call was answered with.
-    pub fn finish(mut self) -> Result<Vec<u8>> {
+    pub fn finish(self) -> Result<Vec<u8>> {
+        let (buffer, result) = self.into_buffer();
+        result.map(|()| buffer)
+    }
+
+    /// The buffer with the JSON text behind what it held; without it when the call was answered with an error.
+    pub fn into_buffer(mut self) -> (Vec<u8>, Result<()>) {
         const INCOMPLETE: Error = Error::new(synap_core::Code::Internal, "the reply is not complete");
-        if let Some(error) = self.error {
-            return Err(error);
-        }
-        if !self.follower.is_begun() && matches!(self.shape.kind, ShapeKind::Nothing) {
+        let result = if let Some(error) = self.error {
+            Err(error)
+        } else if !self.follower.is_begun() && matches!(self.shape.kind, ShapeKind::Nothing) {
             self.out.extend_from_slice(b"{}");
-            return Ok(self.out);
+            Ok(())
+        } else {
+            self.out.truncate(self.end.unwrap_or(self.out.len()));
+            if self.end.is_some() || self.follower.is_complete() { Ok(()) } else { Err(INCOMPLETE) }
+        };
+        if result.is_err() {
+            self.out.truncate(self.start);
         }
-        self.out.truncate(self.end.unwrap_or(self.out.len()));
-        if self.end.is_some() || self.follower.is_complete() { Ok(self.out) } else { Err(INCOMPLETE) }
+        (self.out, result)
+    }
+
+    /// True when the whole reply was written.
+    pub fn is_complete(&self) -> bool {
+        self.follower.is_complete()
     }
 
     /// Bytes written so far.
     pub fn len(&self) -> usize {
-        self.out.len()
+        self.out.len() - self.start
     }
 
     pub fn is_empty(&self) -> bool {
-        self.out.is_empty()
+        self.len() == 0
     }
 
     fn event(&mut self, event: Event) {
@@ -95,6 +161,9 @@ impl JsonReply {
         }
         if let (Event::Error(error), false) = (event, self.follower.is_begun()) {
             self.error = Some(error.clone());
+        }
+        if self.has_no_room(event) {
+            return self.leave_out(event);
         }
         let step = self.follower.step(event);
         match &step.parent {
@@ -108,6 +177,67 @@ impl JsonReply {
             self.value(event, &step);
         }
         self.after_item(event);
+    }
+
+    /// True when the next item is to be left out.
+    fn has_no_room(&mut self, event: Event) -> bool {
+        let Some(bounds) = &mut self.bounds else { return false };
+        let Some(frame) = self.follower.frame() else { return false };
+        let depth = self.follower.depth();
+        if bounds.skipping.is_some() || bounds.full.last() == Some(&depth) {
+            return true;
+        }
+        let items_each = match frame.form {
+            Form::Named(_) | Form::Fields { .. } => return false,
+            Form::Map(_) | Form::FlatPairs(_) => 2,
+            _ => 1,
+        };
+        if !frame.next.is_multiple_of(items_each) {
+            return false; // the other half of a pair that is there
+        }
+        let is_name = items_each == 2;
+        let left = bounds.room.bytes_max.saturating_sub(self.out.len());
+        let fits = match event {
+            Event::Bulk(name) if is_name => name.len() <= left,
+            _ => left > 0,
+        };
+        if fits && frame.next / items_each < bounds.room.item_count_max {
+            return false;
+        }
+        bounds.left_out.item_count += (frame.item_count - frame.next) / items_each;
+        bounds.full.push(depth);
+        true
+    }
+
+    /// Follows an item, or a part of one, without writing it.
+    fn leave_out(&mut self, event: Event) {
+        let depth = self.follower.depth();
+        let Some(bounds) = &mut self.bounds else { return };
+        let outside = *bounds.skipping.get_or_insert(depth);
+        self.follower.step(event);
+        while self.follower.depth() > outside && self.follower.close().is_some() {}
+        if self.follower.depth() == outside {
+            bounds.skipping = None;
+            self.close_finished(false);
+        }
+    }
+
+    /// The beginning of a string, as long as there is room.
+    fn fitted<'a>(&mut self, event: Event<'a>) -> Event<'a> {
+        let Some(bounds) = &mut self.bounds else { return event };
+        let left = bounds.room.bytes_max.saturating_sub(self.out.len());
+        let (whole, kept) = match event {
+            Event::Bulk(bytes) => (bytes.len(), beginning(bytes, left).len()),
+            Event::Status(text) | Event::Verbatim(text) => (text.len(), text.floor_char_boundary(left)),
+            _ => return event,
+        };
+        bounds.left_out.bytes += whole - kept;
+        match event {
+            Event::Bulk(bytes) => Event::Bulk(&bytes[..kept]),
+            Event::Status(text) if kept < whole => Event::Verbatim(&text[..kept]),
+            Event::Verbatim(text) => Event::Verbatim(&text[..kept]),
+            other => other,
+        }
     }
 
     /// Opens the object around the whole reply.
@@ -189,7 +319,12 @@ impl JsonReply {
                 self.any(Event::Int(value));
                 self.out.push(b'"');
             }
-            _ => self.any(event),
+            // The beginning of a cursor is another cursor.
+            (ShapeKind::Cursor, _) => self.any(event),
+            _ => {
+                let event = self.fitted(event);
+                self.any(event);
+            }
         }
     }
 
@@ -222,14 +357,19 @@ impl JsonReply {
             return; // its own items are to come
         }
         // An empty aggregate is closed like any other, but is no half of a pair before it is.
-        let mut is_item_done = event.item_count().is_none();
+        self.close_finished(event.item_count().is_none());
+    }
+
+    /// Closes the aggregates that have all their items; `is_item_done` when the last one was written.
+    fn close_finished(&mut self, mut is_item_done: bool) {
         while let Some(frame) = self.follower.frame() {
             if is_item_done && matches!(frame.form, Form::FlatPairs(_)) && frame.next.is_multiple_of(2) {
                 self.out.push(b'}');
             }
             let depth = self.follower.depth();
             let Some(frame) = self.follower.close() else { return };
-            if matches!(frame.form, Form::FlatPairs(_)) && !frame.next.is_multiple_of(2) {
+            let was_full = self.bounds.as_mut().and_then(|bounds| bounds.full.pop_if(|full| *full == depth)).is_some();
+            if matches!(frame.form, Form::FlatPairs(_)) && !frame.next.is_multiple_of(2) && !was_full {
                 self.out.push(b'}'); // half a pair
             }
             self.out.push(if is_object(frame.form) { b'}' } else { b']' });
@@ -268,6 +408,18 @@ pub(super) fn name_at_top(shape: Shape, event: Event) -> Option<&'static str> {
         }
         ShapeKind::Nothing => Some("push"),
         _ => or_result(shape.name),
+    }
+}
+
+/// The first bytes of `bytes`, `len` at the most; no letter of a text is broken.
+fn beginning(bytes: &[u8], len: usize) -> &[u8] {
+    if bytes.len() <= len {
+        return bytes;
+    }
+    let cut = &bytes[..len];
+    match std::str::from_utf8(cut) {
+        Err(error) if error.error_len().is_none() => &cut[..error.valid_up_to()],
+        _ => cut,
     }
 }
 
@@ -334,6 +486,7 @@ impl Reply for JsonReply {
     }
 
     fn mark(&self) -> Mark {
+        debug_assert!(self.left_out().is_nothing(), "a bounded reply is marked at its beginning");
         let mark = Mark(self.out.len());
         self.follower.save(mark);
         mark
@@ -342,6 +495,9 @@ impl Reply for JsonReply {
         self.follower.restore(mark);
         self.out.truncate(mark.0);
         self.key_starts.retain(|(start, _)| *start < mark.0);
+        if let Some(bounds) = &mut self.bounds {
+            *bounds = Bounds { room: bounds.room, left_out: LeftOut::default(), full: Vec::new(), skipping: None };
+        }
         if !self.follower.is_begun() {
             self.error = None;
             self.is_wrapped = false;
@@ -560,6 +716,82 @@ mod tests {
             },
             r#"{"members":["a"]}"#,
         );
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out() {
+        let cut = |shape: &'static Shape, bytes_max, item_count_max, write: &dyn Fn(&mut dyn Reply)| {
+            let mut reply = JsonReply::bounded(shape, Room { bytes_max, item_count_max });
+            write(&mut reply);
+            let left_out = reply.left_out();
+            let text = String::from_utf8(reply.finish().expect("a reply")).expect("text");
+            check(text.as_bytes()).expect("it is JSON");
+            (text, left_out.item_count, left_out.bytes)
+        };
+        let list = |r: &mut dyn Reply| {
+            r.array(3);
+            ["a", "b", "c"].iter().for_each(|item| r.text(item));
+        };
+        assert_eq!(cut(&MEMBERS, 1000, 3, &list), (r#"{"members":["a","b","c"]}"#.into(), 0, 0));
+        assert_eq!(cut(&MEMBERS, 1000, 2, &list), (r#"{"members":["a","b"]}"#.into(), 1, 0));
+        assert_eq!(cut(&MEMBERS, 14, 9, &list), (r#"{"members":["a"]}"#.into(), 2, 0));
+        assert_eq!(cut(&VALUE, 13, 9, &|r| r.text("aé…")), (r#"{"value":"aé"}"#.into(), 0, 3));
+        assert_eq!(cut(&VALUE, 11, 9, &|r| r.bulk(b"\xff\xfe\xfd")), (r#"{"value":{"base64":"//4="}}"#.into(), 0, 1));
+        let map = |r: &mut dyn Reply| {
+            r.map(2);
+            for pair in [("a", "1"), ("b", "2")] {
+                r.text(pair.0);
+                r.text(pair.1);
+            }
+        };
+        assert_eq!(cut(&HASH, 1000, 1, &map), (r#"{"fields":{"a":"1"}}"#.into(), 1, 0));
+        // A name is whole or not there.
+        let long_name = |r: &mut dyn Reply| {
+            r.map(1);
+            r.text(&"x".repeat(100));
+            r.text("1");
+        };
+        assert_eq!(cut(&HASH, 50, 9, &long_name), (r#"{"fields":{}}"#.into(), 1, 0));
+        let flat = |r: &mut dyn Reply| {
+            r.array(4);
+            for (member, score) in [("a", 1.0), ("b", 2.5)] {
+                r.text(member);
+                r.double(score);
+            }
+        };
+        assert_eq!(cut(&SCORED, 1000, 1, &flat), (r#"{"members":[{"member":"a","score":1}]}"#.into(), 1, 0));
+        // The cursor is whole, whatever the room; the members of an object are there.
+        let page = |r: &mut dyn Reply| {
+            r.array(2);
+            r.text("123456789");
+            list(r);
+        };
+        assert_eq!(cut(&PAGE, 1, 9, &page), (r#"{"cursor":"123456789","members":[]}"#.into(), 3, 0));
+        let nested = |r: &mut dyn Reply| {
+            r.array(3);
+            for _ in 0..3 {
+                r.array(2);
+                r.array(0);
+                r.map(1);
+                r.int(1);
+                r.null();
+            }
+        };
+        assert_eq!(cut(&Shape::ANY, 1000, 1, &nested), (r#"{"result":[[[]]]}"#.into(), 3, 0));
+        assert_eq!(cut(&Shape::ANY, 1000, 2, &nested), (r#"{"result":[[[],{"1":null}],[[],{"1":null}]]}"#.into(), 1, 0));
+    }
+
+    #[test]
+    fn a_reply_with_bounds_can_be_taken_back() {
+        let mut reply = JsonReply::bounded(&MEMBERS, Room { bytes_max: 1000, item_count_max: 1 });
+        let mark = reply.mark();
+        reply.array(3);
+        reply.text("a");
+        reply.text("b");
+        reply.rollback(mark);
+        reply.error(&Error::WRONG_TYPE);
+        assert!(reply.left_out().is_nothing());
+        assert_eq!(reply.finish(), Err(Error::WRONG_TYPE));
     }
 
     #[test]
