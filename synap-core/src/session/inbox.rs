@@ -17,8 +17,8 @@ pub enum Mail {
     Monitor(Arc<str>),
     /// The reply to the call that the client is blocked in.
     Served(Tape),
-    /// A key that somebody has read is another one now; all of them when there is none.
-    Invalidate(Option<Arc<[u8]>>),
+    /// Keys that somebody has read are others now; all of them when none is named.
+    Invalidate(Option<Vec<Arc<[u8]>>>),
     /// The client with this id was to hear of changes, and has gone.
     RedirectBroken(u64),
 }
@@ -41,7 +41,7 @@ impl Mail {
             Mail::Message(m) => m.channel.len() + m.payload.len() + 64,
             Mail::Monitor(line) => line.len() + 16,
             Mail::Served(tape) => tape.size(),
-            Mail::Invalidate(key) => key.as_ref().map_or(0, |key| key.len()) + 32,
+            Mail::Invalidate(keys) => 32 + keys.iter().flatten().map(|key| key.len() + 16).sum::<usize>(),
             Mail::RedirectBroken(_) => 16,
         }
     }
@@ -64,7 +64,7 @@ impl Mail {
             }
             Mail::Monitor(line) => reply.status(line),
             Mail::Served(tape) => tape.play(reply),
-            Mail::Invalidate(key) => {
+            Mail::Invalidate(keys) => {
                 if reply.resp3() {
                     reply.push(2);
                     reply.bulk(b"invalidate");
@@ -74,10 +74,10 @@ impl Mail {
                     reply.bulk(b"message");
                     reply.bulk(b"__redis__:invalidate");
                 }
-                match key {
-                    Some(key) => {
-                        reply.array(1);
-                        reply.bulk(key);
+                match keys {
+                    Some(keys) => {
+                        reply.array(keys.len());
+                        keys.iter().for_each(|key| reply.bulk(key));
                     }
                     None => reply.null_array(),
                 }
