@@ -105,6 +105,8 @@ settings! {
     HTTP_PORT = "http-port", Kind::Int { min: 0, max: 65535 }, "15500", fixed;
     /// Addresses of the HTTP door, blank between them.
     HTTP_BIND = "http-bind", Kind::Text, "127.0.0.1", fixed;
+    /// Names that the `Host` of a request may have beside those of the loopback interface, blank between them; `*` is any.
+    HTTP_ALLOWED_HOSTS = "http-allowed-hosts", Kind::Text, "";
     /// The data folder.
     DIR = "dir", Kind::Text, "data", fixed;
     /// Worker threads of the RESP door; 0 takes one for each core that the process may use.

@@ -43,6 +43,9 @@ pub static MALLOC_CONF: Option<&'static std::ffi::c_char> = Some(
     unsafe { &*c"thp:always,metadata_thp:auto".as_ptr() },
 );
 
+/// Threads of HTTP, signals and timers: one may be busy with a long call while the other says that we live.
+const SIDE_WORKERS: usize = 2;
+
 fn main() -> ExitCode {
     logs::begin();
     let config = match config::Asked::from_args() {
@@ -89,7 +92,7 @@ fn run(config: &config::Config) -> Result<(), String> {
         threads => usize::try_from(threads).unwrap_or(1),
     };
     let calls = runtime("synap-resp", workers)?;
-    let side = runtime("synap-side", 1)?;
+    let side = runtime("synap-side", SIDE_WORKERS)?;
 
     side.spawn(resp::close_idle(engine.clone()));
     side.spawn(look(engine.clone()));

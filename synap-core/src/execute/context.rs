@@ -500,6 +500,7 @@ impl<'t> WriteCx<'t> {
 
     /// Empties one database, or all. Needs to be alone.
     pub fn flush(&mut self, only: Option<u32>) {
+        self.note_whole(Event::FLUSHED, only);
         for index in 0..SHARD_COUNT {
             let shard = self.read.held.get_mut(index);
             let dbs = only.map_or(0..shard.db_count(), |db| db..db + 1);
@@ -526,6 +527,7 @@ impl<'t> WriteCx<'t> {
 
     /// Exchanges two databases. Needs to be alone.
     pub fn swap_dbs(&mut self, one: u32, other: u32) {
+        [one, other].into_iter().for_each(|db| self.note_whole(Event::SWAPPED, Some(db)));
         for index in 0..SHARD_COUNT {
             let shard = self.read.held.get_mut(index);
             shard.swap(one, other);

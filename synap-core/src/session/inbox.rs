@@ -21,6 +21,26 @@ pub enum Mail {
     Invalidate(Option<Vec<Arc<[u8]>>>),
     /// The client with this id was to hear of changes, and has gone.
     RedirectBroken(u64),
+    /// A key that the client listens to has changed.
+    Change(Arc<Change>),
+}
+
+/// What happened to a key, or to all keys of a database.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// `None` when it happened to all of them.
+    pub key: Option<Box<[u8]>>,
+    /// As keyspace notifications name it.
+    pub event: &'static str,
+    /// The name of the type of what is there now; `None` when nothing is.
+    pub kind: Option<&'static str>,
+    /// The bytes of a string that is short enough to be sent along.
+    pub value: Option<Box<[u8]>>,
+}
+
+impl Change {
+    /// Strings up to this many bytes are sent with their event: it is made while their shard is locked.
+    pub const VALUE_BYTES_MAX: usize = 64 << 10;
 }
 
 /// A published message.
@@ -41,6 +61,11 @@ impl Mail {
             Mail::Message(m) => m.channel.len() + m.payload.len() + 64,
             Mail::Monitor(line) => line.len() + 16,
             Mail::Served(tape) => tape.size(),
+            Mail::Change(change) => {
+                change.key.as_ref().map_or(0, |key| key.len())
+                    + change.value.as_ref().map_or(0, |value| value.len())
+                    + 96
+            }
             Mail::Invalidate(keys) => 32 + keys.iter().flatten().map(|key| key.len() + 16).sum::<usize>(),
             Mail::RedirectBroken(_) => 16,
         }
@@ -64,6 +89,17 @@ impl Mail {
             }
             Mail::Monitor(line) => reply.status(line),
             Mail::Served(tape) => tape.play(reply),
+            Mail::Change(change) => {
+                reply.push(4);
+                reply.text("change");
+                reply.text(change.event);
+                for bytes in [&change.key, &change.value] {
+                    match bytes {
+                        Some(bytes) => reply.bulk(bytes),
+                        None => reply.null(),
+                    }
+                }
+            }
             Mail::Invalidate(keys) => {
                 if reply.resp3() {
                     reply.push(2);

@@ -15,12 +15,12 @@ mod transaction;
 mod waiter;
 mod watch;
 
-pub use channels::{Channels, Kind, Subscriptions};
+pub use channels::{Channels, Kind, Subscriptions, key_name};
 pub use client::{Client, ClientInfo, Door};
-pub use inbox::{Inbox, Mail, Mailbox, Message, Wake};
+pub use inbox::{Change, Inbox, Mail, Mailbox, Message, Wake};
 pub use registry::Registry;
 pub use tracking::{Mode as TrackingMode, Tracker, Trackers, Tracking};
-pub use transaction::Transaction;
+pub use transaction::{Condition, Transaction, Wanted};
 pub use waiter::{NullKind, WaitEnd, Waiter};
 pub use watch::{WatchFlag, Watched, Watches};
 
