@@ -5,6 +5,7 @@
 //! | [`config`] | the command line |
 //! | [`resp`] | the RESP listener and its connections |
 //! | [`http`] | the HTTP listener and its requests |
+//! | [`mcp`] | the door of agents |
 //! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
 //! | [`host`] | what the engine asks of the program around it |
 //! | [`logs`] | what the program tells about itself |
@@ -16,6 +17,8 @@ mod drive;
 mod host;
 mod http;
 mod logs;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod resp;
 mod tools;
 mod transfer;
@@ -25,7 +28,8 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use synap_core::execute::{ShutdownOptions, State};
+use synap_core::execute::{ShutdownOptions, State, eviction};
+use synap_core::memory::Counting;
 use synap_core::persist::{LoadOptions, end};
 use synap_core::settings::{self, Settings};
 use synap_core::{Engine, Options};
@@ -33,7 +37,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: Counting<tikv_jemallocator::Jemalloc> = Counting(tikv_jemallocator::Jemalloc);
 
 /// Read by the allocator at its start. Large pages: random keys miss the address cache far less often. They are bad
 /// for a server that forks and copies whole pages; this one does not fork.
@@ -76,6 +80,8 @@ fn run(config: &config::Config) -> Result<(), String> {
         let id = Settings::find(name).ok_or_else(|| format!("there is no setting {name}"))?;
         settings.set(id, value).map_err(|error| error.to_string())?;
     }
+    #[cfg(feature = "mcp")]
+    mcp::tools(&settings)?;
     logs::follow(&settings)?;
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
     engine.load_users(&config.users).map_err(|error| format!("Aborting startup because of ACL errors: {error}"))?;
@@ -84,7 +90,7 @@ fn run(config: &config::Config) -> Result<(), String> {
     state.loading.store(true, Ordering::Relaxed);
     let (host, asked) = host::ServerHost::new();
     state.set_host(Box::new(host));
-    state.memory_startup.store(state.memory_used().unwrap_or(0), Ordering::Relaxed);
+    state.memory_startup.store(eviction::usage(state).used as u64, Ordering::Relaxed);
 
     // Calls run on the first; the second one keeps HTTP, signals and timers off its threads.
     let workers = match state.settings.int(settings::IO_THREADS) {

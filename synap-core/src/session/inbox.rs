@@ -230,6 +230,11 @@ impl Mailbox {
         self.inbox.lock().len()
     }
 
+    /// Bytes in the inbox.
+    pub fn bytes(&self) -> usize {
+        self.inbox.lock().bytes()
+    }
+
     /// Ends the client: its task closes the connection as soon as it looks.
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Release);
