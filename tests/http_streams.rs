@@ -482,6 +482,12 @@ fn is_of_one_server(row: &Command) -> bool {
     matches!(row.kind, Kind::Walk | Kind::Session) || words.iter().any(|word| row.name.contains(word))
 }
 
+/// The clock goes on between the servers.
+fn is_about_time(word: &[u8]) -> bool {
+    let word = String::from_utf8_lossy(word);
+    ["EX", "PX", "EXAT", "PXAT", "SETEX", "PSETEX", "RESTORE"].contains(&&*word) || word.contains("EXPIRE")
+}
+
 /// The same calls to four servers, each through another door: the same replies, and the same data in the end.
 #[test]
 fn one_call_through_every_door_of_the_server() {
@@ -517,6 +523,10 @@ fn one_call_through_every_door_of_the_server() {
             let numbers = numbers(seed, 200);
             let given = generate::arguments(operation.args, &mut Choices::within(&numbers, vocabulary_of(row.group)));
             let body = render::json(operation.args, &given, &mut Choices::new(&numbers));
+            let words = operation.lower(body.as_bytes()).expect("they were generated");
+            if words.iter().any(is_about_time) {
+                continue;
+            }
             let url = format!("/api/v1{}", route::path(operation.op));
             let [post, wrap, path] = &mut clients;
             let posted = post.post(&url, &body);
