@@ -7,6 +7,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, Result};
 use crate::execute::notify::Classes;
+use crate::keyspace::eviction::{Order, Policy};
 use crate::types::Limits;
 
 /// One setting.
@@ -33,6 +34,8 @@ pub enum Kind {
     },
     /// Bytes, also as `100mb`.
     Memory,
+    /// The same, or a share of `maxmemory` as `5%`: a negative number then.
+    MemoryOrShare,
     /// `yes` or `no`.
     Bool,
     /// One of several words.
@@ -42,6 +45,8 @@ pub enum Kind {
     SaveRules,
     /// Letters, each a class of events: see [`Classes`].
     Events,
+    /// Numbers from 0 to 100: see [`percentiles`].
+    Percentiles,
 }
 
 macro_rules! settings {
@@ -83,16 +88,26 @@ const ANY: Kind = Kind::Int { min: i64::MIN, max: i64::MAX };
 const COUNT: Kind = Kind::Int { min: 0, max: i64::MAX };
 
 /// In Redis' order, which its refusal lists them in.
-const POLICIES: &[&str] = &[
-    "volatile-lru",
-    "volatile-lfu",
-    "volatile-random",
-    "volatile-ttl",
-    "allkeys-lru",
-    "allkeys-lfu",
-    "allkeys-random",
-    "noeviction",
+const POLICIES: [(&str, Option<Policy>); 8] = [
+    ("volatile-lru", Some(Policy { only_volatile: true, order: Order::LeastRecent })),
+    ("volatile-lfu", Some(Policy { only_volatile: true, order: Order::LeastFrequent })),
+    ("volatile-random", Some(Policy { only_volatile: true, order: Order::Random })),
+    ("volatile-ttl", Some(Policy { only_volatile: true, order: Order::Deadline })),
+    ("allkeys-lru", Some(Policy { only_volatile: false, order: Order::LeastRecent })),
+    ("allkeys-lfu", Some(Policy { only_volatile: false, order: Order::LeastFrequent })),
+    ("allkeys-random", Some(Policy { only_volatile: false, order: Order::Random })),
+    ("noeviction", None),
 ];
+
+const POLICY_NAMES: [&str; POLICIES.len()] = {
+    let mut names = [""; POLICIES.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = POLICIES[index].0;
+        index += 1;
+    }
+    names
+};
 
 settings! {
     /// TCP port of the RESP door; 0 closes it.
@@ -105,6 +120,9 @@ settings! {
     HTTP_BIND = "http-bind", Kind::Text, "127.0.0.1", fixed;
     /// Names that the `Host` of a request may have beside those of the loopback interface, blank between them; `*` is any.
     HTTP_ALLOWED_HOSTS = "http-allowed-hosts", Kind::Text, "";
+    /// The tools of agents at /mcp: essential, full, read-only, groups, operations, tools, blank between them; empty
+    /// closes the door.
+    MCP_TOOLS = "mcp-tools", Kind::Text, "essential", fixed;
     /// The data folder.
     DIR = "dir", Kind::Text, "data", fixed;
     /// Worker threads of the RESP door; 0 takes one for each core that the process may use.
@@ -132,7 +150,15 @@ settings! {
     /// The most memory for data; 0 has no limit.
     MAXMEMORY = "maxmemory", Kind::Memory, "0";
     /// What happens at the limit.
-    MAXMEMORY_POLICY = "maxmemory-policy", Kind::Choice(POLICIES), "noeviction";
+    MAXMEMORY_POLICY = "maxmemory-policy", Kind::Choice(&POLICY_NAMES), "noeviction";
+    /// Keys that are looked at for each that is removed: the more, the better is the choice, and the longer it takes.
+    MAXMEMORY_SAMPLES = "maxmemory-samples", Kind::Int { min: 1, max: 64 }, "5";
+    /// How long a call may be kept by removing keys: 0 not at all, 10 half a millisecond, 100 as long as it takes. The
+    /// rest goes in the background.
+    MAXMEMORY_EVICTION_TENACITY = "maxmemory-eviction-tenacity", Kind::Int { min: 0, max: 100 }, "10";
+    /// The most memory for all clients together, in bytes or as a share of maxmemory (5%): the largest are closed. 0 has
+    /// no limit.
+    MAXMEMORY_CLIENTS = "maxmemory-clients", Kind::MemoryOrShare, "0";
     /// How many accesses it takes to raise the counter of a key's frequency: the larger, the more.
     LFU_LOG_FACTOR = "lfu-log-factor", Kind::Int { min: 0, max: i32::MAX as i64 }, "10";
     /// Minutes without an access that lower the counter of a key's frequency by one; 0 never.
@@ -155,6 +181,20 @@ settings! {
     SLOWLOG_LOG_SLOWER_THAN = "slowlog-log-slower-than", ANY, "10000";
     /// Noted slow calls that are kept.
     SLOWLOG_MAX_LEN = "slowlog-max-len", COUNT, "128";
+    /// How much the program tells about itself.
+    LOGLEVEL = "loglevel", Kind::Choice(&["debug", "verbose", "notice", "warning", "nothing"]), "notice";
+    /// As lines of text for people, or of JSON for machines.
+    LOG_FORMAT = "log-format", Kind::Choice(&["text", "json"]), "text";
+    /// The file that it goes to; empty for the standard error.
+    LOGFILE = "logfile", Kind::Text, "", fixed;
+    /// Milliseconds: calls and other work that take as long or longer are noted for LATENCY; 0 notes none.
+    LATENCY_MONITOR_THRESHOLD = "latency-monitor-threshold", COUNT, "0";
+    /// Keys that are remembered for clients that keep what they have read (CLIENT TRACKING), about; 0 has no limit.
+    TRACKING_TABLE_MAX_KEYS = "tracking-table-max-keys", COUNT, "1000000";
+    /// Whether it is counted how long calls of each command take.
+    LATENCY_TRACKING = "latency-tracking", Kind::Bool, "yes";
+    /// The percentiles of those times that INFO shows.
+    LATENCY_TRACKING_INFO_PERCENTILES = "latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9";
     /// Of which events in the keyspace subscribers hear: classes as letters, with K for channels of keys, E for channels
     /// of events, or both; empty of none.
     NOTIFY_KEYSPACE_EVENTS = "notify-keyspace-events", Kind::Events, "";
@@ -209,10 +249,16 @@ impl Settings {
         self.numbers[id.0].load(Ordering::Relaxed)
     }
 
+    /// Which keys go when memory is full; none when calls are refused instead.
+    #[inline]
+    pub fn policy(&self) -> Option<Policy> {
+        POLICIES.get(self.int(MAXMEMORY_POLICY) as usize).and_then(|(_, policy)| *policy)
+    }
+
     /// The policy of evictions asks how often keys are used, not when.
     #[inline]
     pub fn counts_frequencies(&self) -> bool {
-        POLICIES.get(self.int(MAXMEMORY_POLICY) as usize).is_some_and(|policy| policy.ends_with("-lfu"))
+        self.policy().is_some_and(|policy| policy.order == Order::LeastFrequent)
     }
 
     pub fn text(&self, id: Id) -> String {
@@ -238,9 +284,14 @@ impl Settings {
         match SETTINGS[id.0].kind {
             Kind::Text | Kind::SaveRules => self.text(id),
             Kind::Events => Classes::from_bits(self.int(id)).show(),
+            Kind::Percentiles => {
+                let numbers = percentiles(&self.text(id)).unwrap_or_default();
+                numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
+            }
             Kind::Choice(words) => words.get(self.int(id) as usize).copied().unwrap_or_default().to_string(),
             Kind::Bool => if self.int(id) != 0 { "yes" } else { "no" }.to_string(),
-            Kind::Int { .. } | Kind::Memory => self.int(id).to_string(),
+            Kind::MemoryOrShare if self.int(id) < 0 => format!("{}%", -self.int(id)),
+            Kind::Int { .. } | Kind::Memory | Kind::MemoryOrShare => self.int(id).to_string(),
         }
     }
 
@@ -298,6 +349,12 @@ pub fn save_rules(text: &str) -> Option<Vec<SaveRule>> {
     is_valid.then(|| pairs.iter().map(|&[seconds, changes]| SaveRule { seconds, changes }).collect())
 }
 
+/// The numbers of the setting `latency-tracking-info-percentiles`.
+pub fn percentiles(text: &str) -> Option<Vec<f64>> {
+    let is_percentile = |number: &f64| (0.0..=100.0).contains(number);
+    text.split_whitespace().map(|word| word.parse().ok().filter(is_percentile)).collect()
+}
+
 /// Snapshots are made by themselves.
 pub fn has_save_rules(settings: &Settings) -> bool {
     save_rules(&settings.text(SAVE)).is_some_and(|rules| !rules.is_empty())
@@ -310,6 +367,9 @@ impl Kind {
             Kind::Text => Ok(0),
             Kind::SaveRules => {
                 save_rules(text).map(|_| 0).ok_or_else(|| "argument must be pairs of seconds and changes".into())
+            }
+            Kind::Percentiles => {
+                percentiles(text).map(|_| 0).ok_or_else(|| "the percentiles must be numbers from 0 to 100".into())
             }
             Kind::Events => match Classes::parse(text) {
                 Some(classes) => Ok(classes.bits()),
@@ -325,6 +385,11 @@ impl Kind {
                 _ => Err("argument must be 'yes' or 'no'".into()),
             },
             Kind::Memory => parse_memory(text).ok_or("argument must be a memory value".into()),
+            Kind::MemoryOrShare => match text.strip_suffix('%') {
+                Some(share) => share.parse::<u8>().ok().filter(|share| *share <= 100).map(|share| -i64::from(share)),
+                None => parse_memory(text),
+            }
+            .ok_or("argument must be a memory or percent value".into()),
             Kind::Int { min, max } => {
                 let value = text.parse::<i64>().map_err(|_| "argument couldn't be parsed into an integer")?;
                 if (min..=max).contains(&value) {

@@ -130,6 +130,7 @@ impl Event {
     pub const PERSIST: Event = Event::generic("persist");
     pub const SET: Event = Event::string("set");
     pub(super) const EXPIRED: Event = Event::new(Classes::EXPIRED, "expired");
+    pub(super) const EVICTED: Event = Event::new(Classes::EVICTED, "evicted");
     pub(super) const FIELDS_EXPIRED: Event = Event::new(Classes::HASH, "hexpired");
     pub(super) const FLUSHED: Event = Event::new(Classes::WHOLE, "flush");
     pub(super) const SWAPPED: Event = Event::new(Classes::WHOLE, "swapdb");
@@ -206,7 +207,7 @@ impl WriteCx<'_> {
         if Classes::of(&self.state().settings).has(Classes::KEY_MISS) {
             for noted in &keys.keys {
                 let key = Key { bytes: words[noted.index as usize], hash: noted.hash };
-                if !self.exists(&key) {
+                if self.look(&key).is_none() {
                     self.notify(Event::KEY_MISS, &key);
                 }
             }

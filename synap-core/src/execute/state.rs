@@ -1,19 +1,24 @@
 //! Everything that calls share: one object for each engine.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
-use super::ShutdownOptions;
+use super::eviction::{self, Eviction};
+use super::figures::Allocator;
 use super::gate::Gate;
+use super::latency::{self, Latency};
 use super::pause::Pause;
-use super::row::Command;
+use super::row::{Command, Flags};
 use super::shards::Shards;
-use super::stats::{Slowlog, Stats};
+use super::slowlog::Slowlog;
+use super::stats::Stats;
 use super::timer::Timer;
+use super::times::{Ticks, bucket_of};
 use super::walk::Walks;
+use super::{Call, ShutdownOptions};
 use crate::access::Users;
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
@@ -22,7 +27,7 @@ use crate::keyspace::access::{Access, Frequency, Random};
 use crate::keyspace::hasher::KeyHasher;
 use crate::keyspace::value::Value;
 use crate::log::Log;
-use crate::session::{Channels, Client, Registry};
+use crate::session::{Channels, Client, Registry, Trackers};
 use crate::settings::{self, Id, Settings};
 
 /// What an engine is made of. Handlers reach it through their contexts.
@@ -33,20 +38,25 @@ pub struct State {
     pub log: Arc<Log>,
     pub clock: Box<dyn Clock>,
     /// Cheap ticks for durations.
-    pub ticks: quanta::Clock,
+    pub ticks: Ticks,
     pub settings: Settings,
     pub users: Users,
     pub registry: Registry,
+    pub trackers: Trackers,
     pub channels: Channels,
     pub pause: Pause,
     pub walks: Walks,
     pub stats: Stats,
     pub slowlog: Slowlog,
+    pub latency: Latency,
     pub table: &'static dyn Rows,
     pub expiry: ExpiryMode,
     pub timer: Timer,
+    pub eviction: Eviction,
     pub dropper: Dropper,
     pub started_ms: i64,
+    /// The memory that was in use when the program had started.
+    pub memory_startup: AtomicU64,
     /// The data are not there yet: most calls are refused.
     pub loading: AtomicBool,
     /// How much of them is there.
@@ -94,10 +104,16 @@ pub trait Host: Send + Sync {
         let error = Error::new(Code::IoErr, "error or timeout connecting to the client");
         Box::pin(std::future::ready(Arrived { taken: Vec::new(), error: Some(error) }))
     }
-    /// Bytes of memory in use, when the program counts them.
-    fn memory_used(&self) -> Option<u64> {
+    /// What the allocator tells of itself, when the program knows it.
+    fn allocator(&self) -> Option<Allocator> {
         None
     }
+    /// All that the allocator tells, as text for people.
+    fn allocator_report(&self) -> Option<String> {
+        None
+    }
+    /// Has the allocator give back what nobody uses.
+    fn purge_memory(&self) {}
 }
 
 /// What is to be sent to another server.
@@ -229,8 +245,12 @@ impl ExpiryMode {
 }
 
 /// Drops large values away from the locks, on its own thread.
-#[derive(Debug)]
-pub struct Dropper(Mutex<Option<std::sync::mpsc::Sender<Trash>>>);
+#[derive(Debug, Default)]
+pub struct Dropper {
+    sender: Mutex<Option<std::sync::mpsc::Sender<Trash>>>,
+    /// Of what waits to be dropped, about.
+    leaving_bytes: AtomicUsize,
+}
 
 /// Something large that nobody can reach any more.
 pub enum Trash {
@@ -240,6 +260,9 @@ pub enum Trash {
 
 /// A collection of more elements is freed elsewhere: about what a message to another thread costs.
 const DROP_HERE_MAX: usize = 256;
+
+/// What a key takes with its value, when nobody looks: about that of a small string.
+const KEY_BYTES: usize = 64;
 
 impl Trash {
     /// Dropping it takes longer than telling another thread to.
@@ -253,24 +276,50 @@ impl Trash {
             Trash::Db(_) => true,
         }
     }
+
+    /// Memory that it gives back, about.
+    fn bytes(&self) -> usize {
+        match self {
+            Trash::Value(value) => value.view().element_bytes(),
+            Trash::Db(db) => db.len() * KEY_BYTES,
+        }
+    }
 }
 
 impl Dropper {
     pub fn attach(&self, sender: std::sync::mpsc::Sender<Trash>) {
-        *self.0.lock() = Some(sender);
+        *self.sender.lock() = Some(sender);
     }
 
     /// Lets the thread come to its end.
     pub fn detach(&self) {
-        *self.0.lock() = None;
+        *self.sender.lock() = None;
     }
 
     /// Drops something large: elsewhere, or here when there is no thread for it.
     pub fn drop(&self, trash: Trash) {
-        if let Some(sender) = &*self.0.lock() {
+        let bytes = trash.bytes();
+        if let Some(sender) = &*self.sender.lock() {
+            self.leaving_bytes.fetch_add(bytes, Ordering::Relaxed);
             // A closed channel gives it back and it is dropped here.
-            let _ = sender.send(trash);
+            if sender.send(trash).is_err() {
+                self.leaving_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// What the thread does with each.
+    pub(crate) fn drop_now(&self, trash: Trash) {
+        let bytes = trash.bytes();
+        drop(trash);
+        crate::memory::fold_all();
+        self.leaving_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Memory that is about to be given back, about.
+    #[inline]
+    pub fn leaving_bytes(&self) -> usize {
+        self.leaving_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -288,18 +337,25 @@ impl State {
     /// Made within an [`Arc`] (`Arc::new_cyclic`), which `me` is.
     pub fn new(parts: Parts, me: Weak<State>) -> State {
         let hasher = KeyHasher::new(parts.seed);
+        let told = me.clone();
+        parts.log.times.tell_to(move |event, time| {
+            if let Some(state) = told.upgrade() {
+                state.latency.note(&state, event, u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+            }
+        });
         let started_ms = parts.clock.now_ms();
-        let ticks = quanta::Clock::new();
         State {
             gate: Gate::new(),
             shards: Shards::new(hasher),
             hasher,
             log: Arc::new(parts.log),
-            slowlog: Slowlog::new(&ticks),
-            ticks,
+            slowlog: Slowlog::default(),
+            latency: Latency::default(),
+            ticks: Ticks::default(),
             settings: parts.settings,
             users: Users::default(),
             registry: Registry::default(),
+            trackers: Trackers::default(),
             channels: Channels::default(),
             pause: Pause::default(),
             walks: Walks::default(),
@@ -307,8 +363,10 @@ impl State {
             table: parts.table,
             expiry: ExpiryMode::new(parts.due),
             timer: Timer::new(),
-            dropper: Dropper(Mutex::new(None)),
+            eviction: Eviction::default(),
+            dropper: Dropper::default(),
             started_ms,
+            memory_startup: AtomicU64::new(0),
             random: Random::new(parts.seed),
             loading: AtomicBool::new(false),
             load_progress: LoadProgress::default(),
@@ -316,6 +374,37 @@ impl State {
             storage: OnceLock::new(),
             me,
             clock: parts.clock,
+        }
+    }
+
+    /// The settings of SLOWLOG and LATENCY have new values: which calls are long.
+    pub(crate) fn fold_long_ticks(&self) {
+        let micros = |id, unit: u64| u64::try_from(self.settings.int(id)).ok().map(|value| value.saturating_mul(unit));
+        let slow = micros(settings::SLOWLOG_LOG_SLOWER_THAN, 1);
+        let latency = micros(settings::LATENCY_MONITOR_THRESHOLD, 1000).filter(|micros| *micros > 0);
+        self.log.times.watch(latency.is_some());
+        let long = slow.into_iter().chain(latency).min().map_or(u64::MAX, |micros| self.ticks.of_micros(micros));
+        self.stats.long_ticks.store(long, Ordering::Relaxed);
+    }
+
+    /// Notes a call that took long, for SLOWLOG and LATENCY.
+    #[cold]
+    pub(super) fn note_long(&self, call: &Call<'_>, client: &Client, at_ms: i64, ticks: u64) {
+        let micros = self.ticks.micros(ticks);
+        let slower_than = u64::try_from(self.settings.int(settings::SLOWLOG_LOG_SLOWER_THAN)).unwrap_or(u64::MAX);
+        if micros >= slower_than && !call.row.flags.has(Flags::SKIP_SLOWLOG) {
+            self.slowlog.note(self, call, client, at_ms, micros);
+        }
+        let is_fast = call.row.flags.has(Flags::FAST);
+        let event = if is_fast { latency::event::FAST_COMMAND } else { latency::event::COMMAND };
+        self.latency.note(self, event, micros);
+    }
+
+    /// Counts and times a call that did not run in a turn of its own client: in a transaction, or after a wait.
+    pub(super) fn count_elsewhere(&self, call: &Call<'_>, client: &Client, at_ms: i64, ticks: u64) {
+        self.stats.ran(call.row.id, ticks, &[bucket_of(ticks)]);
+        if ticks >= self.stats.long_ticks() {
+            self.note_long(call, client, at_ms, ticks);
         }
     }
 
@@ -371,10 +460,17 @@ impl State {
         self.storage().map_or(KeptLog::None, |storage| storage.kept_log())
     }
 
-    /// The disk, or the walk of a snapshot, does not keep up: calls that write wait before they run.
+    /// The disk, the walk of a snapshot, or the dropper does not keep up: calls that write wait before they run.
     #[inline]
     pub fn is_behind(&self) -> bool {
-        self.storage.get().is_some_and(|storage| storage.is_behind()) || self.walks.is_behind()
+        self.storage.get().is_some_and(|storage| storage.is_behind())
+            || self.walks.is_behind()
+            || eviction::is_behind(self)
+    }
+
+    /// Takes a look at what goes on by itself. Said by the program a few times in a second.
+    pub fn sample(&self) {
+        self.stats.sample(self);
     }
 
     /// Has everything written that was appended: before replies leave, outside of the gate and with nothing locked.

@@ -40,12 +40,22 @@ pub struct Client {
     /// Calls queued in MULTI; -1 outside.
     pub queued: AtomicI64,
     pub watches: AtomicU32,
+    /// Who hears of changes to what it has read: 0 is itself, -1 nobody.
+    pub redirect: AtomicI64,
     pub monitor: AtomicBool,
     pub no_evict: AtomicBool,
     pub no_touch: AtomicBool,
     /// Bytes waiting unparsed, and unsent; kept by the connection.
     pub query_bytes: AtomicUsize,
+    /// Bytes that the buffer of the first has beyond them.
+    pub query_free_bytes: AtomicUsize,
     pub output_bytes: AtomicUsize,
+    /// Bytes that the session holds: calls queued in MULTI, names of watched keys, names of subscriptions.
+    pub multi_bytes: AtomicUsize,
+    pub watch_bytes: AtomicUsize,
+    pub subscription_bytes: AtomicUsize,
+    /// What the registry has counted for it; none when it counts no more.
+    pub(super) counted_bytes: Mutex<Option<usize>>,
     pub total_in: AtomicU64,
     pub total_out: AtomicU64,
     pub calls: AtomicU64,
@@ -54,6 +64,9 @@ pub struct Client {
     /// The blocking call that it waits in.
     pub blocked: Mutex<Option<Arc<Waiter>>>,
 }
+
+/// What a client takes that has nothing: this, its session, and the door's part, which is about as large.
+const CLIENT_BYTES: usize = 2 * (size_of::<Client>() + size_of::<Session>());
 
 /// What a client says of itself.
 #[derive(Clone, Debug, Default)]
@@ -81,11 +94,17 @@ impl Client {
             shard_subscriptions: AtomicU32::new(0),
             queued: AtomicI64::new(-1),
             watches: AtomicU32::new(0),
+            redirect: AtomicI64::new(-1),
             monitor: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             query_bytes: AtomicUsize::new(0),
+            query_free_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
+            multi_bytes: AtomicUsize::new(0),
+            watch_bytes: AtomicUsize::new(0),
+            subscription_bytes: AtomicUsize::new(0),
+            counted_bytes: Mutex::new(Some(0)),
             total_in: AtomicU64::new(0),
             total_out: AtomicU64::new(0),
             calls: AtomicU64::new(0),
@@ -93,6 +112,26 @@ impl Client {
             mailbox: Mailbox::default(),
             blocked: Mutex::new(None),
         }
+    }
+
+    /// What its connection has read and not run yet.
+    #[inline]
+    pub fn note_query(&self, input: &Vec<u8>) {
+        self.query_bytes.store(input.len(), Ordering::Relaxed);
+        self.query_free_bytes.store(input.capacity() - input.len(), Ordering::Relaxed);
+    }
+
+    /// Memory that it takes, about.
+    pub fn memory_bytes(&self) -> usize {
+        let parts =
+            [&self.query_bytes, &self.output_bytes, &self.multi_bytes, &self.watch_bytes, &self.subscription_bytes];
+        let mail_bytes = if self.has_mail() { self.mailbox.bytes() } else { 0 };
+        CLIENT_BYTES + mail_bytes + parts.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
+    }
+
+    /// Bytes in the inbox.
+    pub fn mail_bytes(&self) -> usize {
+        self.mailbox.bytes()
     }
 
     /// True when it has subscriptions.

@@ -17,6 +17,10 @@ pub enum Mail {
     Monitor(Arc<str>),
     /// The reply to the call that the client is blocked in.
     Served(Tape),
+    /// A key that somebody has read is another one now; all of them when there is none.
+    Invalidate(Option<Arc<[u8]>>),
+    /// The client with this id was to hear of changes, and has gone.
+    RedirectBroken(u64),
     /// A key that the client listens to has changed.
     Change(Arc<Change>),
 }
@@ -62,6 +66,8 @@ impl Mail {
                     + change.value.as_ref().map_or(0, |value| value.len())
                     + 96
             }
+            Mail::Invalidate(key) => key.as_ref().map_or(0, |key| key.len()) + 32,
+            Mail::RedirectBroken(_) => 16,
         }
     }
 
@@ -93,6 +99,29 @@ impl Mail {
                         None => reply.null(),
                     }
                 }
+            }
+            Mail::Invalidate(key) => {
+                if reply.resp3() {
+                    reply.push(2);
+                    reply.bulk(b"invalidate");
+                } else {
+                    // As a message of a channel: nothing else can come by itself in RESP2.
+                    reply.push(3);
+                    reply.bulk(b"message");
+                    reply.bulk(b"__redis__:invalidate");
+                }
+                match key {
+                    Some(key) => {
+                        reply.array(1);
+                        reply.bulk(key);
+                    }
+                    None => reply.null_array(),
+                }
+            }
+            Mail::RedirectBroken(id) => {
+                reply.push(2);
+                reply.bulk(b"tracking-redir-broken");
+                reply.int(*id as i64);
             }
         }
     }
@@ -199,6 +228,11 @@ impl Mailbox {
     /// Items in the inbox.
     pub fn count(&self) -> usize {
         self.inbox.lock().len()
+    }
+
+    /// Bytes in the inbox.
+    pub fn bytes(&self) -> usize {
+        self.inbox.lock().bytes()
     }
 
     /// Ends the client: its task closes the connection as soon as it looks.

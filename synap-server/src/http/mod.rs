@@ -8,6 +8,9 @@ mod batch;
 mod body;
 mod door;
 mod events;
+#[cfg(feature = "mcp")]
+mod mcp;
+mod metrics;
 mod ndjson;
 mod safety;
 mod socket;
