@@ -457,7 +457,7 @@ fn a_listener_that_does_not_read_is_cut_off() {
     let message = json!({"channel": "c", "message": "x".repeat(1 << 20)}).to_string();
     let begin = Instant::now();
     while client.call("pubsub.publish", &message) != r#"{"receivers":0}"# {
-        assert!(begin.elapsed() < Duration::from_secs(30), "it is never cut off");
+        assert!(begin.elapsed() < Duration::from_secs(50), "it is never cut off");
     }
     drop(events);
 }

@@ -192,7 +192,7 @@ async fn connection(
     };
     tokio::pin!(served);
     // A stream whose client was ended has nobody to tell: its peer does not read.
-    let ended = std::future::poll_fn(|cx| match listening.is_cut() {
+    let ended = std::future::poll_fn(|cx| match listening.is_cut(cx) {
         true => Poll::Ready(Ok(())),
         false => served.as_mut().poll(cx),
     })
