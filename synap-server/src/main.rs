@@ -116,6 +116,8 @@ fn run(config: &config::Config) -> Result<(), String> {
     }
     let (closing, closes) = tokio::sync::watch::channel(false);
     let mut http = tokio::task::JoinSet::new();
+    let pulse = std::sync::Arc::<http::Pulse>::default();
+    calls.spawn(pulse.clone().beat(side.handle().clone()));
     for listener in bind(state, settings::HTTP_BIND, settings::HTTP_PORT)? {
         tell("HTTP", &listener)?;
         let (listener, mut closes) = (listen(&side, listener)?, closes.clone());
@@ -123,7 +125,7 @@ fn run(config: &config::Config) -> Result<(), String> {
             // A sender that is gone closes too.
             let _ = closes.wait_for(|closing| *closing).await;
         };
-        http.spawn_on(http::serve(engine.clone(), listener, shutdown), side.handle());
+        http.spawn_on(http::serve(engine.clone(), listener, pulse.clone(), shutdown), side.handle());
     }
     let (loaded, result) = tokio::sync::oneshot::channel();
     let (loader, options) = (engine.clone(), config.load);
