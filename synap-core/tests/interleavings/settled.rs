@@ -51,7 +51,6 @@ fn a_reply_waits_until_what_it_saw_is_settled() {
             format!("TYPE {key}"),
             format!("WATCH {key}"),
             format!("INCR {key}"),
-            "INFO keyspace".into(),
             format!("LRANGE {queue} 0 -1"),
         ] {
             let world = &world;
