@@ -115,10 +115,11 @@ impl TrackingOptions<'_> {
 /// Each change is told once: no prefix is the beginning of another.
 fn overlaps(known: &[Box<[u8]>], given: &[Box<[u8]>]) -> Result<()> {
     for (index, one) in given.iter().enumerate() {
-        let meets = |other: &&Box<[u8]>| one.starts_with(other) || other.starts_with(one);
-        let (other, which) = match (known.iter().find(meets), given[index + 1..].iter().find(meets)) {
-            (Some(other), _) => (other, "an existing prefix"),
-            (None, Some(other)) => (other, "another provided prefix"),
+        let meets = |other: &[u8]| one.starts_with(other) || other.starts_with(one);
+        let among = |others: &[Box<[u8]>]| others.iter().position(|other| meets(other));
+        let (other, which) = match (among(known), among(&given[index + 1..])) {
+            (Some(at), _) => (&known[at], "an existing prefix"),
+            (None, Some(at)) => (&given[index + 1 + at], "another provided prefix"),
             (None, None) => continue,
         };
         let (one, other) = (Error::quote(one), Error::quote(other));
