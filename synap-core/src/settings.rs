@@ -45,6 +45,8 @@ pub enum Kind {
     SaveRules,
     /// Letters, each a class of events: see [`Classes`].
     Events,
+    /// Numbers from 0 to 100: see [`percentiles`].
+    Percentiles,
 }
 
 macro_rules! settings {
@@ -118,6 +120,9 @@ settings! {
     HTTP_BIND = "http-bind", Kind::Text, "127.0.0.1", fixed;
     /// Names that the `Host` of a request may have beside those of the loopback interface, blank between them; `*` is any.
     HTTP_ALLOWED_HOSTS = "http-allowed-hosts", Kind::Text, "";
+    /// The tools of agents at /mcp: essential, full, read-only, groups, operations, tools, blank between them; empty
+    /// closes the door.
+    MCP_TOOLS = "mcp-tools", Kind::Text, "essential", fixed;
     /// The data folder.
     DIR = "dir", Kind::Text, "data", fixed;
     /// Worker threads of the RESP door; 0 takes one for each core that the process may use.
@@ -176,6 +181,20 @@ settings! {
     SLOWLOG_LOG_SLOWER_THAN = "slowlog-log-slower-than", ANY, "10000";
     /// Noted slow calls that are kept.
     SLOWLOG_MAX_LEN = "slowlog-max-len", COUNT, "128";
+    /// How much the program tells about itself.
+    LOGLEVEL = "loglevel", Kind::Choice(&["debug", "verbose", "notice", "warning", "nothing"]), "notice";
+    /// As lines of text for people, or of JSON for machines.
+    LOG_FORMAT = "log-format", Kind::Choice(&["text", "json"]), "text";
+    /// The file that it goes to; empty for the standard error.
+    LOGFILE = "logfile", Kind::Text, "", fixed;
+    /// Milliseconds: calls and other work that take as long or longer are noted for LATENCY; 0 notes none.
+    LATENCY_MONITOR_THRESHOLD = "latency-monitor-threshold", COUNT, "0";
+    /// Keys that are remembered for clients that keep what they have read (CLIENT TRACKING), about; 0 has no limit.
+    TRACKING_TABLE_MAX_KEYS = "tracking-table-max-keys", COUNT, "1000000";
+    /// Whether it is counted how long calls of each command take.
+    LATENCY_TRACKING = "latency-tracking", Kind::Bool, "yes";
+    /// The percentiles of those times that INFO shows.
+    LATENCY_TRACKING_INFO_PERCENTILES = "latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9";
     /// Of which events in the keyspace subscribers hear: classes as letters, with K for channels of keys, E for channels
     /// of events, or both; empty of none.
     NOTIFY_KEYSPACE_EVENTS = "notify-keyspace-events", Kind::Events, "";
@@ -265,6 +284,10 @@ impl Settings {
         match SETTINGS[id.0].kind {
             Kind::Text | Kind::SaveRules => self.text(id),
             Kind::Events => Classes::from_bits(self.int(id)).show(),
+            Kind::Percentiles => {
+                let numbers = percentiles(&self.text(id)).unwrap_or_default();
+                numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
+            }
             Kind::Choice(words) => words.get(self.int(id) as usize).copied().unwrap_or_default().to_string(),
             Kind::Bool => if self.int(id) != 0 { "yes" } else { "no" }.to_string(),
             Kind::MemoryOrShare if self.int(id) < 0 => format!("{}%", -self.int(id)),
@@ -326,6 +349,12 @@ pub fn save_rules(text: &str) -> Option<Vec<SaveRule>> {
     is_valid.then(|| pairs.iter().map(|&[seconds, changes]| SaveRule { seconds, changes }).collect())
 }
 
+/// The numbers of the setting `latency-tracking-info-percentiles`.
+pub fn percentiles(text: &str) -> Option<Vec<f64>> {
+    let is_percentile = |number: &f64| (0.0..=100.0).contains(number);
+    text.split_whitespace().map(|word| word.parse().ok().filter(is_percentile)).collect()
+}
+
 /// Snapshots are made by themselves.
 pub fn has_save_rules(settings: &Settings) -> bool {
     save_rules(&settings.text(SAVE)).is_some_and(|rules| !rules.is_empty())
@@ -338,6 +367,9 @@ impl Kind {
             Kind::Text => Ok(0),
             Kind::SaveRules => {
                 save_rules(text).map(|_| 0).ok_or_else(|| "argument must be pairs of seconds and changes".into())
+            }
+            Kind::Percentiles => {
+                percentiles(text).map(|_| 0).ok_or_else(|| "the percentiles must be numbers from 0 to 100".into())
             }
             Kind::Events => match Classes::parse(text) {
                 Some(classes) => Ok(classes.bits()),

@@ -5,8 +5,10 @@
 //! | [`config`] | the command line |
 //! | [`resp`] | the RESP listener and its connections |
 //! | [`http`] | the HTTP listener and its requests |
+//! | [`mcp`] | the door of agents |
 //! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
 //! | [`host`] | what the engine asks of the program around it |
+//! | [`logs`] | what the program tells about itself |
 //! | [`tools`] | what can be done with a data folder while no server runs on it |
 //! | [`transfer`] | keys sent to another server |
 
@@ -14,6 +16,9 @@ mod config;
 mod drive;
 mod host;
 mod http;
+mod logs;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod resp;
 mod tools;
 mod transfer;
@@ -23,7 +28,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use synap_core::execute::{ShutdownOptions, State};
+use synap_core::execute::{ShutdownOptions, State, eviction};
 use synap_core::memory::Counting;
 use synap_core::persist::{LoadOptions, end};
 use synap_core::settings::{self, Settings};
@@ -46,13 +51,7 @@ pub static MALLOC_CONF: Option<&'static std::ffi::c_char> = Some(
 const SIDE_WORKERS: usize = 2;
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    logs::begin();
     let config = match config::Asked::from_args() {
         config::Asked::Serve(config) => config,
         config::Asked::Tool(tool) => {
@@ -81,6 +80,9 @@ fn run(config: &config::Config) -> Result<(), String> {
         let id = Settings::find(name).ok_or_else(|| format!("there is no setting {name}"))?;
         settings.set(id, value).map_err(|error| error.to_string())?;
     }
+    #[cfg(feature = "mcp")]
+    mcp::tools(&settings)?;
+    logs::follow(&settings)?;
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
     engine.load_users(&config.users).map_err(|error| format!("Aborting startup because of ACL errors: {error}"))?;
     let state = engine.state();
@@ -88,6 +90,7 @@ fn run(config: &config::Config) -> Result<(), String> {
     state.loading.store(true, Ordering::Relaxed);
     let (host, asked) = host::ServerHost::new();
     state.set_host(Box::new(host));
+    state.memory_startup.store(eviction::usage(state).used as u64, Ordering::Relaxed);
 
     // Calls run on the first; the second one keeps HTTP, signals and timers off its threads.
     let workers = match state.settings.int(settings::IO_THREADS) {
@@ -98,6 +101,7 @@ fn run(config: &config::Config) -> Result<(), String> {
     let side = runtime("synap-side", SIDE_WORKERS)?;
 
     side.spawn(resp::close_idle(engine.clone()));
+    side.spawn(look(engine.clone()));
     let mut stops = {
         let _inside = side.enter();
         // Watched before anybody is told that we are here.
@@ -112,6 +116,8 @@ fn run(config: &config::Config) -> Result<(), String> {
     }
     let (closing, closes) = tokio::sync::watch::channel(false);
     let mut http = tokio::task::JoinSet::new();
+    let pulse = std::sync::Arc::<http::Pulse>::default();
+    calls.spawn(pulse.clone().beat(side.handle().clone()));
     for listener in bind(state, settings::HTTP_BIND, settings::HTTP_PORT)? {
         tell("HTTP", &listener)?;
         let (listener, mut closes) = (listen(&side, listener)?, closes.clone());
@@ -119,7 +125,7 @@ fn run(config: &config::Config) -> Result<(), String> {
             // A sender that is gone closes too.
             let _ = closes.wait_for(|closing| *closing).await;
         };
-        http.spawn_on(http::serve(engine.clone(), listener, shutdown), side.handle());
+        http.spawn_on(http::serve(engine.clone(), listener, pulse.clone(), shutdown), side.handle());
     }
     let (loaded, result) = tokio::sync::oneshot::channel();
     let (loader, options) = (engine.clone(), config.load);
@@ -205,6 +211,20 @@ fn load(engine: &Engine, options: LoadOptions) -> Result<(), String> {
         loaded.seconds
     );
     Ok(())
+}
+
+/// How often [`look`] does.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Looks at what goes on by itself: rates, the peak of memory, settings of the log. Until the runtime ends.
+async fn look(engine: Engine) {
+    loop {
+        engine.state().sample();
+        if let Err(why) = logs::follow(&engine.state().settings) {
+            tracing::warn!("{why}");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 fn runtime(name: &str, workers: usize) -> Result<Runtime, String> {

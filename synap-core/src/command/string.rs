@@ -32,7 +32,6 @@ pub const GET: Command = Command {
     since: "1.0.0",
     summary: "Returns the string at a key.",
     returns: Shape::optional(&Shape::bytes("value", "The string; null when there is no such key.")),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..STRING.read::<Get>()
 };
@@ -167,9 +166,8 @@ impl WriteCommand for Set<'_> {
             };
             if options.get {
                 write_string(cx.string(&key)?, reply);
-                if !cx.exists(&key) {
-                    cx.notify(Event::KEY_MISS, &key);
-                }
+                let found = cx.exists(&key);
+                cx.note_lookup(&key, found);
             } else if !met {
                 reply.null();
             }
@@ -229,8 +227,7 @@ pub const SET: Command = Command {
         "OK; null when a condition was not met; with GET the string from before, null when there was none.",
         &[Shape::OK, Shape::optional(&Shape::BYTES)],
     ),
-    tool: Tool::Default,
-    flags: Flags::DENYOOM,
+    flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..STRING.write::<Set>()
 };
 
@@ -260,7 +257,7 @@ pub const SETNX: Command = Command {
     since: "1.0.0",
     summary: "Stores a string at a key that does not exist.",
     returns: Shape::boolean("set", "False when the key exists."),
-    flags: Flags::DENYOOM.and(Flags::FAST),
+    flags: Flags::DENYOOM.and(Flags::FAST).and(Flags::IDEMPOTENT),
     ..STRING.write::<SetNx>()
 };
 
@@ -336,9 +333,8 @@ pub struct GetSet<'a> {
 impl WriteCommand for GetSet<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         write_string(cx.string(&self.key)?, reply);
-        if !cx.exists(&self.key) {
-            cx.notify(Event::KEY_MISS, &self.key);
-        }
+        let found = cx.exists(&self.key);
+        cx.note_lookup(&self.key, found);
         store(cx, &self.key, self.value, Expiry::Clear, Event::SET);
         Ok(())
     }
@@ -366,11 +362,11 @@ pub struct GetDel<'a> {
 impl WriteCommand for GetDel<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         write_string(cx.string(&self.key)?, reply);
-        if cx.remove(&self.key) {
+        let found = cx.remove(&self.key);
+        if found {
             cx.log_instead(&[b"DEL", self.key.bytes]);
-        } else {
-            cx.notify(Event::KEY_MISS, &self.key);
         }
+        cx.note_lookup(&self.key, found);
         Ok(())
     }
 }
@@ -402,7 +398,7 @@ pub struct GetEx<'a> {
 impl WriteCommand for GetEx<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let Some(content) = cx.string(&self.key)? else {
-            cx.notify(Event::KEY_MISS, &self.key);
+            cx.note_lookup(&self.key, false);
             reply.null();
             return Ok(());
         };
@@ -463,7 +459,6 @@ pub const MGET: Command = Command {
         "For each key its string; null when there is none or it holds another type.",
         &Shape::optional(&Shape::BYTES),
     ),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..STRING.read::<MGet>()
 };
@@ -501,8 +496,7 @@ pub const MSET: Command = Command {
     summary: "Stores several strings, all at one moment.",
     complexity: "O(N) for N pairs",
     returns: Shape::OK,
-    tool: Tool::Default,
-    flags: Flags::DENYOOM,
+    flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..STRING.write::<MSet>()
 };
 
@@ -540,7 +534,7 @@ pub const MSETNX: Command = Command {
     summary: "Stores several strings, all at one moment, when none of the keys exists.",
     complexity: "O(N) for N pairs",
     returns: Shape::boolean("set", "False when one of the keys exists: nothing is stored."),
-    flags: Flags::DENYOOM,
+    flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..STRING.write::<MSetNx>()
 };
 

@@ -122,7 +122,7 @@ impl Eviction {
             since => state.ticks.raw().saturating_sub(since),
         };
         let ended = self.exceeded_ticks.load(Ordering::Relaxed);
-        let ms = |ticks| state.slowlog.micros(ticks) / 1000;
+        let ms = |ticks| state.ticks.micros(ticks) / 1000;
         (ms(ended + current), ms(current))
     }
 
@@ -252,7 +252,7 @@ fn remove_until(turn: &Turn<'_>, policy: Policy, is_enough: impl Fn() -> bool) -
         if !remove(turn, policy, candidate) {
             vain += 1;
         }
-        if vain > VAIN_MAX || state.slowlog.micros(state.ticks.raw().saturating_sub(began)) >= micros_max {
+        if vain > VAIN_MAX || state.ticks.micros(state.ticks.raw().saturating_sub(began)) >= micros_max {
             return if is_enough() { Room::Enough } else { Room::NotYet };
         }
     }

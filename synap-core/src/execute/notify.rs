@@ -207,7 +207,7 @@ impl WriteCx<'_> {
         if Classes::of(&self.state().settings).has(Classes::KEY_MISS) {
             for noted in &keys.keys {
                 let key = Key { bytes: words[noted.index as usize], hash: noted.hash };
-                if !self.exists(&key) {
+                if self.look(&key).is_none() {
                     self.notify(Event::KEY_MISS, &key);
                 }
             }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::context::{Inside, SessionCx, WriteCx};
-use super::row::{Command, Inner};
+use super::row::{Command, Inner, Kind};
 use super::shards::{Place, PlaceRef};
 use super::turn::{Caller, Turn};
 use super::{Call, Flow, admit, rights, waiting};
@@ -136,6 +137,9 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         return Ran::Touched;
     }
 
+    // What was said of the next call counts for all of them.
+    let tracking = caller.session.tracking.as_mut();
+    let tracker = tracking.and_then(|tracking| tracking.takes_next().then(|| tracking.tracker.clone()));
     let mut after = Flow::Done;
     let mut published = Vec::new();
     cx.keep_quiet_for(caller.session);
@@ -166,6 +170,8 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
                 flow
             }
         };
+        let slept = if let Ok(Flow::Sleep(time)) = flow { time } else { Duration::ZERO };
+        let spent = state.ticks.since(began) + state.ticks.of(slept);
         match flow {
             Ok(Flow::Block { in_transaction, .. }) => waiting::write_null(in_transaction, reply),
             Ok(Flow::Done) => {}
@@ -180,7 +186,10 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
                 reply.error(&error);
             }
         }
-        state.stats.ran(row.id, 1, state.ticks.raw().saturating_sub(began));
+        if let Some(tracker) = tracker.as_ref().filter(|_| row.kind == Kind::Read) {
+            cx.remember_for(tracker, &slices, keys);
+        }
+        state.count_elsewhere(&call, &caller.session.client, caller.turn.now_ms, spent);
         cx.record(&call);
     }
     let penalty = std::mem::take(&mut caller.session.penalty);

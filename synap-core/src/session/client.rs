@@ -40,6 +40,8 @@ pub struct Client {
     /// Calls queued in MULTI; -1 outside.
     pub queued: AtomicI64,
     pub watches: AtomicU32,
+    /// Who hears of changes to what it has read: 0 is itself, -1 nobody.
+    pub redirect: AtomicI64,
     pub monitor: AtomicBool,
     pub no_evict: AtomicBool,
     pub no_touch: AtomicBool,
@@ -92,6 +94,7 @@ impl Client {
             shard_subscriptions: AtomicU32::new(0),
             queued: AtomicI64::new(-1),
             watches: AtomicU32::new(0),
+            redirect: AtomicI64::new(-1),
             monitor: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),

@@ -17,6 +17,10 @@ pub enum Mail {
     Monitor(Arc<str>),
     /// The reply to the call that the client is blocked in.
     Served(Tape),
+    /// Keys that somebody has read are others now; all of them when none is named.
+    Invalidate(Option<Vec<Arc<[u8]>>>),
+    /// The client with this id was to hear of changes, and has gone.
+    RedirectBroken(u64),
     /// A key that the client listens to has changed.
     Change(Arc<Change>),
 }
@@ -62,6 +66,8 @@ impl Mail {
                     + change.value.as_ref().map_or(0, |value| value.len())
                     + 96
             }
+            Mail::Invalidate(keys) => 32 + keys.iter().flatten().map(|key| key.len() + 16).sum::<usize>(),
+            Mail::RedirectBroken(_) => 16,
         }
     }
 
@@ -93,6 +99,29 @@ impl Mail {
                         None => reply.null(),
                     }
                 }
+            }
+            Mail::Invalidate(keys) => {
+                if reply.resp3() {
+                    reply.push(2);
+                    reply.bulk(b"invalidate");
+                } else {
+                    // As a message of a channel: nothing else can come by itself in RESP2.
+                    reply.push(3);
+                    reply.bulk(b"message");
+                    reply.bulk(b"__redis__:invalidate");
+                }
+                match keys {
+                    Some(keys) => {
+                        reply.array(keys.len());
+                        keys.iter().for_each(|key| reply.bulk(key));
+                    }
+                    None => reply.null_array(),
+                }
+            }
+            Mail::RedirectBroken(id) => {
+                reply.push(2);
+                reply.bulk(b"tracking-redir-broken");
+                reply.int(*id as i64);
             }
         }
     }

@@ -10,6 +10,7 @@ mod channels;
 mod client;
 mod inbox;
 mod registry;
+mod tracking;
 mod transaction;
 mod waiter;
 mod watch;
@@ -18,6 +19,7 @@ pub use channels::{Channels, Kind, Subscriptions, key_name};
 pub use client::{Client, ClientInfo, Door};
 pub use inbox::{Change, Inbox, Mail, Mailbox, Message, Wake};
 pub use registry::Registry;
+pub use tracking::{Mode as TrackingMode, Tracker, Trackers, Tracking};
 pub use transaction::{Condition, Transaction, Wanted};
 pub use waiter::{NullKind, WaitEnd, Waiter};
 pub use watch::{WatchFlag, Watched, Watches};
@@ -41,6 +43,8 @@ pub struct Session {
     pub transaction: Option<Box<Transaction>>,
     pub watches: Watches,
     pub subscriptions: Subscriptions,
+    /// CLIENT TRACKING.
+    pub tracking: Option<Box<Tracking>>,
     /// The largest log offset among the shards that this session's unsent replies saw: they leave when it is settled.
     pub seen: u64,
     pub replies: ReplyMode,
@@ -71,6 +75,7 @@ impl Session {
             transaction: None,
             watches: Watches::default(),
             subscriptions: Subscriptions::default(),
+            tracking: None,
             seen: 0,
             replies: ReplyMode::On,
             paused_at: 0,

@@ -18,6 +18,11 @@ pub struct Registry {
     /// Connections that came in since the start. Those of the HTTP door are counted by the door: its sessions are
     /// requests.
     pub accepted: AtomicU64,
+    /// Connections that were sent away: there were too many.
+    pub rejected: AtomicU64,
+    /// Bytes of those who have gone.
+    gone_in: AtomicU64,
+    gone_out: AtomicU64,
     /// `maxmemory-clients` in bytes; `usize::MAX` when there is no limit.
     bytes_max: AtomicUsize,
     /// What clients take together, each as it was weighed last. Only kept while there is a limit.
@@ -34,6 +39,9 @@ impl Default for Registry {
             monitors: Mutex::default(),
             monitor_count: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            gone_in: AtomicU64::new(0),
+            gone_out: AtomicU64::new(0),
             bytes_max: AtomicUsize::new(usize::MAX),
             bytes: AtomicUsize::new(0),
             bytes_in_vain: AtomicUsize::new(0),
@@ -55,8 +63,20 @@ impl Registry {
     pub fn remove(&self, id: u64) {
         let client = self.clients.lock().remove(&id);
         if let Some(client) = client {
+            self.gone_in.fetch_add(client.total_in.load(Ordering::Relaxed), Ordering::Relaxed);
+            self.gone_out.fetch_add(client.total_out.load(Ordering::Relaxed), Ordering::Relaxed);
             self.weigh_no_more(&client);
         }
+    }
+
+    /// Bytes that all clients have sent and were sent, those included who have gone.
+    pub fn net_bytes(&self) -> (u64, u64) {
+        let clients = self.clients.lock();
+        let sum = |gone: &AtomicU64, of: fn(&Client) -> &AtomicU64| {
+            let there: u64 = clients.values().map(|client| of(client).load(Ordering::Relaxed)).sum();
+            gone.load(Ordering::Relaxed) + there
+        };
+        (sum(&self.gone_in, |client| &client.total_in), sum(&self.gone_out, |client| &client.total_out))
     }
 
     /// From now on, `client` is shown every call (MONITOR).
@@ -97,6 +117,11 @@ impl Registry {
 
     pub fn is_empty(&self) -> bool {
         self.clients.lock().is_empty()
+    }
+
+    /// Shows everybody. Nobody comes or goes meanwhile: be quick, and take no other lock but leaves.
+    pub fn for_each(&self, visit: impl FnMut(&Arc<Client>)) {
+        self.clients.lock().values().for_each(visit);
     }
 
     /// Everybody, by id.

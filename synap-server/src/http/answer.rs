@@ -49,6 +49,20 @@ fn with_type(content_type: &'static str, body: Body) -> Answer {
     answer
 }
 
+/// 200 with text that is true now and not later.
+pub fn text(body: String, content_type: &'static str) -> Answer {
+    let mut answer = json(body);
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+/// [`json`] for a server that cannot do what it is asked for now.
+pub fn unavailable(body: &'static str) -> Answer {
+    let mut answer = json(body);
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    answer
+}
+
 /// The error that a call was answered with.
 pub fn error(error: &Error) -> Answer {
     of_problem(problem::of_error(error))

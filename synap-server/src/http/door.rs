@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +27,7 @@ use synap_protocols::rest::raw::RawReply;
 use synap_protocols::rest::route::{self, Miss, Route};
 
 use super::answer::{self, Answer};
-use super::{events, ndjson, safety};
+use super::{events, metrics, ndjson, safety};
 use crate::drive::{self, End, Visitor};
 
 /// Bytes of the body of a request at the most, and of a line of NDJSON.
@@ -40,6 +42,8 @@ pub struct Door {
     pub(super) engine: Engine,
     pub(super) operations: Operations,
     document: Bytes,
+    #[cfg(feature = "mcp")]
+    pub(super) agents: Option<super::mcp::Entrance>,
 }
 
 /// Who is at the other end of a connection.
@@ -58,9 +62,10 @@ impl Peer {
         Peer { addr: addr.to_string(), laddr: local.to_string(), is_loopback, streams: Mutex::new(None) }
     }
 
-    /// True when the client of its stream was ended, and the connection is to end too.
-    pub fn is_cut(&self) -> bool {
-        self.streams.lock().as_ref().is_some_and(|client| client.is_killed())
+    /// True when the client of its stream was ended, and the connection is to end too. The task is woken for that: the
+    /// stream itself is not asked for anything while its peer does not read.
+    pub fn is_cut(&self, cx: &mut Context<'_>) -> bool {
+        self.streams.lock().as_ref().is_some_and(|client| client.poll_killed(cx.waker()))
     }
 
     fn streams(&self, client: Option<Arc<Client>>) {
@@ -75,7 +80,13 @@ impl Door {
     pub fn new(engine: Engine) -> Door {
         let operations = Operations::of(command::table().all());
         let document = operations.document(env!("CARGO_PKG_VERSION")).into();
-        Door { engine, operations, document }
+        Door {
+            #[cfg(feature = "mcp")]
+            agents: super::mcp::Entrance::new(&engine),
+            engine,
+            operations,
+            document,
+        }
     }
 
     pub async fn answer(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Answer {
@@ -85,10 +96,16 @@ impl Door {
         let path = request.uri().path();
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         let answered = match path {
-            "/health" | "/openapi.json" | "/docs" if !is_get => Ok(answer::not_allowed("GET, HEAD")),
+            "/health" | "/ready" | "/metrics" | "/openapi.json" | "/docs" if !is_get => {
+                Ok(answer::not_allowed("GET, HEAD"))
+            }
             "/health" => Ok(answer::json(r#"{"status":"ok"}"#)),
+            "/ready" => Ok(self.ready()),
+            "/metrics" => self.metrics(peer, request.headers()).await,
             "/openapi.json" => Ok(answer::json(self.document.clone())),
             "/docs" => Ok(answer::page(include_str!("docs.html"))),
+            #[cfg(feature = "mcp")]
+            "/mcp" => self.mcp(peer, request).await,
             _ => match path.strip_prefix(route::PREFIX) {
                 Some("/command") => self.envelopes(peer, request, Envelopes::Any).await,
                 Some("/pipeline") => self.envelopes(peer, request, Envelopes::Array).await,
@@ -99,6 +116,30 @@ impl Door {
             },
         };
         answered.unwrap_or_else(|refused| *refused)
+    }
+
+    /// Whether calls are served: not while data are loaded, and not all of them while the disk does not take the log.
+    fn ready(&self) -> Answer {
+        let state = self.engine.state();
+        if state.loading.load(Ordering::Relaxed) {
+            return answer::unavailable(r#"{"status":"loading"}"#);
+        }
+        match state.log.is_failing() {
+            true => answer::unavailable(r#"{"status":"disk failing"}"#),
+            false => answer::json(r#"{"status":"ready"}"#),
+        }
+    }
+
+    /// For whoever may call INFO, which tells the same.
+    async fn metrics(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Answer> {
+        let visitor = self.visitor(peer, headers).await?;
+        let Some(user) = &visitor.user else { return Err(not_found().into()) };
+        let may = command::table().find(&[b"INFO"]).is_ok_and(|row| user.may_run(row.id));
+        if !may {
+            let text = format!("User {} has no permissions to run the 'info' command", user.name);
+            return Err(answer::error(&Error { code: Code::NoPerm, text: text.into() }).into());
+        }
+        Ok(answer::text(metrics::text(&self.engine).await, metrics::CONTENT_TYPE))
     }
 
     /// `/api/v1/hash/set`.
@@ -266,7 +307,7 @@ impl Door {
     }
 
     /// The session of one request.
-    async fn visitor(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Visitor> {
+    pub(super) async fn visitor(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Visitor> {
         let session = self.engine.session(session::Door::Http, peer.addr.clone(), peer.laddr.clone());
         let mut visitor = Visitor::new(&self.engine, session);
         if let Err(error) = self.log_in(&mut visitor, headers) {
@@ -326,7 +367,7 @@ pub fn given_up() -> Answer {
     answer::closing(answer::status(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down"))
 }
 
-fn not_found() -> Answer {
+pub(super) fn not_found() -> Answer {
     answer::status(StatusCode::NOT_FOUND, "nothing is at this path; /openapi.json lists what there is")
 }
 
@@ -370,7 +411,7 @@ fn refuse_coded(headers: &HeaderMap) -> Refused<()> {
 }
 
 /// The whole body.
-async fn read(headers: &HeaderMap, body: Incoming) -> Refused<Bytes> {
+pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> Refused<Bytes> {
     refuse_coded(headers)?;
     let too_large = || {
         let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes");

@@ -177,7 +177,7 @@ fn write(state: &State, session: &Session, mail: &Mail, out: &mut Vec<u8>) {
         Mail::Change(change) if change.key.as_ref().is_none_or(|key| rights::may_read(state, session, key)) => {
             write_event("change", out, |data| write_change(change, data));
         }
-        Mail::Change(_) | Mail::Monitor(_) | Mail::Served(_) => {}
+        Mail::Change(_) | Mail::Monitor(_) | Mail::Served(_) | Mail::Invalidate(_) | Mail::RedirectBroken(_) => {}
     }
 }
 

@@ -29,6 +29,7 @@ pub async fn accept(engine: Engine, listener: TcpListener) {
 fn take_in(engine: &Engine, stream: TcpStream) {
     let state = engine.state();
     if state.registry.len() as i64 >= state.settings.int(settings::MAXCLIENTS) {
+        state.registry.rejected.fetch_add(1, Ordering::Relaxed);
         // Best effort: a client that does not read it is closed all the same. Not by the runtime, which does not know
         // yet that the socket takes something.
         if let Ok(mut stream) = stream.into_std() {
