@@ -85,7 +85,9 @@ fn told(agent: &mut Side, tools: &Tools, operation: &Operation, body: &str, word
         agent.json(operation, words);
         return;
     }
-    let Ok(call) = tools.call(&tools::name(operation.op), body, &User::default_user()) else { panic!("no tool {}", operation.op) };
+    let Ok(call) = tools.call(&tools::name(operation.op), body, &User::default_user()) else {
+        panic!("no tool {}", operation.op)
+    };
     assert_eq!(&call.words, words, "{}", operation.op);
     let mut reply = answer::writer(operation.row);
     agent.run(words, &mut reply);

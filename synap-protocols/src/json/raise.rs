@@ -778,7 +778,10 @@ mod tests {
             }
         };
         assert_eq!(cut(&Shape::ANY, 1000, 1, &nested), (r#"{"result":[[[]]]}"#.into(), 3, 0));
-        assert_eq!(cut(&Shape::ANY, 1000, 2, &nested), (r#"{"result":[[[],{"1":null}],[[],{"1":null}]]}"#.into(), 1, 0));
+        assert_eq!(
+            cut(&Shape::ANY, 1000, 2, &nested),
+            (r#"{"result":[[[],{"1":null}],[[],{"1":null}]]}"#.into(), 1, 0)
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 
 use super::{Agents, Caller};
 use crate::drive::Visitor;
-use crate::host::{self, ServerHost};
+use crate::host::{ServerHost, Stops};
 
 /// Bytes of one message at the most, as for HTTP.
 const LINE_BYTES_MAX: usize = 64 << 20;
@@ -36,14 +36,14 @@ pub fn run(dir: &Path, chosen_tools: &str) -> Result<(), String> {
     }
     let tools = super::tools(&settings)?;
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
-    let (host, stopped) = ServerHost::new();
+    let (host, asked) = ServerHost::new();
     engine.state().set_host(Box::new(host));
     crate::load(&engine, LoadOptions::default())?;
 
     let runtime = crate::runtime("synap-mcp", 1)?;
     let agents = Agents::new(engine.clone(), tools);
     let served = runtime.block_on(async {
-        let stopped = host::until_stopped(stopped);
+        let mut stops = Stops::watch(asked);
         let serve = async {
             match serve_server(agents, Lines::new(engine.clone())).await {
                 Ok(service) => service.waiting().await.map(drop).map_err(|error| error.to_string()),
@@ -54,7 +54,7 @@ pub fn run(dir: &Path, chosen_tools: &str) -> Result<(), String> {
         };
         tokio::select! {
             served = serve => served,
-            () = stopped => Ok(()),
+            () = crate::until_stopped(engine.state(), &mut stops) => Ok(()),
         }
     });
     runtime.shutdown_timeout(GRACE);
