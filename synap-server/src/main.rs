@@ -28,7 +28,8 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use synap_core::execute::{ShutdownOptions, State};
+use synap_core::execute::{ShutdownOptions, State, eviction};
+use synap_core::memory::Counting;
 use synap_core::persist::{LoadOptions, end};
 use synap_core::settings::{self, Settings};
 use synap_core::{Engine, Options};
@@ -36,7 +37,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: Counting<tikv_jemallocator::Jemalloc> = Counting(tikv_jemallocator::Jemalloc);
 
 /// Read by the allocator at its start. Large pages: random keys miss the address cache far less often. They are bad
 /// for a server that forks and copies whole pages; this one does not fork.
@@ -89,7 +90,7 @@ fn run(config: &config::Config) -> Result<(), String> {
     state.loading.store(true, Ordering::Relaxed);
     let (host, asked) = host::ServerHost::new();
     state.set_host(Box::new(host));
-    state.memory_startup.store(state.memory_used().unwrap_or(0), Ordering::Relaxed);
+    state.memory_startup.store(eviction::usage(state).used as u64, Ordering::Relaxed);
 
     // Calls run on the first; the second one keeps HTTP, signals and timers off its threads.
     let workers = match state.settings.int(settings::IO_THREADS) {
@@ -115,6 +116,8 @@ fn run(config: &config::Config) -> Result<(), String> {
     }
     let (closing, closes) = tokio::sync::watch::channel(false);
     let mut http = tokio::task::JoinSet::new();
+    let pulse = std::sync::Arc::<http::Pulse>::default();
+    calls.spawn(pulse.clone().beat(side.handle().clone()));
     for listener in bind(state, settings::HTTP_BIND, settings::HTTP_PORT)? {
         tell("HTTP", &listener)?;
         let (listener, mut closes) = (listen(&side, listener)?, closes.clone());
@@ -122,7 +125,7 @@ fn run(config: &config::Config) -> Result<(), String> {
             // A sender that is gone closes too.
             let _ = closes.wait_for(|closing| *closing).await;
         };
-        http.spawn_on(http::serve(engine.clone(), listener, shutdown), side.handle());
+        http.spawn_on(http::serve(engine.clone(), listener, pulse.clone(), shutdown), side.handle());
     }
     let (loaded, result) = tokio::sync::oneshot::channel();
     let (loader, options) = (engine.clone(), config.load);
