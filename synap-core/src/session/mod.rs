@@ -9,14 +9,16 @@
 mod channels;
 mod client;
 mod inbox;
+mod output;
 mod registry;
 mod transaction;
 mod waiter;
 mod watch;
 
 pub use channels::{Channels, Kind, Subscriptions};
-pub use client::{Client, ClientInfo, Door};
+pub use client::{Client, ClientInfo, Door, OutputState};
 pub use inbox::{Inbox, Mail, Mailbox, Message, Wake};
+pub use output::{Limit, Limits};
 pub use registry::Registry;
 pub use transaction::Transaction;
 pub use waiter::{NullKind, WaitEnd, Waiter};

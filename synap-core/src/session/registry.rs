@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::client::{Client, Door};
+use super::output::Limits;
 
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -18,6 +19,10 @@ pub struct Registry {
     /// Connections that came in since the start. Those of the HTTP door are counted by the door: its sessions are
     /// requests.
     pub accepted: AtomicU64,
+    /// Connections that were not let in.
+    pub rejected: AtomicU64,
+    /// How much may wait for clients that do not read.
+    pub output_limits: Arc<Limits>,
 }
 
 impl Registry {
@@ -26,7 +31,7 @@ impl Registry {
         if door != Door::Http {
             self.accepted.fetch_add(1, Ordering::Relaxed);
         }
-        let client = Arc::new(Client::new(id, door, addr, laddr, now_ms));
+        let client = Arc::new(Client::new(id, door, addr, laddr, now_ms, self.output_limits.clone()));
         self.clients.lock().insert(id, client.clone());
         client
     }

@@ -16,12 +16,14 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use synap_core::execute::State;
 use synap_core::{Engine, settings};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::resp;
 use door::{Door, Peer};
 
 /// The head of a request must come within this time, the next one of a kept connection too.
@@ -64,7 +66,11 @@ pub async fn serve(engine: Engine, listener: TcpListener, shutdown: impl Future<
                     let state = engine.state();
                     state.registry.accepted.fetch_add(1, Ordering::Relaxed);
                     let count_max = usize::try_from(state.settings.int(settings::MAXCLIENTS)).unwrap_or(usize::MAX);
-                    if connections.len() < count_max {
+                    if connections.len() >= count_max {
+                        refuse(state, &stream, TOO_MANY);
+                    } else if resp::is_denied(state, peer.ip()) {
+                        refuse(state, &stream, PROTECTED);
+                    } else {
                         connections.spawn(connection(door.clone(), stream, peer, local, phases.clone()));
                     }
                 }
@@ -83,6 +89,20 @@ pub async fn serve(engine: Engine, listener: TcpListener, shutdown: impl Future<
         let _ = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
     }
     Ok(())
+}
+
+const TOO_MANY: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n\
+    Connection: close\r\nContent-Length: 98\r\n\r\n\
+    {\"title\":\"Service Unavailable\",\"status\":503,\"code\":\"ERR\",\"detail\":\"max number of clients reached\"}";
+
+const PROTECTED: &str = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\nConnection: close\r\n\
+    Content-Length: 110\r\n\r\n\
+    {\"title\":\"Forbidden\",\"status\":403,\"code\":\"DENIED\",\"detail\":\"protected mode: the default user has no password\"}";
+
+/// Says why a client is not let in, before it has said anything. Best effort: it is closed all the same.
+fn refuse(state: &State, stream: &TcpStream, why: &str) {
+    state.registry.rejected.fetch_add(1, Ordering::Relaxed);
+    let _ = socket2::SockRef::from(stream).send(why.as_bytes());
 }
 
 async fn connection(
