@@ -1173,7 +1173,7 @@ fn a_start_that_cannot_succeed_says_why() {
     for (flags, why) in [
         (vec!["--port".to_string(), server.port()], "cannot be listened on"),
         (vec!["--port".to_string(), "70000".to_string()], "argument must be between 0 and 65535 inclusive"),
-        (["--port", "1", "--bind", "nowhere"].map(String::from).into(), "is not an address to listen on"),
+        (["--port", "1", "--bind", "nowhere"].map(String::from).into(), "is not an IP address"),
         (vec!["--no-such".to_string(), "1".to_string()], "--no-such"),
         (vec!["--dir".to_string(), "/proc/no/such".to_string()], "cannot be used"),
     ] {

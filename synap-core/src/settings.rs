@@ -122,8 +122,8 @@ const POLICIES: &[&str] = &[
 settings! {
     /// TCP port of the RESP door; 0 closes it.
     PORT = "port", PORT_NUMBER, "6379";
-    /// Addresses of the RESP door, blank between them. `*` is every IPv4 address, `::*` every IPv6 address; one behind a
-    /// minus may be missing on this machine.
+    /// IP addresses of the RESP door, blank between them. `*` is every IPv4 address, `::*` every IPv6 address; one behind
+    /// a minus may be missing on this machine.
     BIND = "bind", Kind::Words, "127.0.0.1";
     /// A Unix socket that is a RESP door too; empty of none.
     UNIXSOCKET = "unixsocket", Kind::Text, "", fixed;
@@ -133,6 +133,23 @@ settings! {
     HTTP_PORT = "http-port", PORT_NUMBER, "15500", fixed;
     /// Addresses of the HTTP door, as in `bind`.
     HTTP_BIND = "http-bind", Kind::Words, "127.0.0.1", fixed;
+    /// TCP port of the RESP door for clients that speak TLS; 0 closes it.
+    TLS_PORT = "tls-port", PORT_NUMBER, "0";
+    /// TCP port of the HTTP door for clients that speak TLS; 0 closes it.
+    HTTP_TLS_PORT = "http-tls-port", PORT_NUMBER, "0", fixed;
+    /// The server's certificate in PEM, with those that lead to its root behind it. Setting it, to the same too, reads
+    /// the files again: connections that come then see the new one.
+    TLS_CERT_FILE = "tls-cert-file", Kind::Text, "";
+    /// The key of the certificate, in PEM.
+    TLS_KEY_FILE = "tls-key-file", Kind::Text, "";
+    /// Certificates in PEM that those of clients must lead to.
+    TLS_CA_CERT_FILE = "tls-ca-cert-file", Kind::Text, "";
+    /// Whether clients that speak TLS must have a certificate: yes, no, or optional (one that is shown must be good).
+    TLS_AUTH_CLIENTS = "tls-auth-clients", Kind::Choice(&["no", "yes", "optional"]), "yes";
+    /// Versions of TLS that are spoken; empty of all that are safe.
+    TLS_PROTOCOLS = "tls-protocols", Kind::Choices(&["", "TLSv1.2", "TLSv1.3"]), "";
+    /// As `max-new-connections-per-cycle`, of connections with TLS: each costs far more.
+    MAX_NEW_TLS_CONNECTIONS_PER_CYCLE = "max-new-tls-connections-per-cycle", Kind::Int { min: 1, max: 1000 }, "1";
     /// Clients from other machines are refused as long as the default user has no password.
     PROTECTED_MODE = "protected-mode", Kind::Bool, "yes";
     /// New connections that a listener takes in before it lets those who are in go on.
@@ -328,6 +345,34 @@ settings! {
     ENABLE_PROTECTED_CONFIGS = "enable-protected-configs", Kind::Choice(&["no", "yes", "local"]), "no", fixed, inert;
     /// There are no modules.
     ENABLE_MODULE_COMMAND = "enable-module-command", Kind::Choice(&["no", "yes", "local"]), "no", fixed, inert;
+    /// A key with a passphrase is not read: the file's permissions protect it.
+    TLS_KEY_FILE_PASS = "tls-key-file-pass", Kind::Text, "", inert;
+    /// The server is nobody's client with TLS yet.
+    TLS_CLIENT_CERT_FILE = "tls-client-cert-file", Kind::Text, "", inert;
+    /// The server is nobody's client with TLS yet.
+    TLS_CLIENT_KEY_FILE = "tls-client-key-file", Kind::Text, "", inert;
+    /// The server is nobody's client with TLS yet.
+    TLS_CLIENT_KEY_FILE_PASS = "tls-client-key-file-pass", Kind::Text, "", inert;
+    /// Certificates that those of clients must lead to stand in one file, `tls-ca-cert-file`.
+    TLS_CA_CERT_DIR = "tls-ca-cert-dir", Kind::Text, "", inert;
+    /// Keys are exchanged over elliptic curves.
+    TLS_DH_PARAMS_FILE = "tls-dh-params-file", Kind::Text, "", inert;
+    /// All ciphers that are spoken are safe.
+    TLS_CIPHERS = "tls-ciphers", Kind::Text, "", inert;
+    /// All ciphers that are spoken are safe.
+    TLS_CIPHERSUITES = "tls-ciphersuites", Kind::Text, "", inert;
+    /// All ciphers that are spoken are safe.
+    TLS_PREFER_SERVER_CIPHERS = "tls-prefer-server-ciphers", Kind::Bool, "no", inert;
+    /// Sessions are kept for those who come again.
+    TLS_SESSION_CACHING = "tls-session-caching", Kind::Bool, "yes", inert;
+    /// Sessions are kept for those who come again.
+    TLS_SESSION_CACHE_SIZE = "tls-session-cache-size", SMALL, "20480", inert;
+    /// Sessions are kept for those who come again.
+    TLS_SESSION_CACHE_TIMEOUT = "tls-session-cache-timeout", SMALL, "300", inert;
+    /// There is no replication yet.
+    TLS_REPLICATION = "tls-replication", Kind::Bool, "no", inert;
+    /// There is no cluster yet.
+    TLS_CLUSTER = "tls-cluster", Kind::Bool, "no", inert;
     /// There is no replication yet.
     REPLICAOF = "replicaof" | "slaveof", Kind::Words, "", fixed, inert;
     /// There is no replication yet.
@@ -662,7 +707,10 @@ impl Kind {
             Kind::Octal => "permissions, as 700".into(),
             Kind::Bool => "yes, no".into(),
             Kind::Choice(words) => words.join(", "),
-            Kind::Choices(words) => format!("some of {}", words.join(", ")),
+            Kind::Choices(words) => {
+                let words: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
+                format!("some of {}", words.join(", "))
+            }
             Kind::Text => "text".into(),
             Kind::Words => "words".into(),
             Kind::SaveRules => "pairs of seconds and changes".into(),

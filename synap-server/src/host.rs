@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::config::rewrite;
 use crate::limits;
 use crate::listeners::Listeners;
+use crate::tls;
 
 pub struct ServerHost {
     stop: watch::Sender<bool>,
@@ -38,7 +39,10 @@ impl Host for ServerHost {
         if changed.contains(&settings::MAXCLIENTS) {
             limits::check_descriptors(settings).map_err(|why| (settings::MAXCLIENTS, why))?;
         }
-        if changed.iter().any(|id| [settings::PORT, settings::BIND].contains(id)) {
+        if changed.iter().any(|id| tls::SETTINGS.contains(id)) {
+            self.listeners.tls.follow(settings)?;
+        }
+        if changed.iter().any(|id| [settings::PORT, settings::TLS_PORT, settings::BIND].contains(id)) {
             self.listeners.follow(settings).inspect_err(|(_, why)| tracing::warn!("{why}"))?;
         }
         Ok(())

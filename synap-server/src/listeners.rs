@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,12 +15,15 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::resp;
+use crate::tls::Tls;
 
 /// What listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     Resp,
+    RespTls,
     Http,
+    HttpTls,
 }
 
 impl Door {
@@ -28,7 +31,9 @@ impl Door {
     fn settings(self) -> (Id, Id) {
         match self {
             Door::Resp => (settings::BIND, settings::PORT),
+            Door::RespTls => (settings::BIND, settings::TLS_PORT),
             Door::Http => (settings::HTTP_BIND, settings::HTTP_PORT),
+            Door::HttpTls => (settings::HTTP_BIND, settings::HTTP_TLS_PORT),
         }
     }
 }
@@ -37,7 +42,9 @@ impl fmt::Display for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Door::Resp => "RESP",
+            Door::RespTls => "RESP with TLS",
             Door::Http => "HTTP",
+            Door::HttpTls => "HTTP with TLS",
         })
     }
 }
@@ -53,6 +60,7 @@ struct Target {
 /// Doors of the RESP side, which may change while the server runs.
 pub struct Listeners {
     calls: Handle,
+    pub tls: Arc<Tls>,
     inner: Mutex<Inner>,
 }
 
@@ -81,13 +89,18 @@ impl Open {
 impl Listeners {
     /// Connections are served by tasks of `calls`.
     pub fn new(calls: Handle) -> Listeners {
-        Listeners { calls, inner: Mutex::new(Inner { engine: None, open: Vec::new(), unix: None }) }
+        Listeners {
+            calls,
+            tls: Arc::default(),
+            inner: Mutex::new(Inner { engine: None, open: Vec::new(), unix: None }),
+        }
     }
 
     /// Opens the RESP doors.
     pub fn open(&self, engine: &Engine) -> Result<(), String> {
         let settings = &engine.state().settings;
         self.inner.lock().engine = Some(engine.clone());
+        self.tls.follow(settings).map_err(|(_, why)| why)?;
         self.follow(settings).map_err(|(_, why)| why)?;
         let path = settings.text(settings::UNIXSOCKET);
         if path.is_empty() {
@@ -109,7 +122,7 @@ impl Listeners {
         let mut inner = self.inner.lock();
         let Some(engine) = inner.engine.clone() else { return Ok(()) };
         let mut wanted = Vec::new();
-        for door in [Door::Resp] {
+        for door in [Door::Resp, Door::RespTls] {
             wanted.extend(targets(door, settings)?.into_iter().map(|target| (door, target)));
         }
         let is_wanted = |open: &Open| wanted.contains(&(open.door, open.target));
@@ -127,7 +140,8 @@ impl Listeners {
                 TcpListener::from_std(listener).map_err(|error| (port, error.to_string()))?
             };
             let listener = Arc::new(listener);
-            let task = self.calls.spawn(resp::accept(engine.clone(), listener.clone()));
+            let tls = (door == Door::RespTls).then(|| self.tls.clone());
+            let task = self.calls.spawn(resp::accept(engine.clone(), listener.clone(), tls));
             inner.open.push(Open { door, target, listener, task });
         }
         Ok(())
@@ -168,20 +182,15 @@ fn targets(door: Door, settings: &Settings) -> Result<Vec<Target>, (Id, String)>
     }
     for word in settings.text(bind).split_whitespace() {
         let (name, is_optional) = word.strip_prefix('-').map_or((word, false), |name| (name, true));
-        let addresses = match name {
-            "*" => vec![SocketAddr::new(IpAddr::from([0; 4]), port)],
-            "::*" => vec![SocketAddr::new(IpAddr::from([0; 16]), port)],
-            name => match (name, port).to_socket_addrs() {
-                Ok(addresses) => addresses.collect(),
-                Err(_) if is_optional => Vec::new(),
-                Err(error) => return Err((bind, format!("{name:?} is not an address to listen on: {error}"))),
-            },
+        // No names of machines: nobody may have to wait for a resolver when CONFIG SET comes.
+        let address = match name {
+            "*" => IpAddr::from([0; 4]),
+            "::*" => IpAddr::from([0_u16; 8]),
+            name => name.parse().map_err(|_| (bind, format!("{name:?} is not an IP address to bind to")))?,
         };
-        for address in addresses {
-            // A name may stand for an address that is there by itself.
-            if targets.iter().all(|target| target.address != address) {
-                targets.push(Target { address, is_optional });
-            }
+        let address = SocketAddr::new(address, port);
+        if targets.iter().all(|target| target.address != address) {
+            targets.push(Target { address, is_optional });
         }
     }
     Ok(targets)

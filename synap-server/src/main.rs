@@ -10,6 +10,7 @@
 //! | [`host`] | what the engine asks of the program around it |
 //! | [`limits`] | open files |
 //! | [`notify`] | tells the service manager how far we are |
+//! | [`tls`] | certificates |
 //! | [`tools`] | what can be done with a data folder while no server runs on it |
 //! | [`transfer`] | keys sent to another server |
 
@@ -22,6 +23,7 @@ mod listeners;
 mod notify;
 mod resp;
 mod stream;
+mod tls;
 mod tools;
 mod transfer;
 
@@ -97,13 +99,16 @@ fn run(config: config::Config) -> Result<(), String> {
     listeners.open(&engine)?;
     let (closing, closes) = tokio::sync::watch::channel(false);
     let mut http = tokio::task::JoinSet::new();
-    for listener in listeners::bind_all(listeners::Door::Http, &state.settings)? {
+    let bind_all = |door| listeners::bind_all(door, &state.settings);
+    let plain = bind_all(listeners::Door::Http)?.into_iter().map(|listener| (listener, None));
+    let secured = bind_all(listeners::Door::HttpTls)?.into_iter();
+    for (listener, tls) in plain.chain(secured.map(|listener| (listener, Some(listeners.tls.clone())))) {
         let (listener, mut closes) = (listen(&side, listener)?, closes.clone());
         let shutdown = async move {
             // A sender that is gone closes too.
             let _ = closes.wait_for(|closing| *closing).await;
         };
-        http.spawn_on(http::serve(engine.clone(), listener, shutdown), side.handle());
+        http.spawn_on(http::serve(engine.clone(), listener, tls, shutdown), side.handle());
     }
     println!("Synap {}, PID: {}: Server initialized", env!("CARGO_PKG_VERSION"), std::process::id());
     notify::tell(notify::LOADING);
@@ -114,7 +119,7 @@ fn run(config: config::Config) -> Result<(), String> {
         let _ = loaded.send(if has_log { load(&loader, options) } else { Ok(()) });
     };
     std::thread::Builder::new().name("synap-load".into()).spawn(load).map_err(|error| error.to_string())?;
-    let is_loaded = side.block_on(async {
+    let ended = side.block_on(async {
         tokio::pin!(stopped);
         tokio::select! {
             // A sender that is gone has panicked, and said so.
@@ -127,11 +132,11 @@ fn run(config: config::Config) -> Result<(), String> {
             }
             () = &mut stopped => Ok(false),
         }
-    })?;
+    });
     // Nobody comes in any more; those who are in end with what they have begun.
     notify::tell(notify::STOPPING);
     listeners.close();
-    if !is_loaded {
+    if !ended? {
         // Nothing was changed, and nothing is there to be saved.
         tracing::info!("ended before all data were loaded");
         return Ok(());

@@ -1,7 +1,6 @@
 //! Tells the service manager how far we are, in the words of `sd_notify(3)`: a datagram to the socket that it names.
 
 use std::io;
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// The variable that the manager sets for those who are to tell.
@@ -23,7 +22,10 @@ pub fn tell(what: &str) {
 fn send(name: &[u8], what: &str) -> io::Result<()> {
     let address = match name.strip_prefix(b"@") {
         // A name that is no file.
-        Some(name) => SocketAddr::from_abstract_name(name)?,
+        #[cfg(target_os = "linux")]
+        Some(name) => <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name)?,
+        #[cfg(not(target_os = "linux"))]
+        Some(_) => return Err(io::ErrorKind::Unsupported.into()),
         None => SocketAddr::from_pathname(std::path::Path::new(std::str::from_utf8(name).map_err(io::Error::other)?))?,
     };
     UnixDatagram::unbound()?.send_to_addr(what.as_bytes(), &address).map(|_| ())

@@ -6,12 +6,15 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 /// A choice and not a type parameter: the branch is lost beside the system call behind it, and there is one code for
 /// all connections.
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// On the heap: it is large, and most connections have none.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 macro_rules! each {
@@ -19,11 +22,20 @@ macro_rules! each {
         match $stream {
             Stream::Tcp($inner) => $call,
             Stream::Unix($inner) => $call,
+            Stream::Tls($inner) => $call,
         }
     };
 }
 
 impl Stream {
+    /// Says to the other side that this was all, where it would otherwise have to think that it was cut off.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => Poll::Ready(Ok(())),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
     /// Writes what goes without waiting, for a stream that is given up afterwards.
     pub fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match Pin::new(self).poll_write(&mut Context::from_waker(Waker::noop()), bytes) {

@@ -55,7 +55,10 @@ impl Asked {
         // redis-server knows them as the first one, too.
         let is_about = matches!(first, "-h" | "--help" | "-v" | "-V" | "--version" | "help");
         if is_about || command().find_subcommand(first).is_some() {
-            return Tool::from_arg_matches(&command().get_matches()).map(Asked::Tool).map_err(|error| error.to_string());
+            // Clap has no small v.
+            let args = args.iter().map(|arg| if arg == "-v" { "--version" } else { arg });
+            let matches = command().get_matches_from(std::iter::once("synap-server").chain(args));
+            return Tool::from_arg_matches(&matches).map(Asked::Tool).map_err(|error| error.to_string());
         }
         let vars = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         let vars = vars.filter_map(|(name, value)| Some((name.strip_prefix("SYNAP_")?.to_string(), value)));
@@ -129,7 +132,8 @@ fn read_stdin() -> Result<String, String> {
 
 fn read_text(source: impl Read, name: impl std::fmt::Display) -> Result<String, String> {
     let mut text = String::new();
-    let count = source.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| format!("{name}: {error}"))?;
+    let count =
+        source.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| format!("{name}: {error}"))?;
     if count as u64 > FILE_BYTES_MAX {
         return Err(format!("{name}: more than {FILE_BYTES_MAX} bytes are no configuration file"));
     }
@@ -201,7 +205,7 @@ mod tests {
         for (args, why) in [
             (vec!["--port", "many"], "--port \"many\": argument couldn't be parsed into an integer"),
             (vec!["--port"], "--port: wrong number of arguments"),
-            (vec!["--port", "1", "2"], "--port: wrong number of arguments"),
+            (vec!["--port", "1", "2"], "--port \"1\" \"2\": wrong number of arguments"),
             (vec!["--port \"1"], "--port \"1: unbalanced quotes"),
             (vec!["--no-such-setting", "1"], "--no-such-setting: there is no such setting"),
             (vec!["-x"], "-x: there is no such setting"),

@@ -122,7 +122,11 @@ fn conf_line(id: Id, value: &str) -> String {
     let is_plain = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '\\'));
     let is_words = setting.kind.takes_words() && !value.is_empty();
     // A comment begins at the beginning of a line only.
-    if is_plain || is_words { format!("{} {value}", setting.name) } else { format!("{} {}", setting.name, quoted(value)) }
+    if is_plain || is_words {
+        format!("{} {value}", setting.name)
+    } else {
+        format!("{} {}", setting.name, quoted(value))
+    }
 }
 
 /// In double quotes, with the escapes of inline calls.

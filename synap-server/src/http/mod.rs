@@ -24,6 +24,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::resp;
+use crate::stream::Stream;
+use crate::tls::Tls;
 use door::{Door, Peer};
 
 /// The head of a request must come within this time, the next one of a kept connection too.
@@ -50,7 +52,12 @@ async fn reached(phases: &mut watch::Receiver<Phase>, wanted: Phase) {
 }
 
 /// Serves until `shutdown` is done, and then ends what is open: calls that wait are answered with 503.
-pub async fn serve(engine: Engine, listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+pub async fn serve(
+    engine: Engine,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
     let local = listener.local_addr()?;
     let door = Arc::new(Door::new(engine.clone()));
     let (phase, phases) = watch::channel(Phase::Open);
@@ -71,7 +78,7 @@ pub async fn serve(engine: Engine, listener: TcpListener, shutdown: impl Future<
                     } else if resp::is_denied(state, peer.ip()) {
                         refuse(state, &stream, PROTECTED);
                     } else {
-                        connections.spawn(connection(door.clone(), stream, peer, local, phases.clone()));
+                        connections.spawn(connection(door.clone(), stream, tls.clone(), peer, local, phases.clone()));
                     }
                 }
                 Err(error) => {
@@ -108,6 +115,7 @@ fn refuse(state: &State, stream: &TcpStream, why: &str) {
 async fn connection(
     door: Arc<Door>,
     stream: TcpStream,
+    tls: Option<Arc<Tls>>,
     peer: SocketAddr,
     local: SocketAddr,
     mut phases: watch::Receiver<Phase>,
@@ -115,6 +123,16 @@ async fn connection(
     // Only latency suffers where it fails.
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr().unwrap_or(local);
+    let stream = match tls {
+        None => Stream::Tcp(stream),
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => Stream::Tls(Box::new(stream)),
+            Err(why) => {
+                tracing::debug!("an HTTP connection from {peer}: no TLS: {why}");
+                return;
+            }
+        },
+    };
     let peer = Arc::new(Peer { addr: peer.to_string(), laddr: local.to_string() });
     let giving_up = phases.clone();
     let service = service_fn(move |request| {

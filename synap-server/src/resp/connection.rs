@@ -377,7 +377,10 @@ impl Connection {
     async fn close(&mut self) -> io::Result<()> {
         let last_words = async {
             match self.settled().await {
-                true => poll_fn(|cx| self.poll_flush(cx)).await,
+                true => {
+                    poll_fn(|cx| self.poll_flush(cx)).await?;
+                    poll_fn(|cx| self.stream.poll_end(cx)).await
+                }
                 false => self.refuse_to_tell(),
             }
         };

@@ -12,18 +12,23 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use synap_core::Engine;
 use synap_core::execute::State;
-use synap_core::session::{Client, Door, OutputState};
-use synap_core::settings;
+use synap_core::session::{Client, Door, OutputState, Session};
+use synap_core::settings::{self, Id};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::stream::Stream;
+use crate::tls::Tls;
+use connection::Connection;
 
 /// Takes connections in until the task is ended or the listener closed.
-pub async fn accept(engine: Engine, listener: Arc<TcpListener>) {
-    let mut pace = Pace::default();
+pub async fn accept(engine: Engine, listener: Arc<TcpListener>, tls: Option<Arc<Tls>>) {
+    let mut pace = Pace::new(match tls {
+        Some(_) => settings::MAX_NEW_TLS_CONNECTIONS_PER_CYCLE,
+        None => settings::MAX_NEW_CONNECTIONS_PER_CYCLE,
+    });
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => take_in(&engine, stream, peer),
+            Ok((stream, peer)) => take_in(&engine, stream, peer, tls.clone()),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return, // closed
             Err(error) => pace.fail(&error).await,
         }
@@ -33,7 +38,7 @@ pub async fn accept(engine: Engine, listener: Arc<TcpListener>) {
 
 /// [`accept`] for a Unix socket.
 pub async fn accept_unix(engine: Engine, listener: UnixListener, path: String) {
-    let mut pace = Pace::default();
+    let mut pace = Pace::new(settings::MAX_NEW_CONNECTIONS_PER_CYCLE);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => take_in_unix(&engine, stream, &path),
@@ -44,16 +49,21 @@ pub async fn accept_unix(engine: Engine, listener: UnixListener, path: String) {
 }
 
 /// How fast connections are taken in. A storm of them must not keep those waiting who are in.
-#[derive(Default)]
 struct Pace {
+    /// The setting that says how many may come in a row.
+    max: Id,
     /// Taken in since others had their turn.
     count: i64,
 }
 
 impl Pace {
+    fn new(max: Id) -> Pace {
+        Pace { max, count: 0 }
+    }
+
     async fn step(&mut self, state: &State) {
         self.count += 1;
-        if self.count >= state.settings.int(settings::MAX_NEW_CONNECTIONS_PER_CYCLE) {
+        if self.count >= state.settings.int(self.max) {
             self.count = 0;
             tokio::task::yield_now().await;
         }
@@ -68,7 +78,8 @@ impl Pace {
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
-const PROTECTED: &[u8] = b"-DENIED Synap is in protected mode: the default user has no password, so only clients on the \
+const PROTECTED: &[u8] =
+    b"-DENIED Synap is in protected mode: the default user has no password, so only clients on the \
     same machine are let in. Set a password (requirepass, or ACL SETUSER default), or, when everybody who reaches the \
     port may do everything, protected-mode no.\r\n";
 
@@ -90,7 +101,7 @@ fn is_full(state: &State) -> bool {
     state.registry.len() as i64 >= state.settings.int(settings::MAXCLIENTS)
 }
 
-fn take_in(engine: &Engine, stream: TcpStream, peer: SocketAddr) {
+fn take_in(engine: &Engine, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<Tls>>) {
     let state = engine.state();
     if is_full(state) {
         return refuse(state, SockRef::from(&stream), TOO_MANY);
@@ -103,7 +114,26 @@ fn take_in(engine: &Engine, stream: TcpStream, peer: SocketAddr) {
     keep_alive(state, &stream);
     let local = stream.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
     let session = engine.session(Door::Resp, peer.to_string(), local);
-    drop(tokio::spawn(connection::Connection::new(engine.clone(), Stream::Tcp(stream), session).run()));
+    match tls {
+        None => drop(tokio::spawn(Connection::new(engine.clone(), Stream::Tcp(stream), session).run())),
+        Some(tls) => drop(tokio::spawn(serve_secured(engine.clone(), tls, stream, session))),
+    }
+}
+
+/// Agrees with a client on TLS, and serves it. It counts as a client from the beginning.
+async fn serve_secured(engine: Engine, tls: Arc<Tls>, stream: TcpStream, mut session: Session) {
+    let client = session.client.clone();
+    let agreed = tokio::select! {
+        agreed = tls.accept(stream) => agreed,
+        () = client.killed() => Err("the client was ended".into()),
+    };
+    match agreed {
+        Ok(stream) => Connection::new(engine, Stream::Tls(Box::new(stream)), session).run().await,
+        Err(why) => {
+            tracing::debug!("connection {} at {}: no TLS: {why}", client.id, client.addr);
+            engine.depart(&mut session).await;
+        }
+    }
 }
 
 fn take_in_unix(engine: &Engine, stream: UnixStream, path: &str) {
@@ -114,7 +144,7 @@ fn take_in_unix(engine: &Engine, stream: UnixStream, path: &str) {
     // As Redis shows it, so that addresses stay a pair of host and port.
     let address = format!("{path}:0");
     let session = engine.session(Door::Resp, address.clone(), address);
-    drop(tokio::spawn(connection::Connection::new(engine.clone(), Stream::Unix(stream), session).run()));
+    drop(tokio::spawn(Connection::new(engine.clone(), Stream::Unix(stream), session).run()));
 }
 
 /// Has the system ask whether a silent client is still there: after the time that the setting says, then three times
