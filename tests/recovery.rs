@@ -313,3 +313,54 @@ fn a_shutdown_makes_a_snapshot_when_it_is_told_to() {
     client.expect("DEBUG RELOAD", "+OK");
     check(&mut client);
 }
+
+/// The disk takes nothing for a while: writers are told, readers go on, and nothing acknowledged is missing afterwards.
+#[test]
+fn a_full_disk_refuses_writes_and_heals() {
+    for policy in ["always", "everysec", "no"] {
+        let data = DataFolder::new();
+        let server = Server::on(&data, &["--appendfsync", policy, "--save", ""]);
+        let mut client = Wire::connect(server.resp);
+        fill(&mut client);
+        client.expect("SET brief 1 PX 300", "+OK");
+        client.expect("HSET fields f 1 g 2", ":2");
+        client.expect("HPEXPIRE fields 300 FIELDS 1 f", "[:1]");
+        // What was answered is written; what is read below is to be settled with `always` too.
+        client.expect("WAITAOF 1 0 5000", "[:1 :0]");
+
+        server.limit_files(Some(0));
+        let mut writer = Wire::connect(server.resp);
+        writer.say("SET lost-or-not 1");
+        // Its answer waits for the disk until it is known that the disk fails.
+        let told = writer.try_read().map(|answer| answer.to_string());
+        assert!(told.as_ref().is_ok_and(|told| told.starts_with("-MISCONF")), "{policy}: {told:?}");
+        client.expect("SET other 1", "-MISCONF…");
+        client.expect("DEL text", "-MISCONF…");
+        client.expect("GET text", "\"hello\"");
+        client.expect("LRANGE list 0 -1", "[\"a\" \"b\" \"c\"]");
+        std::thread::sleep(Duration::from_millis(350));
+        client.expect("GET brief", "nil");
+        client.expect("EXISTS brief", ":0");
+        client.expect("HGET fields f", "nil");
+        client.expect("HGET fields g", "\"2\"");
+        client.expect("GET text", "\"hello\"");
+        let info = client.call("INFO persistence").text();
+        assert!(info.contains("aof_last_write_status:err"), "{policy}: {info}");
+
+        server.limit_files(None);
+        eventually("the disk takes writes again", || client.call("SET after 1").to_string() == "+OK");
+        let info = client.call("INFO persistence").text();
+        assert!(info.contains("aof_last_write_status:ok"), "{policy}: {info}");
+        client.expect("GET brief", "nil");
+        server.kill();
+        let server = Server::on(&data, &[]);
+        let mut client = Wire::connect(server.resp);
+        for key in ["brief", "other"] {
+            client.expect(&format!("EXISTS {key}"), ":0");
+        }
+        client.expect("GET after", "\"1\"");
+        client.expect("HGETALL fields", "[\"g\" \"2\"]");
+        client.call("DEL after fields lost-or-not");
+        check(&mut client);
+    }
+}

@@ -185,6 +185,14 @@ const CONVERSATION: &str = "
     SET tx 9 => QUEUED
     DISCARD => OK
     GET tx => 2
+    MULTI => OK
+    SET tx 9 => QUEUED
+    MULTI => -ERR MULTI calls can not be nested
+    EXEC => -EXECABORT Transaction discarded because of previous errors.
+    MULTI => OK
+    WATCH tx => -ERR WATCH inside MULTI is not allowed
+    EXEC => -EXECABORT Transaction discarded because of previous errors.
+    GET tx => 2
     DISCARD => -ERR DISCARD without MULTI
     EXEC => -ERR EXEC without MULTI
     MULTI => OK
@@ -818,6 +826,18 @@ fn answers_can_be_left_out() {
     wire.send(&[call("CLIENT REPLY SKIP"), call("CLIENT REPLY ON"), call("GET b")].concat());
     wire.hears("+OK");
     wire.hears("\"2\"");
+    // Confirmations are messages.
+    for (mut listener, resp) in [(Wire::connect(server.resp), 2), (Wire::connect3(server.resp), 3)] {
+        listener
+            .send(&[call("CLIENT REPLY OFF"), call("SUBSCRIBE c"), call("PSUBSCRIBE"), call("PSUBSCRIBE d*")].concat());
+        for expected in ["[\"subscribe\" \"c\" :1]", "[\"psubscribe\" \"d*\" :2]"] {
+            let heard = listener.read();
+            assert!(heard.to_string().ends_with(expected), "RESP{resp}: {heard}");
+        }
+        listener.send(&[call("UNSUBSCRIBE c"), call("PUNSUBSCRIBE")].concat());
+        assert_eq!(listener.read().items()[0].text(), "unsubscribe");
+        assert_eq!(listener.read().items()[0].text(), "punsubscribe");
+    }
     // Calls that wait, too.
     let mut other = Wire::connect(server.resp);
     wire.send(&[call("CLIENT REPLY SKIP"), call("BLPOP list 0"), call("ECHO 1")].concat());

@@ -56,7 +56,7 @@ pub struct Outcome {
     pub server_time: Duration,
     pub load_time: Duration,
     pub latency: Histogram,
-    /// The sum of all integer replies.
+    /// The sum of all integer replies; for [`Expect::SameAsTheirs`], with the elements of all others.
     pub sum: i64,
 }
 
@@ -324,10 +324,20 @@ impl Checker<'_> {
             let call = &self.request[call_at..call_at + self.call_length];
             let right = match (self.expect, reply) {
                 (Expect::Ok, Reply::Status(b"OK")) | (Expect::Bulk, Reply::Bulk(_)) => true,
-                (Expect::Int, Reply::Int(number)) => {
+                (Expect::Array(expected), Reply::Array(count)) => count == expected,
+                (Expect::Int | Expect::SameAsTheirs, Reply::Int(number)) => {
                     *self.sum += number;
                     true
                 }
+                (Expect::SameAsTheirs, Reply::Array(count)) => {
+                    *self.sum += count as i64;
+                    true
+                }
+                (Expect::SameAsTheirs, Reply::Bulk(_)) => {
+                    *self.sum += 1;
+                    true
+                }
+                (Expect::SameAsTheirs, Reply::Null) => true,
                 (Expect::ValueOfKey, Reply::Bulk(value)) => {
                     value.len() == 4 + KEY_DIGITS && value[4..] == call[self.key_at..self.key_at + KEY_DIGITS]
                 }

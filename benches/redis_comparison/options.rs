@@ -16,8 +16,10 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', ignore_case = true, value_name = "GET,SET,…")]
     only: Vec<Row>,
     /// Calls that each connection sends before it waits for the replies.
-    #[arg(long = "pipeline", value_delimiter = ',', default_values_t = [1, 16, 64], value_parser = clap::value_parser!(u64).range(1..=1024))]
-    pub pipelines: Vec<u64>,
+    ///
+    /// Without it: 1, 16 and 64 for the rows that the floors name, 16 for the others.
+    #[arg(long = "pipeline", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pipelines: Vec<u64>,
     /// How long the reference is measured in each round; ours gets exactly the same calls.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
@@ -93,6 +95,15 @@ impl Options {
     /// The rows asked for, in the table's order: rows of one data set stay together.
     pub fn rows(&self) -> Vec<Row> {
         Row::ALL.iter().copied().filter(|row| self.only.is_empty() || self.only.contains(row)).collect()
+    }
+
+    /// The pipelines at which a row is measured.
+    pub fn pipelines(&self, row: Row) -> Vec<u64> {
+        if self.pipelines.is_empty() {
+            [1, 16, 64].into_iter().filter(|&pipeline| row.is_measured_at(pipeline)).collect()
+        } else {
+            self.pipelines.clone()
+        }
     }
 
     pub fn seconds(&self) -> f64 {

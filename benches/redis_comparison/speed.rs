@@ -12,9 +12,6 @@ use super::servers::{Launch, Server};
 use super::system::Cores;
 use super::verify;
 
-/// Rows that let collections grow stop at this many calls for each of them: they stay small, as the rows promise.
-const GROWTH_CALLS_MAX: u64 = 40;
-
 /// After data was made, so that a server may finish what it does in the background.
 const SETTLE: Duration = Duration::from_millis(200);
 
@@ -87,14 +84,14 @@ pub fn compare(
     let mut lines = Vec::new();
     let mut family = None;
     for row in options.rows() {
-        let keys = if row.family().is_collection() { options.collections() } else { options.keys() };
+        let keys = row.family().keys(options.keys(), options.collections());
         if family != Some(row.family()) {
             family = Some(row.family());
             eprintln!("{:?}: {keys} keys", row.family());
             ours.fill(row.family(), keys)?;
             theirs.fill(row.family(), keys)?;
         }
-        for &pipeline in &options.pipelines {
+        for pipeline in options.pipelines(row) {
             let plan = Plan {
                 row,
                 connections: options.connections,
@@ -111,13 +108,15 @@ pub fn compare(
                 // Another seed and other values in each round, the same for both.
                 let tag = format!("{:03}:", (round + 1) % 1000);
                 let plan = Plan { seed: options.seed + u64::from(round) + 1, tag, ..plan.clone() };
-                our_rounds.push(ours.measure(&plan, cores, true)?);
-                their_rounds.push(theirs.measure(&plan, cores, true)?);
+                let (our_round, their_round) = (ours.measure(&plan, cores, true)?, theirs.measure(&plan, cores, true)?);
+                verify::same_replies(&plan, &our_round, &their_round)?;
+                our_rounds.push(our_round);
+                their_rounds.push(their_round);
             }
             let (our_numbers, their_numbers) = (Numbers::of(&our_rounds), Numbers::of(&their_rounds));
             let line = Line { row, pipeline, ours: our_numbers, theirs: their_numbers, floor: floor(row, pipeline) };
             eprintln!(
-                "{:5} pipeline {pipeline:<3} µs/op {:7.3} : {:7.3}  ratio {:.2}{}",
+                "{:11} pipeline {pipeline:<3} µs/op {:7.3} : {:7.3}  ratio {:.2}{}",
                 row.name(),
                 line.ours.server_us,
                 line.theirs.server_us,
@@ -132,7 +131,7 @@ pub fn compare(
 
 /// Finds how many calls keep the reference busy for the time that was asked for. Both servers are warm after it.
 fn calibrate(options: &Options, plan: Plan, ours: &mut Side, theirs: &mut Side, cores: &Cores) -> Result<Plan> {
-    let most = if plan.row.changes_size() { plan.keys * GROWTH_CALLS_MAX } else { u64::MAX / 2 };
+    let most = plan.row.calls_a_key_max().map_or(u64::MAX / 2, |calls| plan.keys * calls);
     let rounded = |plan: &Plan, operations: u64| {
         let operations = plan.round_up(operations.min(most));
         Plan { operations, ..plan.clone() }
@@ -185,8 +184,8 @@ impl Side {
             self.is_grown = false;
             std::thread::sleep(SETTLE);
         }
-        if plan.row == Row::Rpop {
-            drive(&self.server, &Plan { row: Row::Lpush, ..plan.clone() }, cores)?;
+        if let Some(row) = plan.row.undoes() {
+            drive(&self.server, &Plan { row, ..plan.clone() }, cores)?;
         }
         let outcome = drive(&self.server, plan, cores)?;
         self.is_grown |= plan.row.changes_size();

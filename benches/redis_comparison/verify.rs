@@ -17,7 +17,6 @@ pub fn effects(client: &mut Client, plan: &Plan, outcome: &Outcome, increments: 
     let (row, family, keys) = (plan.row, plan.row.family(), plan.keys);
     let elements_before = keys * ELEMENTS;
     match row {
-        Row::Get | Row::Hget => {}
         Row::Set => {
             fill::all_there(client, family, keys)?;
             let mut written = Seen::new(keys);
@@ -62,12 +61,19 @@ pub fn effects(client: &mut Client, plan: &Plan, outcome: &Outcome, increments: 
             same(plan, "elements in the lists", elements_before + plan.operations, count)?;
         }
         // It pops what the same calls as LPUSH have pushed.
-        Row::Rpop => {
+        Row::Rpop | Row::Lpop => {
             let count = fill::count_elements(client, family, keys)?;
             same(plan, "elements in the lists", elements_before, count)?;
         }
+        // The load has counted the elements of each reply, or `same_replies` compares them with the reference's.
+        _ => {}
     }
     Ok(())
+}
+
+/// Both have answered the same, where only the reference can tell what is right.
+pub fn same_replies(plan: &Plan, ours: &Outcome, theirs: &Outcome) -> Result<()> {
+    same(plan, "the sum of the replies", theirs.sum as u64, ours.sum as u64)
 }
 
 fn all_draws(plan: &Plan) -> impl Iterator<Item = Draw> {

@@ -105,6 +105,12 @@ fn cpu_seconds() -> Option<(f64, f64)> {
 pub fn until_stopped(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    // A file at the process's limit is an error of its write, which is dealt with as a full disk; unwatched, the signal
+    // ends the program.
+    let too_large = signal(SignalKind::from_raw(libc::SIGXFSZ));
+    if let Err(error) = too_large {
+        tracing::warn!("a file at its limit will end the server: {error}");
+    }
     let signalled = async {
         match signals {
             (Ok(mut terminate), Ok(mut interrupt)) => {

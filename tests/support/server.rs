@@ -176,6 +176,20 @@ impl Server {
         assert_eq!(result, 0, "it runs");
     }
 
+    /// From now on no file of it may grow beyond `bytes`; None takes the limit away. With 0 every write to a file fails,
+    /// as on a full disk.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let id = i32::try_from(self.child.id()).expect("a process id");
+        let mut limits = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: a system call that writes one struct, which outlives it.
+        let result = unsafe { libc::prlimit64(id, libc::RLIMIT_FSIZE, std::ptr::null(), &raw mut limits) };
+        assert_eq!(result, 0, "it runs");
+        limits.rlim_cur = bytes.unwrap_or(limits.rlim_max);
+        // SAFETY: a system call that reads one struct, which outlives it.
+        let result = unsafe { libc::prlimit64(id, libc::RLIMIT_FSIZE, &raw const limits, std::ptr::null_mut()) };
+        assert_eq!(result, 0, "it runs");
+    }
+
     /// Ends it as `kill -9` does.
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");

@@ -17,7 +17,8 @@ pub struct Multi;
 impl SessionCommand for Multi {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let session = cx.session();
-        if session.transaction.is_some() {
+        if let Some(transaction) = &mut session.transaction {
+            transaction.broken = true;
             return Err(Error::err("MULTI calls can not be nested"));
         }
         session.transaction = Some(Box::<Transaction>::default());
@@ -101,7 +102,8 @@ pub struct Watch<'a> {
 
 impl SessionCommand for Watch<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
-        if cx.session().transaction.is_some() {
+        if let Some(transaction) = &mut cx.session().transaction {
+            transaction.broken = true;
             return Err(Error::err("WATCH inside MULTI is not allowed"));
         }
         transaction::watch(cx, self.keys.iter().map(|key| (key.hash, key.bytes.into())));

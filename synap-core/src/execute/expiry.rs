@@ -14,6 +14,17 @@ use crate::types::hash::Hash;
 /// Keys and fields that the engine's thread removes in one locking of a shard. A lock is held for some 20 µs.
 const BUDGET: usize = 64;
 
+/// How soon the engine's thread looks again whether the disk takes the log.
+const FAILING_LOOK_MS: i64 = 100;
+
+impl State {
+    /// When something is due: until when it is only hidden, if it is. Nothing changes during a pause; and while the disk
+    /// does not take the log, a removal would make what is safe unsafe, and reads of it would wait.
+    fn hides_due_until(&self, now_ms: i64) -> Option<i64> {
+        self.pause.until(now_ms).or_else(|| self.log.is_failing().then_some(now_ms + FAILING_LOOK_MS))
+    }
+}
+
 impl WriteCx<'_> {
     /// Removes what is due of the call's keys.
     #[inline]
@@ -47,8 +58,7 @@ impl WriteCx<'_> {
         let now_ms = self.now_ms();
         let db = self.shard_of(key).db(self.db());
         if db.and_then(|db| db.next_deadline()).is_some_and(|deadline_ms| deadline_ms <= now_ms)
-            // Nothing changes during a pause: what is due is hidden.
-            && self.state().pause.until(now_ms).is_none()
+            && self.state().hides_due_until(now_ms).is_none()
         {
             self.expire_if_due(key, usize::MAX);
         }
@@ -150,7 +160,7 @@ pub fn expire_all<'e>(state: &'e State, mut enter: impl FnMut() -> Turn<'e>) -> 
             if state.expiry.get() != Due::Remove || !state.expiry.active.load(Ordering::Relaxed) {
                 return i64::MAX;
             }
-            if let Some(until_ms) = state.pause.until(now_ms) {
+            if let Some(until_ms) = state.hides_due_until(now_ms) {
                 return until_ms;
             }
             let mut cx = turn.shard_context(shard);

@@ -432,9 +432,6 @@ where
     if !matches!(flow, Ok(Flow::NeedAlone | Flow::Paused)) {
         monitor::show_now(state, caller.session, db, call);
     }
-    if <C::Of<'_> as SessionCommand>::WALKS {
-        caller.session.seen = caller.session.seen.max(state.log.end());
-    }
     match flow {
         Ok(Flow::Done | Flow::Block { .. }) => Outcome::Replied,
         Ok(Flow::Sleep(time)) => Outcome::Sleep(time),

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use smallvec::SmallVec;
 use synap_core::execute::{Command, Input, Outcome, Turn, execute};
 use synap_core::grammar::WordList;
+use synap_core::grammar::spec::ShapeKind;
 use synap_core::session::{Client, ReplyMode, Session};
 use synap_core::{Engine, Reply};
 use synap_protocols::resp::{DecodeLimits, Decoded, Decoder, ProtocolError, RespWriter, Span};
@@ -234,7 +235,11 @@ fn run_batch(
             _ => used = call.end,
         }
         if session.replies != ReplyMode::On || before.1 != ReplyMode::On {
-            unanswer(session, before, matches!(outcome, Outcome::Blocked(_) | Outcome::Later(_)), out);
+            let waits = matches!(outcome, Outcome::Blocked(_) | Outcome::Later(_));
+            // Confirmations of subscriptions are messages, which come all the same.
+            let is_message = input.row.is_some_and(|row| matches!(row.returns.kind, ShapeKind::Nothing))
+                && out.get(before.0).is_some_and(|&first| first != b'-');
+            unanswer(session, before, waits, is_message, out);
         }
         if !matches!(outcome, Outcome::Replied) {
             return (used, Some(Stop::Outcome(outcome)));
@@ -248,12 +253,12 @@ fn run_batch(
 
 /// `CLIENT REPLY OFF` and `SKIP`: takes back what the call has answered.
 /// A call that waits is answered, or not, when its wait ends.
-fn unanswer(session: &mut Session, (len, mode): (usize, ReplyMode), waits: bool, out: &mut Vec<u8>) {
+fn unanswer(session: &mut Session, (len, mode): (usize, ReplyMode), waits: bool, is_message: bool, out: &mut Vec<u8>) {
     let silent = match (mode, session.replies) {
         (_, ReplyMode::Off | ReplyMode::SkipNext) | (ReplyMode::Skip, _) => true,
         (_, ReplyMode::On | ReplyMode::Skip) => false,
     };
-    if silent {
+    if silent && !is_message {
         out.truncate(len);
     }
     session.replies = match session.replies {

@@ -53,7 +53,11 @@ impl Segment {
         let segment = Segment { name, first, salt, file, position: HEADER_BYTES as u64 };
         let fill = || -> Result<(), (&'static str, io::Error)> {
             let header = encode_header(first, salt, history);
-            segment.file.preallocate(bytes.max(HEADER_BYTES as u64)).map_err(|error| ("setting space aside", error))?;
+            match segment.file.preallocate(bytes.max(HEADER_BYTES as u64)) {
+                // What is left may do for a while: the file grows as it is written.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+                result => result.map_err(|error| ("setting space aside", error))?,
+            }
             write_all_at(&*segment.file, 0, &header).map_err(|error| ("writing the header", error))?;
             segment.file.sync().map_err(|error| ("fsync", error))?;
             disk.sync_folder().map_err(|error| ("fsync of the folder", error))
