@@ -206,18 +206,11 @@ fn everything_that_can_be_set_can_be_set_to_what_it_is() {
     let server = Server::start();
     let mut wire = Wire::connect(server.resp);
     let before = wire.call("CONFIG GET *");
-    let mut fixed = 0;
     for pair in before.items().chunks(2) {
         let (name, value) = (pair[0].text(), pair[1].text());
-        match wire.call_bytes(&[b"CONFIG", b"SET", name.as_bytes(), value.as_bytes()]).to_string() {
-            answer if answer == "+OK" => {}
-            answer => {
-                assert!(answer.ends_with("can't set immutable config"), "{name}: {answer}");
-                fixed += 1;
-            }
-        }
+        let answer = wire.call_bytes(&[b"CONFIG", b"SET", name.as_bytes(), value.as_bytes()]);
+        assert_eq!(answer.to_string(), "+OK", "{name}");
     }
-    assert!(fixed < before.items().len() / 4);
     assert_eq!(wire.call("CONFIG GET *"), before);
 }
 
@@ -362,7 +355,7 @@ fn little_is_read_before_somebody_has_logged_in() {
         assert_eq!(answer, format!("-ERR Protocol error: {why}\r\n"));
     }
     let mut wire = Wire::connect(server.resp);
-    wire.expect("a 2 3 4 5 6 7 8 9 10", "-NOAUTH Authentication required.");
+    wire.expect("DEL 2 3 4 5 6 7 8 9 10", "-NOAUTH Authentication required.");
     wire.expect("AUTH secret", "+OK");
     wire.expect("DEL 1 2 3 4 5 6 7 8 9 10 11 12", ":0");
     assert_eq!(wire.call_bytes(&[b"SET", b"k", &[b'x'; 20_000]]).to_string(), "+OK");

@@ -176,7 +176,8 @@ settings! {
     CLIENT_QUERY_BUFFER_LIMIT = "client-query-buffer-limit", Kind::Memory, "1gb";
     /// How much may wait for a client that does not read, by class (normal, replica, pubsub): bytes at which it is closed
     /// at once, bytes at which it is closed after so many seconds; 0 is without limit.
-    CLIENT_OUTPUT_BUFFER_LIMIT = "client-output-buffer-limit", Kind::OutputLimits, "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
+    CLIENT_OUTPUT_BUFFER_LIMIT = "client-output-buffer-limit",
+        Kind::OutputLimits, "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
     /// The most memory for data; 0 has no limit.
     MAXMEMORY = "maxmemory", Kind::Memory, "0";
     /// What happens at the limit.
@@ -211,7 +212,8 @@ settings! {
     /// Bytes of a field or value up to which a hash is a listpack.
     HASH_MAX_LISTPACK_VALUE = "hash-max-listpack-value" | "hash-max-ziplist-value", COUNT, "64";
     /// Elements of a list's node when positive, 0 is 1; -1 to -5 for 4, 8, 16, 32, 64 kB, less is -5.
-    LIST_MAX_LISTPACK_SIZE = "list-max-listpack-size" | "list-max-ziplist-size", Kind::Int { min: i32::MIN as i64, max: 1 << 20 }, "-2";
+    LIST_MAX_LISTPACK_SIZE = "list-max-listpack-size" | "list-max-ziplist-size",
+        Kind::Int { min: i32::MIN as i64, max: 1 << 20 }, "-2";
     /// Accepted for existing configurations; list nodes are not compressed.
     LIST_COMPRESS_DEPTH = "list-compress-depth", COUNT, "0";
     /// Integers up to which a set is an array of them.
@@ -238,7 +240,9 @@ settings! {
     /// What is told goes to standard error.
     SYSLOG_IDENT = "syslog-ident", Kind::Text, "redis", fixed, inert;
     /// What is told goes to standard error.
-    SYSLOG_FACILITY = "syslog-facility", Kind::Choice(&["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"]), "local0", fixed, inert;
+    SYSLOG_FACILITY = "syslog-facility",
+        Kind::Choice(&["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"]),
+        "local0", fixed, inert;
     /// There is no logo.
     ALWAYS_SHOW_LOGO = "always-show-logo", Kind::Bool, "no", fixed, inert;
     /// The title of the process stays.
@@ -336,9 +340,11 @@ settings! {
     /// SHUTDOWN waits for nobody.
     SHUTDOWN_TIMEOUT = "shutdown-timeout", SMALL, "10", inert;
     /// A shutdown has everything fsynced, whoever asks for it.
-    SHUTDOWN_ON_SIGINT = "shutdown-on-sigint", Kind::Choices(&["default", "save", "nosave", "now", "force"]), "default", inert;
+    SHUTDOWN_ON_SIGINT = "shutdown-on-sigint",
+        Kind::Choices(&["default", "save", "nosave", "now", "force"]), "default", inert;
     /// A shutdown has everything fsynced, whoever asks for it.
-    SHUTDOWN_ON_SIGTERM = "shutdown-on-sigterm", Kind::Choices(&["default", "save", "nosave", "now", "force"]), "default", inert;
+    SHUTDOWN_ON_SIGTERM = "shutdown-on-sigterm",
+        Kind::Choices(&["default", "save", "nosave", "now", "force"]), "default", inert;
     /// DEBUG is a matter of rights.
     ENABLE_DEBUG_COMMAND = "enable-debug-command", Kind::Choice(&["no", "yes", "local"]), "no", fixed, inert;
     /// Settings that could harm the machine cannot change while the server runs.
@@ -406,7 +412,8 @@ settings! {
     /// There is no replication yet.
     REPL_DISABLE_TCP_NODELAY = "repl-disable-tcp-nodelay", Kind::Bool, "no", inert;
     /// There is no replication yet.
-    REPL_PING_REPLICA_PERIOD = "repl-ping-replica-period" | "repl-ping-slave-period", Kind::Int { min: 1, max: i32::MAX as i64 }, "10", inert;
+    REPL_PING_REPLICA_PERIOD = "repl-ping-replica-period" | "repl-ping-slave-period",
+        Kind::Int { min: 1, max: i32::MAX as i64 }, "10", inert;
     /// There is no replication yet.
     REPL_TIMEOUT = "repl-timeout", Kind::Int { min: 1, max: i32::MAX as i64 }, "60", inert;
     /// There is no replication yet.
@@ -416,7 +423,8 @@ settings! {
     /// There is no replication yet.
     MIN_REPLICAS_MAX_LAG = "min-replicas-max-lag" | "min-slaves-max-lag", SMALL, "10", inert;
     /// There is no replication yet.
-    PROPAGATION_ERROR_BEHAVIOR = "propagation-error-behavior", Kind::Choice(&["ignore", "panic", "panic-on-replicas"]), "ignore", inert;
+    PROPAGATION_ERROR_BEHAVIOR = "propagation-error-behavior",
+        Kind::Choice(&["ignore", "panic", "panic-on-replicas"]), "ignore", inert;
     /// There is no replication yet.
     REPLICA_IGNORE_DISK_WRITE_ERRORS = "replica-ignore-disk-write-errors", Kind::Bool, "no", inert;
     /// There is no cluster yet.
@@ -505,6 +513,12 @@ impl Settings {
     /// Says why `value` cannot be the setting's, without setting it. The text goes behind the name.
     pub fn check(id: Id, value: &str) -> Result<(), Cow<'static, str>> {
         id.setting().kind.parse(value).map(|_| ())
+    }
+
+    /// Whether `value` is what the setting has already.
+    pub fn has(&self, id: Id, value: &str) -> bool {
+        let kind = id.setting().kind;
+        kind.parse(value).is_ok_and(|number| kind.show(value, number) == self.text(id))
     }
 
     /// Sets it; `check` has passed.

@@ -7,8 +7,8 @@ use synap_core::settings::{self, Settings};
 /// Descriptors that are kept for files and listeners.
 const RESERVED: u64 = 64;
 
-/// Asks the system for as many descriptors as the setting `maxclients` takes. When it does not give them, the setting is
-/// made smaller; then the answer is what to tell.
+/// Asks the system for as many descriptors as the setting `maxclients` takes. When it does not give them, the setting
+/// is made smaller; then the answer is what to tell.
 pub fn raise_descriptors(settings: &Settings) -> Result<Option<String>, String> {
     let Err(why) = check_descriptors(settings) else { return Ok(None) };
     let room = open_files().map_err(|error| error.to_string())?.saturating_sub(RESERVED);

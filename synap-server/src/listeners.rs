@@ -1,7 +1,7 @@
 //! The doors that listen: opened at the start, changed by CONFIG SET, closed first when the server ends.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ impl Listeners {
             let _inside = self.calls.enter();
             bind_unix(Path::new(&path), mode).map_err(|error| format!("{path} cannot be listened on: {error}"))?
         };
-        println!("RESP on {path}");
+        tell(Door::Resp, &path);
         let task = self.calls.spawn(resp::accept_unix(engine.clone(), listener, path.clone()));
         self.inner.lock().unix = Some((path.into(), task));
         Ok(())
@@ -133,7 +133,7 @@ impl Listeners {
                 continue;
             }
             let Some(listener) = bind(door, target, settings)? else { continue };
-            println!("{door} on {}", listener.local_addr().unwrap_or(target.address));
+            tell(door, &listener.local_addr().unwrap_or(target.address));
             let listener = {
                 let _inside = self.calls.enter();
                 let (_, port) = door.settings();
@@ -167,9 +167,14 @@ pub fn bind_all(door: Door, settings: &Settings) -> Result<Vec<std::net::TcpList
         listeners.extend(bind(door, target, settings).map_err(|(_, why)| why)?);
     }
     for listener in &listeners {
-        println!("{door} on {}", listener.local_addr().map_err(|error| error.to_string())?);
+        tell(door, &listener.local_addr().map_err(|error| error.to_string())?);
     }
     Ok(listeners)
+}
+
+/// Says where a door is, for people and for tests. A reader that is gone must not end what CONFIG SET runs in.
+fn tell(door: Door, place: &dyn fmt::Display) {
+    let _ = writeln!(io::stdout(), "{door} on {place}");
 }
 
 /// The addresses of a door; none when its port is 0.

@@ -436,7 +436,11 @@ impl SessionCommand for ConfigSet<'_> {
                 return Err(refuse("duplicate parameter"));
             }
             if id.setting().fixed {
-                return Err(refuse("can't set immutable config"));
+                // Tools write back what they have read: that changes nothing.
+                if !cx.state().settings.has(id, value) {
+                    return Err(refuse("can't set immutable config"));
+                }
+                continue;
             }
             Settings::check(id, value).map_err(|why| refuse(&why))?;
             checked.push((id, value.to_string()));

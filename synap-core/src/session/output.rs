@@ -1,4 +1,5 @@
-//! How much may wait for clients that do not read: `client-output-buffer-limit`, as those see it who put something there.
+//! How much may wait for clients that do not read: `client-output-buffer-limit`, as those see it who put something
+//! there.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 

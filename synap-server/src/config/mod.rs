@@ -144,7 +144,6 @@ fn read_text(source: impl Read, name: impl std::fmt::Display) -> Result<String, 
 fn command() -> Command {
     let mut command = Command::new("synap-server")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("A Redis, a work queue, a partitioned event log and a tool box for AI agents in one server")
         .override_usage(
             "synap-server [FILE | -] [--NAME VALUE]...\n       \
              synap-server <COMMAND> [OPTIONS]",
@@ -159,7 +158,10 @@ fn command() -> Command {
     }
     let help = "Takes the older snapshot, and the log from there on, when the newest snapshot cannot be read";
     let command = command.arg(Arg::new(OLDER_SNAPSHOT).long(OLDER_SNAPSHOT).help(help).action(ArgAction::SetTrue));
-    Tool::augment_subcommands(command).subcommand_required(true).args_conflicts_with_subcommands(true)
+    Tool::augment_subcommands(command)
+        .about("A Redis, a work queue, a partitioned event log and a tool box for AI agents in one server")
+        .subcommand_required(true)
+        .args_conflicts_with_subcommands(true)
 }
 
 #[cfg(test)]

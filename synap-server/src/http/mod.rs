@@ -104,7 +104,8 @@ const TOO_MANY: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: applic
 
 const PROTECTED: &str = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\nConnection: close\r\n\
     Content-Length: 110\r\n\r\n\
-    {\"title\":\"Forbidden\",\"status\":403,\"code\":\"DENIED\",\"detail\":\"protected mode: the default user has no password\"}";
+    {\"title\":\"Forbidden\",\"status\":403,\"code\":\"DENIED\",\"detail\":\"protected mode: the default user has \
+    no password\"}";
 
 /// Says why a client is not let in, before it has said anything. Best effort: it is closed all the same.
 fn refuse(state: &State, stream: &TcpStream, why: &str) {
