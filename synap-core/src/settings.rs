@@ -56,7 +56,10 @@ pub enum Kind {
 }
 
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])* $id:ident = $name:literal $(| $alias:literal)?, $kind:expr, $default:literal $(, $flag:ident)*;)*) => {
+    ($(
+        $(#[doc = $doc:literal])*
+        $id:ident = $name:literal $(| $alias:literal)?, $kind:expr, $default:literal $(, $flag:ident)*;
+    )*) => {
         /// Every setting, by the number that its constant has.
         pub const SETTINGS: &[Setting] = &[$(Setting {
             name: $name,
@@ -122,8 +125,8 @@ const POLICIES: &[&str] = &[
 settings! {
     /// TCP port of the RESP door; 0 closes it.
     PORT = "port", PORT_NUMBER, "6379";
-    /// IP addresses of the RESP door, blank between them. `*` is every IPv4 address, `::*` every IPv6 address; one behind
-    /// a minus may be missing on this machine.
+    /// IP addresses of the RESP door, blank between them. `*` is every IPv4 address, `::*` every IPv6 address; one
+    /// behind a minus may be missing on this machine.
     BIND = "bind", Kind::Words, "127.0.0.1";
     /// A Unix socket that is a RESP door too; empty of none.
     UNIXSOCKET = "unixsocket", Kind::Text, "", fixed;
@@ -174,8 +177,8 @@ settings! {
     PROTO_MAX_BULK_LEN = "proto-max-bulk-len", Kind::Memory, "512mb";
     /// The most bytes of a call that wait to be complete.
     CLIENT_QUERY_BUFFER_LIMIT = "client-query-buffer-limit", Kind::Memory, "1gb";
-    /// How much may wait for a client that does not read, by class (normal, replica, pubsub): bytes at which it is closed
-    /// at once, bytes at which it is closed after so many seconds; 0 is without limit.
+    /// How much may wait for a client that does not read, by class (normal, replica, pubsub): bytes at which it is
+    /// closed at once, bytes at which it is closed after so many seconds; 0 is without limit.
     CLIENT_OUTPUT_BUFFER_LIMIT = "client-output-buffer-limit",
         Kind::OutputLimits, "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
     /// The most memory for data; 0 has no limit.
@@ -202,8 +205,8 @@ settings! {
     SLOWLOG_LOG_SLOWER_THAN = "slowlog-log-slower-than", ANY, "10000";
     /// Noted slow calls that are kept.
     SLOWLOG_MAX_LEN = "slowlog-max-len", COUNT, "128";
-    /// Of which events in the keyspace subscribers hear: classes as letters, with K for channels of keys, E for channels
-    /// of events, or both; empty of none.
+    /// Of which events in the keyspace subscribers hear: classes as letters, with K for channels of keys, E for
+    /// channels of events, or both; empty of none.
     NOTIFY_KEYSPACE_EVENTS = "notify-keyspace-events", Kind::Events, "";
     /// Bytes of the stream that stay in memory for replicas.
     REPL_BACKLOG_SIZE = "repl-backlog-size", Kind::Memory, "1mb", fixed;
