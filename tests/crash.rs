@@ -4,6 +4,7 @@
 //! Several connections write numbered calls of all types, each to keys of its own, so that the state that a prefix of
 //! them leads to can be reckoned. A reader looks on. After each kill the server starts again on the same folder, and the
 //! data of every writer must be those of a prefix that holds all that was acknowledged, and all that the reader saw.
+//! Without a log, they must be those of one moment, not before the last snapshot that was answered.
 //! `SYNAP_CRASH_ROUNDS` says how many kills (200 before a release), `SYNAP_CRASH_SEED` where chance begins.
 
 #[path = "support/server.rs"]
@@ -14,7 +15,7 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -121,8 +122,8 @@ impl State {
     }
 }
 
-/// Writes until the server is gone.
-fn write(address: SocketAddr, writer: u64, from: u64, seed: u64) -> Progress {
+/// Writes until the server is gone; `acked` is what was answered, for others to see.
+fn write(address: SocketAddr, writer: u64, from: u64, seed: u64, acked: &AtomicU64) -> Progress {
     let mut chance = Chance(seed);
     let mut client = Wire::connect(address);
     let mut progress = Progress { acked: from, sent: from };
@@ -143,6 +144,7 @@ fn write(address: SocketAddr, writer: u64, from: u64, seed: u64) -> Progress {
                 }
             }
             progress.acked += 1;
+            acked.store(progress.acked, Ordering::Release);
         }
     }
 }
@@ -165,10 +167,12 @@ fn look(address: SocketAddr) -> Vec<u64> {
     }
 }
 
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 #[test]
 fn what_was_acknowledged_survives_a_kill() {
-    let number =
-        |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (rounds, seed) = (number("SYNAP_CRASH_ROUNDS", 9), number("SYNAP_CRASH_SEED", 1));
     println!("SYNAP_CRASH_ROUNDS={rounds} SYNAP_CRASH_SEED={seed}");
     let mut chance = Chance(seed);
@@ -180,10 +184,13 @@ fn what_was_acknowledged_survives_a_kill() {
         let address = server.resp;
         let (life_ms, saves, seeds) = (20 + chance.below(300), chance.below(3), chance.below(u64::MAX));
         let over = AtomicBool::new(false);
+        let acked = AtomicU64::new(0);
         let (progress, seen) = thread::scope(|scope| {
-            let over = &over;
+            let (over, acked) = (&over, &acked);
             let writers: Vec<_> = (0..WRITERS)
-                .map(|writer| scope.spawn(move || write(address, writer, known[writer as usize], seeds ^ writer)))
+                .map(|writer| {
+                    scope.spawn(move || write(address, writer, known[writer as usize], seeds ^ writer, acked))
+                })
                 .collect();
             let reader = scope.spawn(move || look(address));
             if saves > 0 {
@@ -220,4 +227,62 @@ fn what_was_acknowledged_survives_a_kill() {
         server.kill();
     }
     assert!(known.iter().all(|count| *count > 0), "every writer has written: {known:?}");
+}
+
+/// Without a log, a kill leaves a snapshot: of one moment, and none before the last that was answered.
+#[test]
+fn without_a_log_a_kill_leaves_a_completed_snapshot() {
+    let (rounds, seed) = (number("SYNAP_CRASH_ROUNDS", 6), number("SYNAP_CRASH_SEED", 1));
+    println!("SYNAP_CRASH_ROUNDS={rounds} SYNAP_CRASH_SEED={seed}");
+    let mut chance = Chance(seed);
+    let data = DataFolder::new();
+    let flags = ["--appendonly", "no", "--save", ""];
+    let mut known = [0; WRITERS as usize];
+    for round in 0..rounds {
+        let server = Server::on(&data, &flags);
+        let address = server.resp;
+        let (life_ms, pause_ms, seeds) = (100 + chance.below(300), chance.below(30), chance.below(u64::MAX));
+        let acked = known.map(AtomicU64::new);
+        let (progress, saved) = thread::scope(|scope| {
+            let acked = &acked;
+            let write = |writer: u64| {
+                let (from, acked) = (known[writer as usize], &acked[writer as usize]);
+                move || write(address, writer, from, seeds ^ writer, acked)
+            };
+            let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(write(writer))).collect();
+            let saver = scope.spawn(move || {
+                let mut client = Wire::connect(address);
+                let mut saved = known;
+                loop {
+                    let floor = [0, 1, 2, 3].map(|writer| acked[writer].load(Ordering::Acquire));
+                    if client.stream.get_mut().write_all(&call("SAVE")).is_err() {
+                        return saved;
+                    }
+                    match client.try_read() {
+                        Ok(Value::Status(_)) => saved = floor,
+                        Ok(other) => panic!("{other}"),
+                        Err(_) => return saved,
+                    }
+                    thread::sleep(Duration::from_millis(pause_ms));
+                }
+            });
+            thread::sleep(Duration::from_millis(life_ms));
+            server.kill();
+            let progress: Vec<Progress> = writers.into_iter().map(|writer| writer.join().expect("a writer")).collect();
+            (progress, saver.join().expect("the saver"))
+        });
+        let server = Server::on(&data, &flags);
+        let mut client = Wire::connect(server.resp);
+        for writer in 0..WRITERS {
+            let (index, Progress { sent, .. }) = (writer as usize, progress[writer as usize]);
+            let found = State::of(&mut client, writer);
+            let count = (saved[index]..=sent).find(|count| State::after(*count) == found);
+            let what = format!("seed {seed}, round {round}, writer {writer}: {} saved, {sent} sent", saved[index]);
+            let Some(count) = count else { panic!("{what}, and the data are of no such prefix: {found:?}") };
+            known[index] = count;
+        }
+        assert!(data.files("log-").is_empty(), "{:?}", data.files(""));
+        server.kill();
+    }
+    assert!(known.iter().all(|count| *count > 0), "something was saved: {known:?}");
 }

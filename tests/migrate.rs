@@ -5,6 +5,7 @@ mod server;
 #[path = "support/wire.rs"]
 mod wire;
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -132,4 +133,29 @@ fn nobody_answers() {
     let refused = "-IOERR error or timeout connecting to the client";
     client.expect(&format!("MIGRATE 127.0.0.1 {port} text 0 500"), refused);
     client.expect("GET text", "\"hello\"");
+}
+
+/// What the target has taken is not here any more, even when nobody hears of it.
+#[test]
+fn a_client_that_goes_away_calls_nothing_off() {
+    for is_killed in [false, true] {
+        let server = Server::start();
+        let mut other = Wire::connect(server.resp);
+        other.expect("SET text hello", "+OK");
+        let target = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = target.local_addr().expect("an address").port();
+        let mut client = Wire::connect(server.resp);
+        let id = client.id();
+        client.say(&format!("MIGRATE 127.0.0.1 {port} text 0 20000"));
+        let (mut link, _) = target.accept().expect("it comes");
+        assert!(link.read(&mut [0; 1000]).expect("the first calls") > 0);
+        if is_killed {
+            other.expect(&format!("CLIENT KILL ID {id}"), ":1");
+        }
+        drop(client);
+        eventually("it is gone", || other.call("INFO clients").text().contains("connected_clients:1"));
+        other.expect("EXISTS text", ":1");
+        link.write_all(b"+OK\r\n+OK\r\n").expect("it listens");
+        eventually("it has gone there", || other.call("EXISTS text").int() == 0);
+    }
 }

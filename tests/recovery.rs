@@ -302,9 +302,8 @@ fn a_shutdown_makes_a_snapshot_when_it_is_told_to() {
     let data = DataFolder::new();
     let server = Server::on(&data, &["--save", ""]);
     fill(&mut Wire::connect(server.resp));
-    // Who goes before the snapshot is made has called it off.
-    let mut client = Wire::connect(server.resp);
-    client.say("SHUTDOWN SAVE");
+    // Whoever has said it need not stay for it.
+    Wire::connect(server.resp).say("SHUTDOWN SAVE");
     assert!(server.wait());
     assert_eq!(data.files("snapshot-").len(), 1);
     let server = Server::on(&data, &[]);
@@ -312,6 +311,204 @@ fn a_shutdown_makes_a_snapshot_when_it_is_told_to() {
     check(&mut client);
     client.expect("DEBUG RELOAD", "+OK");
     check(&mut client);
+}
+
+const NO_LOG: [&str; 4] = ["--appendonly", "no", "--save", ""];
+
+fn said(client: &mut Wire, line: &str) -> bool {
+    client.call("INFO persistence").text().contains(&format!("{line}\r\n"))
+}
+
+#[test]
+fn without_a_log_snapshots_are_all_there_is() {
+    let data = DataFolder::new();
+    let server = Server::on(&data, &NO_LOG);
+    let mut client = Wire::connect(server.resp);
+    fill(&mut client);
+    client.expect("WAITAOF 1 0 0", "-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+    client.expect("WAITAOF 0 0 0", "[:0 :0]");
+    assert!(said(&mut client, "aof_enabled:0"));
+    for last in ["first", "second", "third"] {
+        client.expect("SAVE", "+OK");
+        client.expect(&format!("SET {last} 1"), "+OK");
+    }
+    client.expect("DEL first second third", ":3");
+    assert_eq!(data.files("snapshot-").len(), 2, "{:?}", data.files(""));
+    assert!(data.files("log-").is_empty());
+    end(server, End::Kill);
+    let server = Server::on(&data, &NO_LOG);
+    let mut client = Wire::connect(server.resp);
+    client.expect("EXISTS first second third", ":2");
+    client.expect("DEL first second", ":2");
+    check(&mut client);
+    assert!(said(&mut client, "rdb_last_load_keys_loaded:13"), "{}", client.call("INFO persistence").text());
+}
+
+#[test]
+fn without_a_log_a_snapshot_is_made_at_the_end() {
+    for (rules, last_words, is_kept) in [
+        ("3600 1", None, true),
+        ("3600 1", Some("SHUTDOWN"), true),
+        ("", Some("SHUTDOWN SAVE"), true),
+        ("", None, false),
+        ("3600 1", Some("SHUTDOWN NOSAVE"), false),
+    ] {
+        let data = DataFolder::new();
+        let server = Server::on(&data, &["--appendonly", "no", "--save", rules]);
+        let mut client = Wire::connect(server.resp);
+        fill(&mut client);
+        match last_words {
+            None => server.terminate(),
+            Some(words) => client.say(words),
+        }
+        assert!(server.wait());
+        let server = Server::on(&data, &["--save", ""]);
+        let mut client = Wire::connect(server.resp);
+        if is_kept { check(&mut client) } else { client.expect("DBSIZE", ":0") }
+    }
+}
+
+/// Nobody may lose what could be kept: the server goes on, and says why.
+#[test]
+fn an_end_without_its_snapshot_is_refused() {
+    let data = DataFolder::new();
+    let mut server = Server::on(&data, &["--appendonly", "no", "--save", "3600 1"]);
+    let mut client = Wire::connect(server.resp);
+    client.expect("SET a 1", "+OK");
+    let away = data.0.with_extension("away");
+    fs::rename(&data.0, &away).expect("it is there");
+    client.expect("SHUTDOWN", "-ERR Errors trying to SHUTDOWN. Check logs.");
+    client.expect("SET a 2", "-MISCONF a snapshot failed…");
+    assert!(said(&mut client, "rdb_last_bgsave_status:err"));
+    server.terminate();
+    eventually("it is told", || server.last_words().contains("the server goes on"));
+    assert!(server.try_wait().is_none());
+    client.expect("CONFIG SET stop-writes-on-bgsave-error no", "+OK");
+    client.expect("SET a 3", "+OK");
+    client.expect("CONFIG SET stop-writes-on-bgsave-error yes", "+OK");
+    client.expect("SET a 4", "-MISCONF …");
+    client.expect("GET a", "\"3\"");
+    fs::rename(&away, &data.0).expect("it is there");
+    client.expect("SAVE", "+OK");
+    client.expect("SET a 5", "+OK");
+    client.say("SHUTDOWN");
+    assert!(server.wait());
+    let server = Server::on(&data, &NO_LOG);
+    let mut client = Wire::connect(server.resp);
+    client.expect("GET a", "\"5\"");
+    fs::rename(&data.0, &away).expect("it is there");
+    client.say("SHUTDOWN SAVE FORCE");
+    assert!(server.wait());
+    fs::rename(&away, &data.0).expect("it is there");
+}
+
+/// There and back: whatever a folder has is loaded, and nothing goes before a snapshot has it.
+#[test]
+fn a_folder_with_a_log_may_go_on_without_one() {
+    let data = DataFolder::new();
+    let server = Server::on(&data, &["--save", ""]);
+    fill(&mut Wire::connect(server.resp));
+    end(server, End::Kill);
+    let server = Server::on(&data, &NO_LOG);
+    let mut client = Wire::connect(server.resp);
+    check(&mut client);
+    client.expect("SET lost 1", "+OK");
+    end(server, End::Kill);
+    let server = Server::on(&data, &NO_LOG);
+    let mut client = Wire::connect(server.resp);
+    check(&mut client);
+    assert!(!data.files("log-").is_empty());
+    client.expect("SET kept 1", "+OK");
+    client.expect("SAVE", "+OK");
+    assert!(data.files("log-").is_empty(), "{:?}", data.files(""));
+    client.expect("SET lost 1", "+OK");
+    end(server, End::Kill);
+    let server = Server::on(&data, &["--save", ""]);
+    let mut client = Wire::connect(server.resp);
+    client.expect("DEL kept lost", ":1");
+    check(&mut client);
+    client.expect("SET later 1", "+OK");
+    end(server, End::Kill);
+    let server = Server::on(&data, &NO_LOG);
+    let mut client = Wire::connect(server.resp);
+    client.expect("DEL later", ":1");
+    check(&mut client);
+    // What cannot be read is told of, with what is left.
+    client.expect("SAVE", "+OK");
+    client.expect("DEL text", ":1");
+    client.expect("SAVE", "+OK");
+    end(server, End::Kill);
+    flip(&data.files("snapshot-").pop().expect("a snapshot"), 200);
+    let said = Server::refuses(&["--dir", &data.0.to_string_lossy(), "--appendonly", "no"]);
+    assert!(said.contains("lose what was changed since"), "{said}");
+    let server = Server::on(&data, &["--load-older-snapshot"]);
+    check(&mut Wire::connect(server.resp));
+}
+
+#[test]
+fn the_log_begins_and_ends_while_the_server_runs() {
+    let data = DataFolder::new();
+    let server = Server::on(&data, &NO_LOG);
+    let mut client = Wire::connect(server.resp);
+    fill(&mut client);
+    for _ in 0..2 {
+        client.expect("CONFIG SET appendonly yes", "+OK");
+        client.expect("SET text other", "+OK");
+        client.expect("WAITAOF 1 0 0", "[:1 :0]");
+        assert!(said(&mut client, "aof_enabled:1") && said(&mut client, "aof_last_bgrewrite_status:ok"));
+        eventually("it is whole", || said(&mut client, "aof_rewrite_in_progress:0"));
+        client.expect("SET text hello", "+OK");
+        client.expect("CONFIG SET appendonly no", "+OK");
+        eventually("it has ended", || {
+            said(&mut client, "aof_enabled:0") && said(&mut client, "aof_rewrite_in_progress:0")
+        });
+    }
+    client.expect("SET lost 1", "+OK");
+    end(server, End::Kill);
+    let server = Server::on(&data, &NO_LOG);
+    let mut client = Wire::connect(server.resp);
+    check(&mut client);
+    client.expect("CONFIG SET appendonly yes", "+OK");
+    eventually("it is whole", || said(&mut client, "aof_rewrite_in_progress:0"));
+    client.expect("SET later 1", "+OK");
+    end(server, End::Kill);
+    let server = Server::on(&data, &["--save", ""]);
+    let mut client = Wire::connect(server.resp);
+    client.expect("DEL later", ":1");
+    check(&mut client);
+    assert_eq!(data.files("snapshot-").len(), 2, "{:?}", data.files(""));
+}
+
+#[test]
+fn all_data_are_loaded_again_from_the_files() {
+    let data = DataFolder::new();
+    let server = Server::on(&data, &["--save", ""]);
+    let mut client = Wire::connect(server.resp);
+    client.expect("SET text other", "+OK");
+    client.expect("SAVE", "+OK");
+    fill(&mut client);
+    for _ in 0..2 {
+        client.expect("DEBUG LOADAOF", "+OK");
+        check(&mut client);
+        client.expect("SET later 1", "+OK");
+        client.expect("DEBUG LOADAOF", "+OK");
+        client.expect("DEL later", ":1");
+    }
+    end(server, End::Kill);
+    check(&mut Wire::connect(Server::on(&data, &[]).resp));
+    let server = Server::with(&NO_LOG);
+    Wire::connect(server.resp).expect("DEBUG LOADAOF", "-ERR there is no log to load…");
+}
+
+/// A snapshot that was half written when a server was killed is not kept for ever.
+#[test]
+fn what_never_got_its_name_goes() {
+    let data = DataFolder::new();
+    end(Server::on(&data, &NO_LOG), End::Kill);
+    let rest = data.0.join("snapshot-00000000000000000007.new");
+    fs::write(&rest, b"REDIS").expect("it can be written");
+    let _server = Server::on(&data, &NO_LOG);
+    assert!(!rest.exists());
 }
 
 /// The disk takes nothing for a while: writers are told, readers go on, and nothing acknowledged is missing afterwards.

@@ -3,6 +3,7 @@
 //! - `options`: what the command line says;
 //! - `rows`: the commands that are measured, their keys, their floors;
 //! - `speed`: drives both servers in turns, row by row; `memory`: bytes per key and per connection;
+//!   `persistence`: the log, snapshots, starts;
 //! - `load`: the load generator; `verify`: proof that the load had its effects; `fill`: what stands in the servers before;
 //! - `servers`: starts and ends them; `client`: a plain RESP client; `report`: the tables;
 //! - `system`: cores and clocks, the only file that talks to the kernel directly.
@@ -13,6 +14,7 @@ mod histogram;
 mod load;
 mod memory;
 mod options;
+mod persistence;
 mod report;
 mod rows;
 mod servers;
@@ -49,7 +51,7 @@ pub fn main() -> ExitCode {
 
 /// Answers how many floors were missed, when `--strict` asks for it.
 fn run(options: &Options) -> Result<usize> {
-    let needs_reference = options.speed_part() || options.memory_part();
+    let needs_reference = options.speed_part() || options.memory_part() || options.persistence_part();
     let theirs = if needs_reference { Launch::reference(options)? } else { None };
     if needs_reference && theirs.is_none() {
         println!("{}", servers::HOW_TO_INSTALL);
@@ -70,6 +72,10 @@ fn run(options: &Options) -> Result<usize> {
         }
         if options.memory_part() {
             missed += report::memory(&memory::compare(options, &ours, &theirs, &cores)?);
+        }
+        if options.persistence_part() {
+            report::title("Keeping the data", &cores);
+            missed += report::persistence(&persistence::compare(options, &ours, &theirs, &cores)?);
         }
     }
     if let Some(workers) = options.workers_part() {

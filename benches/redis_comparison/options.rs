@@ -8,8 +8,8 @@ use super::rows::Row;
 
 /// Compares our release build with valkey-server or redis-server: speed, processor time per operation, memory.
 ///
-/// Without one of --memory, --workers and --full it measures speed. The result is Markdown on standard output.
-#[derive(Parser, Debug)]
+/// Without one of --memory, --persistence, --workers and --full it measures speed. The result is Markdown on standard output.
+#[derive(Parser, Clone, Debug)]
 #[command(name = "redis_comparison", bin_name = "cargo bench --bench redis_comparison --")]
 pub struct Options {
     /// Measure only these commands.
@@ -54,6 +54,12 @@ pub struct Options {
     /// Compare ours with this many workers to ours with one.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=256))]
     workers: Option<u32>,
+    /// Measure what it takes to keep the data: the log beside theirs, snapshots, starts.
+    #[arg(long)]
+    persistence: bool,
+    /// The size of the log that a start replays, in the persistence part.
+    #[arg(long, default_value_t = 2048, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    log_megabytes: u64,
     /// Everything: speed, memory at 1,000,000 and 5,000,000 keys, two workers. For docs/BENCHMARKS.md.
     #[arg(long)]
     full: bool,
@@ -81,11 +87,24 @@ pub struct Options {
 
 impl Options {
     pub fn speed_part(&self) -> bool {
-        self.full || !(self.memory || self.workers.is_some())
+        self.full || !(self.memory || self.persistence || self.workers.is_some())
     }
 
     pub fn memory_part(&self) -> bool {
         self.full || self.memory
+    }
+
+    pub fn persistence_part(&self) -> bool {
+        self.full || self.persistence
+    }
+
+    pub fn log_bytes(&self) -> u64 {
+        if self.quick { 16 << 20 } else { self.log_megabytes << 20 }
+    }
+
+    /// The same for these rows alone.
+    pub fn with_rows(&self, rows: &[Row]) -> Options {
+        Options { only: rows.to_vec(), ..self.clone() }
     }
 
     pub fn workers_part(&self) -> Option<u32> {

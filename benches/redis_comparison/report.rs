@@ -5,6 +5,7 @@ use std::process::Command;
 use super::Result;
 use super::memory::{self, Floor};
 use super::options::Options;
+use super::persistence;
 use super::servers::Launch;
 use super::speed;
 use super::system::Cores;
@@ -68,6 +69,29 @@ pub fn facts(options: &Options, ours: &Launch, theirs: Option<&Launch>) -> Resul
     }
     println!();
     Ok(())
+}
+
+/// The tables of the log, of snapshots and of starts; answers how many floors were missed.
+pub fn persistence(found: &persistence::Found) -> usize {
+    println!("SET with both logs, `appendfsync everysec`:\n");
+    let missed = speed(&found.every_second, "theirs");
+    println!("\n### The log, snapshots and starts\n");
+    println!("| what | | ours | theirs | ratio | floor | |");
+    println!("|---|---|--:|--:|--:|--:|---|");
+    for number in &found.numbers {
+        println!(
+            "| {} | {} | {:.3} | {:.3} | **{:.2}** | {} | {} |",
+            number.what,
+            number.unit,
+            number.ours,
+            number.theirs,
+            number.ratio(),
+            number.floor.map_or_else(String::new, |floor| floor.to_string()),
+            if number.is_missed() { MISSED } else { "" }
+        );
+    }
+    println!();
+    missed + found.numbers.iter().filter(|number| number.is_missed()).count()
 }
 
 /// Two tables; answers how many floors were missed. `theirs` is the heading of the reference's columns.

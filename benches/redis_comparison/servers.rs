@@ -5,6 +5,7 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,9 @@ Debian and Ubuntu have them in the packages `valkey-server` and `redis-server` (
 Or name one: cargo bench --bench redis_comparison -- --reference /path/to/valkey-server";
 
 const START_PATIENCE: Duration = Duration::from_secs(20);
+/// The same with data, and how often it is looked whether they are there.
+const LOAD_PATIENCE: Duration = Duration::from_secs(600);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 const START_ATTEMPTS: u32 = 3;
 const VERSION_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -70,6 +74,15 @@ impl Launch {
     }
 }
 
+impl Launch {
+    /// The same with further arguments; what stands later counts.
+    pub fn with(&self, arguments: &[&str]) -> Launch {
+        let mut launch = self.clone();
+        launch.arguments.extend(arguments.iter().map(|&word| word.to_owned()));
+        launch
+    }
+}
+
 /// Both servers are measured without a disk, unless the command line says otherwise: what stands later counts.
 fn nothing_on_disk() -> Vec<String> {
     ["--save", "", "--appendonly", "no"].map(str::to_owned).to_vec()
@@ -111,7 +124,7 @@ pub struct Server {
     child: Child,
     clock: ProcessClock,
     // Dropped after `drop` has ended the process that writes into it.
-    folder: Folder,
+    folder: Arc<Folder>,
 }
 
 impl Server {
@@ -119,7 +132,7 @@ impl Server {
     pub fn start(launch: &Launch, cores: &Cores) -> Result<Server> {
         let mut attempt = 1;
         loop {
-            match Server::start_once(launch, cores) {
+            match Server::start_once(launch, cores, Folder::new()?, START_PATIENCE) {
                 Ok(server) => return Ok(server),
                 // Between finding a port free and using it, somebody else may have taken it.
                 Err(sentence) if attempt < START_ATTEMPTS && sentence.contains("already in use") => attempt += 1,
@@ -128,8 +141,17 @@ impl Server {
         }
     }
 
-    fn start_once(launch: &Launch, cores: &Cores) -> Result<Server> {
-        let folder = Folder::new()?;
+    /// Starts on a folder that is there, and waits until its data are loaded.
+    pub fn start_on(launch: &Launch, cores: &Cores, folder: Arc<Folder>) -> Result<Server> {
+        Server::start_once(launch, cores, folder, LOAD_PATIENCE)
+    }
+
+    /// Its data, which stay as long as somebody has them.
+    pub fn folder(&self) -> Arc<Folder> {
+        self.folder.clone()
+    }
+
+    fn start_once(launch: &Launch, cores: &Cores, folder: Arc<Folder>, patience: Duration) -> Result<Server> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
             .map_err(|error| format!("cannot find a free port: {error}"))?
@@ -154,12 +176,12 @@ impl Server {
                 return Err(sentence);
             }
         };
-        server.await_ready()?;
+        server.await_ready(patience)?;
         Ok(server)
     }
 
-    fn await_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + START_PATIENCE;
+    fn await_ready(&mut self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(self.explain(&format!("{} ended at once ({status})", self.name)));
@@ -175,7 +197,7 @@ impl Server {
                 Err(sentence) if Instant::now() > deadline => {
                     return Err(self.explain(&format!("{} does not come up: {sentence}", self.name)));
                 }
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+                Err(_) => std::thread::sleep(LOOK_EVERY),
             }
         }
     }
@@ -242,17 +264,17 @@ const FOLDERS: &str = env!("CARGO_TARGET_TMPDIR");
 const FOLDER_PREFIX: &str = "redis-comparison-";
 
 /// A temporary folder that goes away with its owner.
-struct Folder {
+pub struct Folder {
     path: PathBuf,
 }
 
 impl Folder {
-    fn new() -> Result<Folder> {
+    pub fn new() -> Result<Arc<Folder>> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = Path::new(FOLDERS).join(format!("{FOLDER_PREFIX}{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
-        Ok(Folder { path })
+        Ok(Arc::new(Folder { path }))
     }
 
     fn log(&self) -> PathBuf {

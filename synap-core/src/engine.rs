@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::access;
 use crate::clock::{Clock, SystemClock};
 use crate::command::table;
 use crate::execute::gate::thread_slot;
 use crate::execute::pause::BEHIND_LOOK;
 use crate::execute::state::{Due, Parts, State};
-use crate::execute::{Input, Later, Outcome, Pass, Turn, execute, expiry, waiting};
+use crate::execute::{Input, Later, Outcome, Pass, Turn, execute, expiry, rights, waiting};
 use crate::log::disk::{self, Disk, RealDisk};
 use crate::log::{HistoryId, Log};
 use crate::persist::{self, Files, LoadError, LoadOptions, Loaded};
@@ -105,8 +106,27 @@ impl Engine {
     /// An engine whose data are in a folder, which is made when it is not there.
     pub fn open(path: impl Into<PathBuf>, options: Options, load: LoadOptions) -> Result<(Engine, Loaded), LoadError> {
         let engine = Engine::open_memory(options);
+        engine.load_users(&[]).map_err(LoadError::Users)?;
         let loaded = engine.load(path, load)?;
         Ok((engine, loaded))
+    }
+
+    /// Makes the users of a configuration (each the words behind `user`), or those of the file that the setting
+    /// `aclfile` names. Before the first caller comes.
+    pub fn load_users(&self, configured: &[Vec<Vec<u8>>]) -> Result<(), String> {
+        let state = self.state();
+        let path = crate::command::acl::file_of(state);
+        if path.is_some() && !configured.is_empty() {
+            return Err("Users are in the configuration and in an ACL file: only one of them can count".into());
+        }
+        for user in access::file::configured(configured, &rights::terms_of(state))? {
+            state.users.put(user);
+        }
+        if let Some(path) = path {
+            let text = access::file::read(&path);
+            state.users.replace(crate::command::acl::read_users(state, &path, text)?);
+        }
+        Ok(())
     }
 
     /// The second half of [`Engine::open`], for an engine that has been opened in memory just now and that may have
@@ -144,7 +164,7 @@ impl Engine {
     pub fn session(&self, door: Door, addr: String, laddr: String) -> Session {
         let state = self.state();
         let client = state.registry.add(door, addr, laddr, state.clock.now_ms());
-        let user = Some(state.users.default_user()).filter(|user| user.enabled && user.nopass);
+        let user = Some(state.users.default_user()).filter(|user| user.is_open());
         client.info.lock().user = "default".into();
         Session::new(client, user)
     }

@@ -173,6 +173,12 @@ settings! {
     MAXCLIENTS = "maxclients", Kind::Int { min: 1, max: u32::MAX as i64 }, "10000";
     /// The default user's password; empty asks for none.
     REQUIREPASS = "requirepass", Kind::Text, "";
+    /// The file of users, in the data folder or anywhere; empty when there is none.
+    ACLFILE = "aclfile", Kind::Text, "", fixed;
+    /// The channels of new users: all, or none.
+    ACL_PUBSUB_DEFAULT = "acl-pubsub-default", Kind::Choice(&["allchannels", "resetchannels"]), "resetchannels";
+    /// Entries that ACL LOG keeps.
+    ACLLOG_MAX_LEN = "acllog-max-len", COUNT, "128";
     /// The longest bulk string of a call.
     PROTO_MAX_BULK_LEN = "proto-max-bulk-len", Kind::Memory, "512mb";
     /// The most bytes of a call that wait to be complete.
@@ -189,8 +195,8 @@ settings! {
     LFU_LOG_FACTOR = "lfu-log-factor", Kind::Int { min: 0, max: i32::MAX as i64 }, "10";
     /// Minutes without an access that lower the counter of a key's frequency by one; 0 never.
     LFU_DECAY_TIME = "lfu-decay-time", Kind::Int { min: 0, max: i32::MAX as i64 }, "1";
-    /// Whether the log is written to disk.
-    APPENDONLY = "appendonly", Kind::Bool, "yes", fixed;
+    /// Whether the log is written to disk. Without it, snapshots alone outlive the server.
+    APPENDONLY = "appendonly", Kind::Bool, "yes";
     /// When the disk has to follow: always (before each reply), everysec, no.
     APPENDFSYNC = "appendfsync", Kind::Choice(&["always", "everysec", "no"]), "everysec";
     /// A snapshot is made when the log has grown by this much since the last one, in percent of its size then; 0 never.
@@ -199,6 +205,8 @@ settings! {
     AUTO_AOF_REWRITE_MIN_SIZE = "auto-aof-rewrite-min-size", Kind::Memory, "64mb";
     /// When snapshots are made by themselves: seconds and changes, in pairs.
     SAVE = "save", Kind::SaveRules, "3600 1 300 100 60 10000";
+    /// Without a log: writes are refused after a snapshot has failed that a rule of `save` had asked for.
+    STOP_WRITES_ON_BGSAVE_ERROR = "stop-writes-on-bgsave-error", Kind::Bool, "yes";
     /// Strings in snapshots are compressed.
     RDBCOMPRESSION = "rdbcompression", Kind::Bool, "yes";
     /// Calls that take longer, in microseconds, are noted; negative notes none.
@@ -320,8 +328,6 @@ settings! {
     APPENDFILENAME = "appendfilename", Kind::Text, "appendonly.aof", fixed, inert;
     /// Names in the data folder are chosen by the server, and stand in its manifest.
     APPENDDIRNAME = "appenddirname", Kind::Text, "appendonlydir", fixed, inert;
-    /// Writes are refused when the log cannot be written, whatever became of a snapshot.
-    STOP_WRITES_ON_BGSAVE_ERROR = "stop-writes-on-bgsave-error", Kind::Bool, "yes", inert;
     /// Snapshots have a checksum.
     RDBCHECKSUM = "rdbchecksum", Kind::Bool, "yes", fixed, inert;
     /// No file is left from a synchronisation.
@@ -581,6 +587,11 @@ pub fn save_rules(text: &str) -> Option<Vec<SaveRule>> {
     let (pairs, rest) = numbers.as_chunks::<2>();
     let is_valid = rest.is_empty() && pairs.iter().all(|[seconds, _]| *seconds > 0);
     is_valid.then(|| pairs.iter().map(|&[seconds, changes]| SaveRule { seconds, changes }).collect())
+}
+
+/// Snapshots are made by themselves.
+pub fn has_save_rules(settings: &Settings) -> bool {
+    save_rules(&settings.text(SAVE)).is_some_and(|rules| !rules.is_empty())
 }
 
 /// How much may wait for a client of some class.

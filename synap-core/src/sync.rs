@@ -13,8 +13,10 @@
 //! compiled only without that flag: shuttle's types work only inside its runner.
 
 mod block_on;
+mod elsewhere;
 
 pub use block_on::{block_on, block_on_for};
+pub use elsewhere::elsewhere;
 pub(crate) use imp::*;
 
 #[cfg(not(shuttle))]

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use synap_core::access::{Rows as _, User};
+use synap_core::access::{Rows as _, Terms, User};
 use synap_core::command::facts;
 use synap_core::command::table;
 use synap_core::execute::row::{Flags, Kind, Tool};
@@ -183,6 +183,19 @@ type Facts = (&'static str, &'static str, i64, (i64, i64, i64), &'static str, &'
 /// answer otherwise inside MULTI.
 #[rustfmt::skip]
 const REDIS: &[Facts] = &[
+    ("ACL CAT", "6.0.0", -2, (0, 0, 0), "loading noscript stale", "slow", ""),
+    ("ACL DELUSER", "6.0.0", -3, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL DRYRUN", "7.0.0", -4, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL GENPASS", "6.0.0", -2, (0, 0, 0), "loading noscript stale", "slow", ""),
+    ("ACL GETUSER", "6.0.0", 3, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL HELP", "6.0.0", 2, (0, 0, 0), "loading stale", "slow", ""),
+    ("ACL LIST", "6.0.0", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL LOAD", "6.0.0", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL LOG", "6.0.0", -2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL SAVE", "6.0.0", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL SETUSER", "6.0.0", -3, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL USERS", "6.0.0", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("ACL WHOAMI", "6.0.0", 2, (0, 0, 0), "loading noscript stale", "slow", ""),
     ("APPEND", "2.0.0", 3, (1, 1, 1), "denyoom fast write", "fast string write", "RW insert"),
     ("AUTH", "1.0.0", -2, (0, 0, 0), "allow_busy fast loading no_auth noscript stale", "connection fast", ""),
     ("BGREWRITEAOF", "1.0.0", 1, (0, 0, 0), "admin no_async_loading noscript", "admin dangerous slow", ""),
@@ -441,6 +454,9 @@ const OWN_FLAGS: &[(&str, &str)] = &[
     ("CONFIG SET", "skip_monitor skip_slowlog"),
     // The same; and nobody waits for another server inside MULTI.
     ("MIGRATE", "skip_monitor skip_slowlog no_multi"),
+    // Nobody waits for a disk inside MULTI.
+    ("ACL LOAD", "no_multi"),
+    ("ACL SAVE", "no_multi"),
     // A pause of writes holds it back, in Redis too, which does not list the flag.
     ("PUBLISH", "may_replicate"),
     ("SPUBLISH", "may_replicate"),
@@ -451,7 +467,7 @@ const OWN_FLAGS: &[(&str, &str)] = &[
 ];
 
 /// Rows that Redis does not document as commands of their own.
-const NOT_IN_REDIS: &[&str] = &["DEBUG RELOAD", "DEBUG SET-ACTIVE-EXPIRE", "DEBUG SLEEP"];
+const NOT_IN_REDIS: &[&str] = &["DEBUG LOADAOF", "DEBUG RELOAD", "DEBUG SET-ACTIVE-EXPIRE", "DEBUG SLEEP"];
 
 #[test]
 fn rows_agree_with_redis() {
@@ -696,9 +712,10 @@ fn every_call_of_a_session_replies_what_its_row_says() {
 // ---- rights ----
 
 fn user(rules: &[&str]) -> User {
-    let mut user = User::new("somebody");
+    let terms = Terms::of(table());
+    let mut user = User::new("somebody", &terms);
     for rule in rules {
-        user.apply(rule, table()).expect("a rule");
+        user.apply(rule.as_bytes(), &terms).expect("a rule");
     }
     user
 }
@@ -797,6 +814,8 @@ fn rows_that_write_say_what_they_do_with_their_keys() {
 #[test]
 fn without_a_login_only_what_logs_in_is_answered() {
     let test = TestEngine::prepared(1);
+    // Else everybody is the default user.
+    test.engine.state().users.require_password("secret");
     let before = state_of(&test);
     for row in rows() {
         for seed in 0..4 {

@@ -24,6 +24,8 @@
 //! `#[args(any_order, once)]`: an option that is given again is refused.
 //! `#[args(excess_is_arity)]` on a struct: words beyond it are an error of arity instead of syntax.
 //! `#[args(excess = path)]` names a `fn(&Self, Words) -> Error` that makes the error of the words beyond it.
+//! `#[args(access = path)]` on a struct names a `fn(&Self) -> Access` that says what is done with its first key, where
+//! that depends on other arguments; when they are wrong, what the key itself says counts.
 //! `#[args(check = path)]` on a struct names a `fn(&Self) -> Result<()>` that is called when all has been read.
 
 use proc_macro2::{Span, TokenStream};
@@ -125,6 +127,8 @@ fn block(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
         });
     }
     let check = whole.check();
+    let first_key = whole.access.as_ref().map(|_| quote!(let first_key = parser.key_count();));
+    let access = whole.access.as_ref().map(|path| quote!(parser.use_key(first_key, #path(&value));));
     let starts = match fields.first() {
         Some(first) => match &first.facts.token {
             Some(token) => quote!(word.eq_ignore_ascii_case(#token.as_bytes())),
@@ -145,9 +149,11 @@ fn block(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
         fn starts(word: &[u8]) -> bool { #starts }
         fn read(parser: &mut crate::grammar::Parser<'a, '_>, how: crate::grammar::How) -> crate::Result<Self> {
             let _ = &how;
+            #first_key
             #(#reads)*
             let value = Self { #(#idents),* };
             #check
+            #access
             Ok(value)
         }
     })
@@ -457,6 +463,7 @@ struct StructAttributes {
     excess_is_arity: bool,
     excess: Option<Path>,
     check: Option<Path>,
+    access: Option<Path>,
 }
 
 impl StructAttributes {
@@ -474,8 +481,10 @@ impl StructAttributes {
                     whole.excess = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("check") {
                     whole.check = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("access") {
+                    whole.access = Some(meta.value()?.parse()?);
                 } else {
-                    return Err(meta.error("any_order, once, excess, excess_is_arity or check"));
+                    return Err(meta.error("any_order, once, excess, excess_is_arity, access or check"));
                 }
                 Ok(())
             })?;

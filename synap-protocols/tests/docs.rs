@@ -227,8 +227,8 @@ A setting has one name everywhere, that of `redis.conf`. What is said later stan
 
 A wrong value stops the start, with the file, the line and what was expected. In TOML and among flags an unknown name does
 so too; in a `redis.conf` and in the environment it is a warning with the name, and what is known without effect (see the
-end of this page) is a warning when it differs from the default. `rename-command`, `loadmodule` and `user` lines are among
-what is left out and told.
+end of this page) is a warning when it differs from the default. `rename-command` and `loadmodule` lines are among what is
+left out and told. `user` lines and `--user` describe users, as an ACL file does.
 
 `CONFIG GET` takes names and patterns, `CONFIG SET` several settings that are set together or not at all, `CONFIG REWRITE`
 writes those in force into the file that the server was started with, which keeps its comments and its order.

@@ -14,6 +14,7 @@
 //! call that waited.
 
 use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,15 +75,34 @@ pub async fn run(engine: &Engine, session: &mut Session, input: &Input<'_>, repl
     }
 }
 
-/// Waits for a reply that comes from outside of the gate.
-pub async fn later(later: Later) -> Tape {
-    match later.timeout {
-        None => later.reply.await,
-        Some((ms, timed_out)) => {
-            let in_time = tokio::time::timeout(Duration::from_millis(ms), later.reply).await;
-            in_time.unwrap_or_else(|_| timed_out())
+/// Waits for a reply that comes from outside of the gate. Work that is to be carried through begins with this call,
+/// and does not end with the future.
+pub fn later(later: Later) -> impl Future<Output = Tape> + Send {
+    let Later { reply, timeout, goes_on } = later;
+    let reply = if goes_on { carried_through(reply) } else { reply };
+    async move {
+        match timeout {
+            None => reply.await,
+            Some((ms, timed_out)) => {
+                let in_time = tokio::time::timeout(Duration::from_millis(ms), reply).await;
+                in_time.unwrap_or_else(|_| timed_out())
+            }
         }
     }
+}
+
+type Replying = Pin<Box<dyn Future<Output = Tape> + Send>>;
+
+fn carried_through(work: Replying) -> Replying {
+    let task = tokio::spawn(work);
+    Box::pin(async move {
+        task.await.unwrap_or_else(|_| {
+            // It has panicked, and said so; or the runtime has ended.
+            let mut tape = Tape::new(false);
+            tape.error(&Error::err("the call was not carried through"));
+            tape
+        })
+    })
 }
 
 /// Waits until everything that the session's replies depend on is safe to show. An error when the disk does not take the

@@ -8,6 +8,7 @@ use synap_core::Error;
 use synap_core::execute::state::{Rewriting, Transfer, Transferring};
 use synap_core::execute::{Host, ShutdownOptions};
 use synap_core::settings::{self, Id, Settings};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::rewrite;
@@ -58,6 +59,14 @@ impl Host for ServerHost {
         })
     }
 
+    fn login_refused(&self, user: &str, addr: &str, count: u32) {
+        tracing::warn!("{addr} gave a wrong password for the user {user:?}; {count} refused logins within a minute");
+    }
+
+    fn warn(&self, message: &str) {
+        tracing::warn!("{message}");
+    }
+
     fn transfer(&self, transfer: Transfer) -> Transferring {
         Box::pin(crate::transfer::send(transfer))
     }
@@ -101,34 +110,62 @@ fn cpu_seconds() -> Option<(f64, f64)> {
     Some((user / 100.0, system / 100.0))
 }
 
-/// Waits for SHUTDOWN, SIGTERM or SIGINT. Signals are watched from this call on, whenever the future is awaited.
-pub fn until_stopped(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    // A file at the process's limit is an error of its write, which is dealt with as a full disk; unwatched, the signal
-    // ends the program.
-    let too_large = signal(SignalKind::from_raw(libc::SIGXFSZ));
-    if let Err(error) = too_large {
-        tracing::warn!("a file at its limit will end the server: {error}");
-    }
-    let signalled = async {
-        match signals {
-            (Ok(mut terminate), Ok(mut interrupt)) => {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            }
+/// Who wants the program to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// SHUTDOWN, which has done what comes before the end.
+    Asked,
+    /// SIGTERM.
+    Terminate,
+    /// SIGINT.
+    Interrupt,
+}
+
+/// What may end the program, one after the other.
+pub struct Stops {
+    asked: watch::Receiver<bool>,
+    signals: Option<(Signal, Signal)>,
+}
+
+impl Stops {
+    /// Signals are watched from this call on. Within a runtime.
+    pub fn watch(asked: watch::Receiver<bool>) -> Stops {
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        // A file at the process's limit is an error of its write, which is dealt with as a full disk; unwatched, the signal
+        // ends the program.
+        let too_large = signal(SignalKind::from_raw(libc::SIGXFSZ));
+        if let Err(error) = too_large {
+            tracing::warn!("a file at its limit will end the server: {error}");
+        }
+        let signals = match signals {
+            (Ok(terminate), Ok(interrupt)) => Some((terminate, interrupt)),
             _ => {
                 tracing::warn!("signals cannot be watched: end the server with SHUTDOWN");
-                std::future::pending::<()>().await;
+                None
             }
-        }
-    };
-    async move {
+        };
+        Stops { asked, signals }
+    }
+
+    pub async fn next(&mut self) -> Stop {
+        let signalled = async {
+            match &mut self.signals {
+                None => std::future::pending().await,
+                Some((terminate, interrupt)) => tokio::select! {
+                    _ = terminate.recv() => Stop::Terminate,
+                    _ = interrupt.recv() => Stop::Interrupt,
+                },
+            }
+        };
         tokio::select! {
-            () = signalled => {}
-            _ = stopped.wait_for(|stop| *stop) => {}
+            stop = signalled => stop,
+            _ = self.asked.wait_for(|asked| *asked) => Stop::Asked,
         }
+    }
+
+    /// Somebody who does not want to wait any longer.
+    pub async fn insisted(&mut self) {
+        // Those who watch over services say SIGTERM more than once, and mean the same.
+        while self.next().await == Stop::Terminate {}
     }
 }

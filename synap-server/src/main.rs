@@ -29,8 +29,11 @@ mod transfer;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use synap_core::persist::LoadOptions;
+use synap_core::execute::{ShutdownOptions, State};
+use synap_core::persist::{LoadOptions, end};
 use synap_core::settings;
 use synap_core::{Engine, Options};
 use tokio::net::TcpListener;
@@ -68,16 +71,16 @@ fn main() -> ExitCode {
 
 /// Opens the engine and its doors, and stays until the program is to end.
 fn run(config: config::Config) -> Result<(), String> {
-    let config::Config { settings, file, load: load_options, warnings } = config;
+    let config::Config { settings, users, file, load: load_options, warnings } = config;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if let Some(warning) = limits::raise_descriptors(&settings)? {
         tracing::warn!("{warning}");
     }
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
+    engine.load_users(&users).map_err(|error| format!("Aborting startup because of ACL errors: {error}"))?;
     let state = engine.state();
-    let has_log = state.settings.int(settings::APPENDONLY) != 0;
     // Before the first caller comes: nobody may see a server that is empty for now.
-    state.loading.store(has_log, std::sync::atomic::Ordering::Relaxed);
+    state.loading.store(true, Ordering::Relaxed);
     // Calls run on the first; the second one keeps HTTP, signals and timers off its threads.
     let workers = match state.settings.int(settings::IO_THREADS) {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -86,14 +89,14 @@ fn run(config: config::Config) -> Result<(), String> {
     let calls = runtime("synap-resp", workers)?;
     let side = runtime("synap-side", 1)?;
     let listeners = Arc::new(listeners::Listeners::new(calls.handle().clone()));
-    let (host, stopped) = host::ServerHost::new(listeners.clone(), file);
+    let (host, asked) = host::ServerHost::new(listeners.clone(), file);
     state.set_host(Box::new(host));
 
     side.spawn(resp::look_after(engine.clone()));
-    let stopped = {
+    let mut stops = {
         let _inside = side.enter();
         // Watched before anybody is told that we are here.
-        host::until_stopped(stopped)
+        host::Stops::watch(asked)
     };
 
     listeners.open(&engine)?;
@@ -116,27 +119,26 @@ fn run(config: config::Config) -> Result<(), String> {
     let (loader, options) = (engine.clone(), load_options);
     let load = move || {
         // Whoever asked for the end meanwhile does not listen any more.
-        let _ = loaded.send(if has_log { load(&loader, options) } else { Ok(()) });
+        let _ = loaded.send(load(&loader, options));
     };
     std::thread::Builder::new().name("synap-load".into()).spawn(load).map_err(|error| error.to_string())?;
-    let ended = side.block_on(async {
-        tokio::pin!(stopped);
+    let is_loaded = side.block_on(async {
         tokio::select! {
             // A sender that is gone has panicked, and said so.
-            result = result => {
-                result.unwrap_or_else(|_| Err("the data could not be loaded".into()))?;
-                println!("ready: Ready to accept connections");
-                notify::tell(notify::READY);
-                stopped.await;
-                Ok::<bool, String>(true)
-            }
-            () = &mut stopped => Ok(false),
+            result = result => result.unwrap_or_else(|_| Err("the data could not be loaded".into())).map(|()| true),
+            () = tell_progress(state) => Ok(false),
+            _ = stops.next() => Ok(false),
         }
     });
+    if let Ok(true) = is_loaded {
+        println!("ready: Ready to accept connections");
+        notify::tell(notify::READY);
+        side.block_on(until_stopped(state, &mut stops));
+    }
     // Nobody comes in any more; those who are in end with what they have begun.
     notify::tell(notify::STOPPING);
     listeners.close();
-    if !ended? {
+    if !is_loaded? {
         // Nothing was changed, and nothing is there to be saved.
         tracing::info!("ended before all data were loaded");
         return Ok(());
@@ -146,9 +148,38 @@ fn run(config: config::Config) -> Result<(), String> {
     closing.send_replace(true);
     side.block_on(resp::close_all(&engine));
     side.block_on(async { while http.join_next().await.is_some() {} });
-    side.shutdown_timeout(std::time::Duration::from_secs(1));
-    calls.shutdown_timeout(std::time::Duration::from_secs(1));
+    side.shutdown_timeout(Duration::from_secs(1));
+    calls.shutdown_timeout(Duration::from_secs(1));
     engine.close().map_err(|error| format!("the end of the log is not safe on disk: {error}"))
+}
+
+/// Waits until the program is to end and may end.
+async fn until_stopped(state: &State, stops: &mut host::Stops) {
+    while stops.next().await != host::Stop::Asked {
+        tokio::select! {
+            ready = end::prepare(state, ShutdownOptions::default()) => match ready {
+                Ok(()) => return,
+                Err(error) => tracing::error!("the server goes on: {error}"),
+            },
+            () = stops.insisted() => return,
+        }
+    }
+}
+
+/// How often the log of a long start says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+
+/// Says how far the load is, and never ends.
+async fn tell_progress(state: &State) {
+    loop {
+        tokio::time::sleep(TELL_EVERY).await;
+        let progress = &state.load_progress;
+        let (loaded, total) =
+            (progress.loaded_bytes.load(Ordering::Relaxed), progress.total_bytes.load(Ordering::Relaxed));
+        if total > 0 {
+            tracing::info!("loading: {loaded} of {total} bytes");
+        }
+    }
 }
 
 /// Brings in what the data folder has.

@@ -1,14 +1,39 @@
 //! Who may do what: users, their passwords and rules, and the one check that every call passes.
 //!
 //! The rules are those of Redis ACL, <https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/>.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`selector`] | a set of rights: commands, keys, channels |
+//! | [`user`] | a name, its passwords and its selectors; immutable |
+//! | [`users`] | all of them, and the keys of programs |
+//! | [`file`] | users and keys as lines of text: `aclfile` |
+//! | [`refusals`] | who was refused what: ACL LOG, counters, and the patience with wrong passwords |
+//! | [`secret`] | digests, and randomness that nobody can guess |
+//!
+//! The check itself is in `execute::rights`, which every call passes.
 
-mod user;
+pub mod file;
+pub mod refusals;
+pub mod secret;
+pub mod selector;
+pub mod user;
+pub mod users;
 
-pub use user::Rows;
+pub use selector::{Asked, Denial, RuleError};
+pub use user::{Terms, User};
+pub use users::{ApiKey, Users};
 
-pub use user::{User, Users};
-
-use crate::grammar::spec::Access;
+/// What a rule needs to know of the table: how a word selects rows.
+pub trait Rows {
+    /// The ids of the rows that `name` names (`config|get`), subcommands included; empty when there is none.
+    fn by_name(&self, name: &str) -> Vec<usize>;
+    fn by_category(&self, category: Category) -> Vec<usize>;
+    /// True when `name` is a container of subcommands that rules may name. Behind a bar, any other command has a first
+    /// argument.
+    fn has_subcommands(&self, name: &str) -> bool;
+    fn count(&self) -> usize;
+}
 
 /// What kind of thing a command is, for rules like `+@read`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,19 +89,5 @@ impl Category {
     }
     pub fn by_name(name: &str) -> Option<Category> {
         Category::NAMES.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, c)| *c)
-    }
-}
-
-/// A pattern of keys with the rights on them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyRule {
-    pub read: bool,
-    pub write: bool,
-    pub pattern: Box<[u8]>,
-}
-
-impl KeyRule {
-    fn allows(&self, access: Access, key: &[u8]) -> bool {
-        (self.read || !access.reads()) && (self.write || !access.writes()) && crate::glob::matches(&self.pattern, key)
     }
 }

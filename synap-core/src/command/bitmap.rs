@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::prelude::*;
 use super::substring::length_max;
-use crate::grammar::spec::ArgKind;
+use crate::grammar::spec::{Access, ArgKind};
 use crate::grammar::{How, Parser};
 use crate::keyspace::db::Expiry;
 use crate::keyspace::value::Value;
@@ -486,12 +486,24 @@ pub enum FieldStep {
 }
 
 #[derive(Args)]
+#[args(access = BitField::access)]
 pub struct BitField<'a> {
     /// String to change; made longer with zeros as far as something is written.
     #[arg(access = "RW access update")]
     key: Key<'a>,
     /// Steps in order.
     steps: Option<Many<'a, FieldStep>>,
+}
+
+impl BitField<'_> {
+    /// Without a step that writes, it has to be allowed to read only.
+    fn access(&self) -> Access {
+        let mut steps = self.steps.iter().flat_map(Many::iter);
+        match steps.any(|step| matches!(step, FieldStep::Set(_) | FieldStep::Incrby(_))) {
+            true => Access::RW.and(Access::ACCESS).and(Access::UPDATE),
+            false => Access::RO.and(Access::ACCESS),
+        }
+    }
 }
 
 impl WriteCommand for BitField<'_> {

@@ -102,7 +102,9 @@ impl SessionCommand for ClientList<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let mut text = String::new();
         for client in cx.state().registry.all() {
-            let wanted = self.options.r#type.is_none_or(|t| t.is(&client))
+            // Who was ended is gone, for all that others can see.
+            let wanted = !client.is_killed()
+                && self.options.r#type.is_none_or(|t| t.is(&client))
                 && self.options.id.is_none_or(|ids| ids.iter().any(|id| id as u64 == client.id));
             if wanted {
                 describe(&client, cx.state(), cx.now_ms(), &mut text);
@@ -115,7 +117,7 @@ impl SessionCommand for ClientList<'_> {
 }
 
 /// One line about a client, in the fields of Redis that this server has.
-fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
+pub(super) fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
     let info = client.info.lock().clone();
     let load = |value: &std::sync::atomic::AtomicU32| value.load(Ordering::Relaxed);
     let flags = if client.monitor.load(Ordering::Relaxed) {

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::prelude::*;
+use crate::execute::rights::{self, Login};
 use crate::execute::state::State;
 use crate::execute::transaction;
 use crate::session::{ReplyMode, Session};
@@ -126,9 +127,8 @@ pub const HELLO: Command = Command {
 };
 
 fn log_in(cx: &mut SessionCx<'_, '_, '_>, name: &[u8], password: &[u8]) -> Result<()> {
-    let user = cx.state().users.login(name, password)?;
-    cx.session().log_in(user);
-    Ok(())
+    let (state, call) = (cx.state(), cx.call);
+    rights::log_in(state, cx.session(), Login::Password { name, password }, call.words[0])
 }
 
 #[derive(Args)]
@@ -275,7 +275,7 @@ impl SessionCommand for Reset {
         session.speak(false);
         reply.speak(session.resp3);
         session.client.info.lock().name.clear();
-        session.user = Some(state.users.default_user()).filter(|user| user.nopass && user.enabled);
+        session.user = Some(state.users.default_user()).filter(|user| user.is_open());
         session.client.info.lock().user = "default".into();
         reply.status("RESET");
         Ok(Flow::Done)

@@ -114,7 +114,8 @@ impl BlockingCommand for Migrate<'_> {
             }
             tape
         };
-        Ok(Flow::Later(Later { reply: Box::pin(reply), timeout: None }))
+        // The keys that have arrived are to go here, whether or not the client still waits to hear of it.
+        Ok(Flow::Later(Later::carried_through(reply)))
     }
 
     fn ready(_: &ReadCx<'_>, _: &Key<'_>) -> bool {

@@ -1,5 +1,7 @@
 //! The commands: one file per group, each a row, an argument struct and a handler side by side; [`table`] lists them.
 
+pub mod acl;
+pub mod api_key;
 pub mod bitmap;
 pub mod client;
 pub mod connection;

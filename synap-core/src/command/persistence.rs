@@ -8,7 +8,7 @@ use super::server::{DEBUG, SERVER};
 use crate::access::Category;
 use crate::error::{Error, Result};
 use crate::execute::row::{Command, Flags, Group, Tool};
-use crate::execute::state::{SaveKind, Saved, State};
+use crate::execute::state::{KeptLog, SaveKind, Saved, State, Storage};
 use crate::execute::{Flow, Later, SessionCommand, SessionCx};
 use crate::grammar::numbers::{Count, Int};
 use crate::grammar::spec::Shape;
@@ -16,12 +16,22 @@ use crate::reply::{Reply, Tape};
 
 const WAITING: Group = Group { name: "generic", op: "server", category: Category::CONNECTION };
 
-pub const COMMANDS: &[Command] = &[SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE, WAITAOF, DEBUG_RELOAD];
+pub const COMMANDS: &[Command] = &[SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE, WAITAOF, DEBUG_RELOAD, DEBUG_LOADAOF];
 
-pub(super) fn save(state: &State, kind: SaveKind) -> Result<Saved> {
-    let storage =
-        state.storage().ok_or(Error::err("There is no data folder: this server keeps everything in memory"))?;
-    storage.save(kind)
+fn storage(state: &State) -> Result<&Arc<dyn Storage>> {
+    state.storage().ok_or(Error::err("There is no data folder: this server keeps everything in memory"))
+}
+
+/// The reply when a snapshot is made, or the data are loaded: OK, or why not. The work goes on without whoever asked.
+fn when_done(saved: Saved, resp3: bool) -> Flow {
+    let mut tape = Tape::new(resp3);
+    Flow::Later(Later::new(async move {
+        match saved.done.await {
+            Ok(()) => tape.ok(),
+            Err(error) => tape.error(&error),
+        }
+        tape
+    }))
 }
 
 #[derive(Args)]
@@ -29,16 +39,8 @@ pub struct Save;
 
 impl SessionCommand for Save {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, _: &mut dyn Reply) -> Result<Flow> {
-        let saved = save(cx.state(), SaveKind::Foreground)?;
-        let mut tape = Tape::new(cx.session().resp3);
-        let reply = async move {
-            match saved.done.await {
-                Ok(()) => tape.ok(),
-                Err(error) => tape.error(&error),
-            }
-            tape
-        };
-        Ok(Flow::Later(Later { reply: Box::pin(reply), timeout: None }))
+        let saved = storage(cx.state())?.save(SaveKind::Foreground)?;
+        Ok(when_done(saved, cx.session().resp3))
     }
 }
 
@@ -63,7 +65,7 @@ pub struct BgSave {
 impl SessionCommand for BgSave {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let kind = if self.schedule { SaveKind::Schedule } else { SaveKind::Background };
-        let saved = save(cx.state(), kind)?;
+        let saved = storage(cx.state())?.save(kind)?;
         reply.status(if saved.scheduled { "Background saving scheduled" } else { "Background saving started" });
         Ok(Flow::Done)
     }
@@ -84,7 +86,7 @@ pub struct BgRewriteAof;
 
 impl SessionCommand for BgRewriteAof {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
-        let saved = save(cx.state(), SaveKind::Rewrite)?;
+        let saved = storage(cx.state())?.save(SaveKind::Rewrite)?;
         reply.status(match saved.scheduled {
             true => "Background append only file rewriting scheduled",
             false => "Background append only file rewriting started",
@@ -154,6 +156,27 @@ pub const DEBUG_RELOAD: Command = Command {
 };
 
 #[derive(Args)]
+pub struct DebugLoadAof;
+
+impl SessionCommand for DebugLoadAof {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, _: &mut dyn Reply) -> Result<Flow> {
+        let loaded = storage(cx.state())?.reload()?;
+        Ok(when_done(loaded, cx.session().resp3))
+    }
+}
+
+pub const DEBUG_LOADAOF: Command = Command {
+    name: "DEBUG LOADAOF",
+    op: "debug.loadaof",
+    since: "1.0.0",
+    summary: "Drops all data and loads them again, from the newest snapshot and the log behind it. Others are refused meanwhile, as they are at a start.",
+    complexity: "O(N) for N bytes of the files",
+    returns: Shape::OK,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_MULTI),
+    ..DEBUG.session::<DebugLoadAof>()
+};
+
+#[derive(Args)]
 pub struct WaitAof {
     /// 1 to wait until this server has fsynced what the connection wrote.
     numlocal: Int<0, 1>,
@@ -166,33 +189,45 @@ pub struct WaitAof {
 impl SessionCommand for WaitAof {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let timeout_ms = u64::try_from(self.timeout).map_err(|_| Error::err("timeout is negative"))?;
-        let state = cx.state();
-        if state.storage().is_none() && self.numlocal.0 > 0 {
-            return Err(Error::err("WAITAOF cannot be used when numlocal is set but appendonly is disabled."));
+        let state = cx.state().shared().ok_or(Error::err("the server is closing"))?;
+        const NO_LOG: Error = Error::err("WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+        if state.kept_log() == KeptLog::None && self.numlocal.0 > 0 {
+            return Err(NO_LOG);
         }
-        let (log, offset) = (state.log.clone(), cx.session().seen);
-        let answer = move |log: &crate::log::Log, reply: &mut dyn Reply| {
+        let offset = cx.session().seen;
+        let is_safe = move |state: &State| state.kept_log() == KeptLog::Whole && state.log.released() >= offset;
+        let answer = move |state: &State, reply: &mut dyn Reply| {
             reply.array(2);
-            reply.int(i64::from(log.released() >= offset));
+            reply.int(i64::from(is_safe(state)));
             reply.int(0);
         };
-        let is_reached = log.released() >= offset || self.numlocal.0 == 0;
+        let is_reached = is_safe(&state) || self.numlocal.0 == 0;
         if cx.is_inside() || (is_reached && self.numreplicas.0 == 0) {
-            answer(&log, reply);
+            answer(&state, reply);
             return Ok(Flow::Done);
         }
         if let Some(storage) = state.storage() {
             storage.request_sync();
         }
         let (mut tape, resp3) = (Tape::new(cx.session().resp3), cx.session().resp3);
-        let (waits_for_replicas, at_end) = (self.numreplicas.0 > 0, Arc::clone(&log));
+        let (waits_here, waits_for_replicas) = (self.numlocal.0 > 0, self.numreplicas.0 > 0);
+        let at_end = Arc::clone(&state);
         let wait = async move {
-            log.released_at(offset).await;
+            while waits_here && !is_safe(&state) {
+                state.log.released_at(offset).await;
+                if let Some(storage) = state.storage() {
+                    storage.log_begun().await;
+                }
+                if state.kept_log() == KeptLog::None {
+                    tape.error(&NO_LOG);
+                    return tape;
+                }
+            }
             if waits_for_replicas {
                 // There are none yet.
                 std::future::pending::<()>().await;
             }
-            answer(&log, &mut tape);
+            answer(&state, &mut tape);
             tape
         };
         let timed_out = move || {
@@ -201,7 +236,7 @@ impl SessionCommand for WaitAof {
             tape
         };
         let timeout = (timeout_ms > 0).then(|| (timeout_ms, Box::new(timed_out) as Box<_>));
-        Ok(Flow::Later(Later { reply: Box::pin(wait), timeout }))
+        Ok(Flow::Later(Later { timeout, ..Later::new(wait) }))
     }
 }
 

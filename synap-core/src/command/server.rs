@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::prelude::*;
 use super::{facts, help};
-use crate::execute::state::{SaveKind, State};
+use crate::access::refusals::Reason;
+use crate::execute::state::State;
 use crate::execute::{Later, ShutdownOptions};
+use crate::persist;
 use crate::reply::Tape;
 use crate::session::Kind;
 use crate::settings::{self, SETTINGS, Settings};
@@ -279,10 +281,15 @@ fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
             line("mem_replication_backlog", &state.log.memory_bytes());
         }
         "persistence" => {
-            line("loading", &u8::from(state.loading.load(Ordering::Relaxed)));
+            let is_loading = state.loading.load(Ordering::Relaxed);
+            line("loading", &u8::from(is_loading));
+            line("async_loading", &0);
             match state.storage() {
                 Some(storage) => storage.info(out),
                 None => line("aof_enabled", &0),
+            }
+            if is_loading {
+                load_progress(state, cx.now_ms() / 1000, out);
             }
         }
         "stats" => {
@@ -295,6 +302,9 @@ fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
             line("pubsub_channels", &state.channels.active(Kind::Channel, None).len());
             line("pubsub_patterns", &state.channels.pattern_count());
             line("pubsubshard_channels", &state.channels.active(Kind::Shard, None).len());
+            for reason in Reason::ALL {
+                line(reason.counter(), &state.users.refusals.count(reason));
+            }
             line("total_error_replies", &stats.errors().iter().map(|(_, count)| count).sum::<u64>());
         }
         "replication" => {
@@ -342,6 +352,21 @@ fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
         }
         _ => {}
     }
+}
+
+fn load_progress(state: &State, now_s: i64, out: &mut String) {
+    let progress = &state.load_progress;
+    let began_s = progress.began_s.load(Ordering::Relaxed);
+    let (total, loaded) = (progress.total_bytes.load(Ordering::Relaxed), progress.loaded_bytes.load(Ordering::Relaxed));
+    let passed_s = (now_s - began_s).max(0) as u64;
+    // As fast as until now; Redis says 1 when it cannot know.
+    let left_s = (passed_s * total.saturating_sub(loaded)).checked_div(loaded).unwrap_or(1);
+    let percent = loaded as f64 * 100.0 / total.max(1) as f64;
+    let _ = write!(
+        out,
+        "loading_start_time:{began_s}\r\nloading_total_bytes:{total}\r\nloading_loaded_bytes:{loaded}\r\n\
+         loading_loaded_perc:{percent:.2}\r\nloading_eta_seconds:{left_s}\r\n"
+    );
 }
 
 pub const INFO: Command = Command {
@@ -509,6 +534,7 @@ pub struct ConfigResetStat;
 impl SessionCommand for ConfigResetStat {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         cx.state().stats.reset();
+        cx.state().users.refusals.reset_counts();
         reply.ok();
         Ok(Flow::Done)
     }
@@ -540,7 +566,7 @@ impl SessionCommand for ConfigRewrite {
             }
             tape
         };
-        Ok(Flow::Later(Later { reply: Box::pin(reply), timeout: None }))
+        Ok(Flow::Later(Later::carried_through(reply)))
     }
 }
 
@@ -888,25 +914,19 @@ impl SessionCommand for Shutdown {
         }
         let save = save.map(|choice| choice == SaveChoice::Save);
         let options = ShutdownOptions { save, now, force };
-        if save != Some(true) {
+        let state = cx.state().shared().ok_or(Error::err("the server is closing"))?;
+        if !persist::end::saves(&state, options) {
             return Ok(Flow::Shutdown(options));
         }
-        // What is written behind the snapshot is in the log.
-        let saved = match super::persistence::save(cx.state(), SaveKind::Schedule) {
-            Ok(saved) => saved,
-            Err(_) if force => return Ok(Flow::Shutdown(options)),
-            Err(error) => return Err(error),
-        };
-        let state = cx.state().shared().ok_or(Error::err("the server is closing"))?;
         let mut tape = Tape::new(cx.session().resp3);
-        let reply = async move {
-            match saved.done.await {
-                Err(_) if !force => tape.error(&Error::err("Errors trying to SHUTDOWN. Check logs.")),
-                _ => state.host().shutdown(options),
+        let work = async move {
+            match persist::end::prepare(&state, options).await {
+                Ok(()) => state.host().shutdown(options),
+                Err(error) => tape.error(&error),
             }
             tape
         };
-        Ok(Flow::Later(Later { reply: Box::pin(reply), timeout: None }))
+        Ok(Flow::Later(Later::carried_through(work)))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::deadline::{self, GetExpiry, SetExpiry, Unit};
 use super::prelude::*;
 use crate::grammar::args::{Sentences, UNEVEN};
-use crate::grammar::spec::ArgKind;
+use crate::grammar::spec::{Access, ArgKind};
 use crate::grammar::{How, Parser};
 use crate::keyspace::db::Expiry;
 use crate::types::Elem;
@@ -133,6 +133,7 @@ pub struct SetOptions<'a> {
 }
 
 #[derive(Args)]
+#[args(access = Set::access)]
 pub struct Set<'a> {
     /// Key to write; a value of any type is replaced.
     #[arg(access = "RW access update")]
@@ -140,6 +141,17 @@ pub struct Set<'a> {
     /// Bytes to store.
     value: Word<'a>,
     options: SetOptions<'a>,
+}
+
+impl Set<'_> {
+    /// Only what answers with the old string, or compares it, has to be allowed to read it.
+    #[inline]
+    fn access(&self) -> Access {
+        match self.options.condition {
+            None | Some(SetCondition::Nx | SetCondition::Xx) if !self.options.get => Access::OW.and(Access::UPDATE),
+            _ => Access::RW.and(Access::ACCESS).and(Access::UPDATE),
+        }
+    }
 }
 
 impl WriteCommand for Set<'_> {

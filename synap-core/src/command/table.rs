@@ -3,15 +3,16 @@
 use std::sync::OnceLock;
 
 use super::{
-    bitmap, client, connection, counter, dump, generic, geo, hash, hash_expiry, hyperloglog, list, migrate,
-    persistence, pubsub, server, set, set_algebra, sort, string, substring, transaction, zset, zset_algebra, zset_pop,
-    zset_range,
+    acl, api_key, bitmap, client, connection, counter, dump, generic, geo, hash, hash_expiry, hyperloglog, list,
+    migrate, persistence, pubsub, server, set, set_algebra, sort, string, substring, transaction, zset, zset_algebra,
+    zset_pop, zset_range,
 };
 use crate::access::Category;
 use crate::error::{Error, Result};
 use crate::execute::row::Command;
-use crate::execute::state::Rows;
+use crate::execute::state::{Rows, State};
 use crate::grammar::Words;
+use crate::session::Client;
 
 /// One file per group; the order is that of the documentation.
 const GROUPS: &[&[Command]] = &[
@@ -37,6 +38,8 @@ const GROUPS: &[&[Command]] = &[
     pubsub::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
+    acl::COMMANDS,
+    api_key::COMMANDS,
     migrate::COMMANDS,
     persistence::COMMANDS,
     server::COMMANDS,
@@ -180,6 +183,12 @@ impl Rows for Table {
     fn all(&self) -> &'static [Command] {
         self.rows
     }
+
+    fn describe(&self, client: &Client, state: &State, now_ms: i64) -> String {
+        let mut line = String::new();
+        client::describe(client, state, now_ms, &mut line);
+        line
+    }
 }
 
 impl crate::access::Rows for Table {
@@ -190,6 +199,13 @@ impl crate::access::Rows for Table {
 
     fn by_category(&self, category: Category) -> Vec<usize> {
         self.rows.iter().filter(|row| row.acl_categories().has(category)).map(|row| row.id).collect()
+    }
+
+    fn has_subcommands(&self, name: &str) -> bool {
+        // Redis has one command DEBUG, whose first arguments old rules name.
+        const OPEN: &[&str] = &["DEBUG"];
+        let entry = self.entry(name.as_bytes()).filter(|entry| !OPEN.contains(&entry.word));
+        entry.is_some_and(|entry| !entry.subcommands.is_empty())
     }
 
     fn count(&self) -> usize {

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use super::row::Flags;
 use super::state::State;
-use super::{Call, Caller, Outcome};
+use super::{Call, Caller, Outcome, rights};
+use crate::access::refusals::Context;
 use crate::error::{Code, Error, Result};
 use crate::grammar::Keys;
 use crate::reply::Reply;
@@ -20,7 +21,7 @@ pub enum Admission {
 /// Decides for a parsed call. Runs inside the gate, so what it saw is still true when the call runs.
 #[inline]
 pub fn admit(caller: &mut Caller<'_, '_>, call: &Call<'_>, keys: &Keys, reply: &mut dyn Reply) -> Admission {
-    if let Err(error) = check(caller.session, call, keys) {
+    if let Err(error) = check(caller.turn.state, caller.session, call, keys, Context::Toplevel) {
         return Admission::Elsewhere(super::refuse(caller.turn, caller.session, Some(call.row), &error, reply));
     }
     if let Err(error) = serves(caller, call) {
@@ -29,7 +30,7 @@ pub fn admit(caller: &mut Caller<'_, '_>, call: &Call<'_>, keys: &Keys, reply: &
     if caller.session.transaction.is_some() && !call.row.flags.has(Flags::IMMEDIATE) {
         return Admission::Elsewhere(queue(caller, call, reply));
     }
-    if caller.turn.state.pause.holds(call.row, caller.turn.now_ms) {
+    if caller.turn.state.pause.holds(call.row, caller.turn.now_ms) && !is_replay(caller.session) {
         caller.session.paused_at = caller.turn.state.pause.change_count();
         return Admission::Elsewhere(Outcome::Paused);
     }
@@ -62,49 +63,23 @@ fn misconf(state: &State) -> Error {
     why.unwrap_or_else(|| Error::new(Code::Misconf, "the log cannot be written"))
 }
 
-/// Whether the session's user may run `call` with these keys and channels.
-pub(super) fn check(session: &Session, call: &Call<'_>, keys: &Keys) -> Result<()> {
-    let row = call.row;
-    let Some(user) = &session.user else {
-        return if row.flags.has(Flags::NO_AUTH) {
-            Ok(())
-        } else {
-            Err(Error::new(Code::NoAuth, "Authentication required."))
-        };
-    };
-    if !user.may_run(row.id) && !row.flags.has(Flags::NO_AUTH) {
-        return Err(no_right(format!(
-            "User {} has no permissions to run the '{}' command",
-            user.name,
-            row.full_name()
-        )));
-    }
-    if !user.all_keys() {
-        for key in &keys.keys {
-            if !user.may_touch(row.access(key.access), call.words[key.index as usize]) {
-                return Err(no_right("No permissions to access a key".into()));
-            }
-        }
-    }
-    if keys.reads_any && !user.may_read_all_keys() {
-        return Err(no_right("No permissions to access a key".into()));
-    }
-    for &(index, is_pattern) in &keys.channels {
-        if !user.may_use_channel(call.words[index as usize], is_pattern) {
-            return Err(no_right("No permissions to access a channel".into()));
-        }
-    }
-    if session.is_subscriber_only() && !row.flags.has(Flags::SUBSCRIBER) {
+/// Whether the session's user may run `call`, and whether it makes sense on its connection.
+#[inline]
+pub(super) fn check(
+    state: &State,
+    session: &mut Session,
+    call: &Call<'_>,
+    keys: &Keys,
+    context: Context,
+) -> Result<()> {
+    rights::check(state, session, call, keys, context)?;
+    if session.is_subscriber_only() && !call.row.flags.has(Flags::SUBSCRIBER) {
         return Err(Error::fmt(format!(
             "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
-            row.full_name()
+            call.row.full_name()
         )));
     }
     Ok(())
-}
-
-fn no_right(text: String) -> Error {
-    Error { code: Code::NoPerm, text: text.into() }
 }
 
 /// MULTI is open: the call waits for EXEC. A syntax error is kept with it and answered there.

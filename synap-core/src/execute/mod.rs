@@ -4,7 +4,7 @@
 //! | step | where |
 //! |---|---|
 //! | the gate | [`gate`], [`Turn`] |
-//! | admit | [`admit`] |
+//! | admit | [`admit`]; [`rights`]: users |
 //! | lock | [`shards`], [`Turn::lock`] |
 //! | run | [`context`]: `ReadCx`, `WriteCx`, the change guards |
 //! | log, tell, unlock | [`finish`]; [`notify`]: keyspace events |
@@ -23,6 +23,7 @@ pub mod guards;
 pub mod monitor;
 pub mod notify;
 pub mod pause;
+pub mod rights;
 pub mod row;
 pub mod shards;
 pub mod state;
@@ -111,6 +112,20 @@ pub struct Later {
     pub reply: Pin<Box<dyn Future<Output = Tape> + Send>>,
     /// After so many milliseconds, the reply is this instead.
     pub timeout: Option<(u64, Box<dyn FnOnce() -> Tape + Send>)>,
+    /// It is work that is carried through, even when nobody waits for the reply any more: the door runs it as a task of
+    /// its own. Otherwise whoever does not wait any more drops it.
+    pub goes_on: bool,
+}
+
+impl Later {
+    pub fn new(reply: impl Future<Output = Tape> + Send + 'static) -> Later {
+        Later { reply: Box::pin(reply), timeout: None, goes_on: false }
+    }
+
+    /// Work that is carried through.
+    pub fn carried_through(work: impl Future<Output = Tape> + Send + 'static) -> Later {
+        Later { goes_on: true, ..Later::new(work) }
+    }
 }
 
 impl fmt::Debug for Later {
@@ -442,7 +457,12 @@ where
         Ok(Flow::Later(later)) => Outcome::Later(later),
         Err(error) => {
             reply.rollback(mark);
-            fail(state, call, &error, reply)
+            let outcome = fail(state, call, &error, reply);
+            match std::mem::take(&mut caller.session.penalty) {
+                Duration::ZERO => outcome,
+                // A wrong password: others go on, and whoever gave it hears of it later.
+                penalty => Outcome::Sleep(penalty),
+            }
         }
     }
 }

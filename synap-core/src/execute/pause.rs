@@ -1,4 +1,5 @@
-//! CLIENT PAUSE: calls of everybody wait until a time, all or those that write.
+//! CLIENT PAUSE: calls of everybody wait until a time, all or those that write. Before the server ends, those that write
+//! wait for good.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -20,9 +21,13 @@ pub struct Pause {
     changes: Mutex<Changes>,
 }
 
-/// How often the pause was changed, and who waits for the next time.
+/// What the pause is made of, how often it was changed, and who waits for the next time.
 #[derive(Default)]
 struct Changes {
+    /// Until when, and whether reads wait too, as CLIENT PAUSE said it.
+    by_clients: (i64, bool),
+    /// Ends of the server that are being prepared.
+    ends: usize,
     count: u64,
     last_ticket: u64,
     waiting: BTreeMap<u64, Waker>,
@@ -38,15 +43,36 @@ impl Default for Pause {
 impl Pause {
     /// Begins or prolongs a pause: the later end and the stricter kind win, as in Redis.
     pub fn begin(&self, until_ms: i64, all: bool, now_ms: i64) {
-        let current = self.until_ms.load(Ordering::Relaxed);
-        let running = current > now_ms;
-        self.all.store(all || (running && self.all.load(Ordering::Relaxed)), Ordering::Relaxed);
-        self.until_ms.store(if running { current.max(until_ms) } else { until_ms }, Ordering::Release);
-        self.say_changed();
+        self.change(|changes| {
+            let (current, all_before) = changes.by_clients;
+            let running = current > now_ms;
+            changes.by_clients =
+                (if running { current.max(until_ms) } else { until_ms }, all || (running && all_before));
+        });
     }
 
+    /// Ends what [`Pause::begin`] has begun.
     pub fn end(&self) {
-        self.until_ms.store(0, Ordering::Release);
+        self.change(|changes| changes.by_clients = (0, false));
+    }
+
+    /// The server is about to end: nothing is written any more, whatever clients say of pauses.
+    pub fn begin_end(&self) {
+        self.change(|changes| changes.ends += 1);
+    }
+
+    /// It does not end after all.
+    pub fn call_off_end(&self) {
+        self.change(|changes| changes.ends -= 1);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Changes)) {
+        let mut changes = self.changes.lock();
+        change(&mut changes);
+        let (until_ms, all) = changes.by_clients;
+        self.all.store(all, Ordering::Relaxed);
+        self.until_ms.store(if changes.ends > 0 { i64::MAX } else { until_ms }, Ordering::Release);
+        drop(changes);
         self.say_changed();
     }
 
@@ -132,6 +158,26 @@ impl Drop for Changed<'_> {
             let old = self.pause.changes.lock().waiting.remove(&ticket);
             drop(old); // without the lock
         }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_clients_say_nobody_writes_before_the_end() {
+        let pause = Pause::default();
+        pause.begin(100, true, 1);
+        pause.begin_end();
+        pause.end();
+        assert_eq!(pause.until(200), Some(i64::MAX));
+        pause.begin(300, false, 200);
+        pause.begin_end();
+        pause.call_off_end();
+        assert_eq!(pause.until(400), Some(i64::MAX));
+        pause.call_off_end();
+        assert_eq!((pause.until(200), pause.until(400)), (Some(300), None), "theirs goes on");
     }
 }
 

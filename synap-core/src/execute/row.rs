@@ -151,6 +151,8 @@ flags! {
     ENDS_MULTI = 20 "";
     /// Not while a replica loads a full copy beside the data that it serves.
     NO_ASYNC_LOADING = 21 "no_async_loading";
+    /// Its arguments may hold secrets: SLOWLOG shows the name alone.
+    SECRET = 26 "";
 }
 
 impl Flags {

@@ -1,7 +1,7 @@
 //! Everything that calls share: one object for each engine.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
@@ -22,7 +22,7 @@ use crate::keyspace::access::{Access, Frequency, Random};
 use crate::keyspace::hasher::KeyHasher;
 use crate::keyspace::value::Value;
 use crate::log::Log;
-use crate::session::{Channels, Registry};
+use crate::session::{Channels, Client, Registry};
 use crate::settings::{self, Id, Settings};
 
 /// What an engine is made of. Handlers reach it through their contexts.
@@ -49,6 +49,8 @@ pub struct State {
     pub started_ms: i64,
     /// The data are not there yet: most calls are refused.
     pub loading: AtomicBool,
+    /// How much of them is there.
+    pub load_progress: LoadProgress,
     random: Random,
     host: OnceLock<Box<dyn Host>>,
     storage: OnceLock<Arc<dyn Storage>>,
@@ -56,11 +58,23 @@ pub struct State {
     me: Weak<State>,
 }
 
+/// How far a load is, for those who ask while it is on.
+#[derive(Debug, Default)]
+pub struct LoadProgress {
+    /// Unix seconds.
+    pub began_s: AtomicI64,
+    /// Bytes of files, and how many of them have been read.
+    pub total_bytes: AtomicU64,
+    pub loaded_bytes: AtomicU64,
+}
+
 /// The list of rows, which stands above this module.
 pub trait Rows: crate::access::Rows + Sync {
     /// The row of these words, or the error that answers them.
     fn find(&self, words: Words<'_>) -> Result<&'static Command>;
     fn all(&self) -> &'static [Command];
+    /// One line about a client, as CLIENT LIST has it.
+    fn describe(&self, client: &Client, state: &State, now_ms: i64) -> String;
 }
 
 /// The program around the engine: the only call upward.
@@ -76,6 +90,10 @@ pub trait Host: Send + Sync {
     fn rewrite_config(&self, _: Vec<(Id, String)>) -> Rewriting {
         Box::pin(std::future::ready(Err(Error::err("The server is running without a config file"))))
     }
+    /// Somebody at `addr` gave a wrong password for `user`, so many times within a short while.
+    fn login_refused(&self, _user: &str, _addr: &str, _count: u32) {}
+    /// Something went wrong that whoever runs the server should know.
+    fn warn(&self, _message: &str) {}
     /// Lines of INFO that only the program knows, for `section` in small letters.
     fn info(&self, _section: &str, _out: &mut String) {}
     /// Sends keys to another server: the engine knows no sockets.
@@ -128,12 +146,29 @@ pub trait Storage: Send + Sync {
     fn save(&self, kind: SaveKind) -> Result<Saved>;
     /// Unix seconds of the last snapshot, or of the start.
     fn last_save_s(&self) -> i64;
-    /// A setting has a new value.
+    /// A setting has a new value. Called with the gate closed.
     fn setting_changed(&self, id: Id);
+    /// What is written of the log.
+    fn kept_log(&self) -> KeptLog;
+    /// Ready when the log is [`KeptLog::Whole`], or is not written any more.
+    fn log_begun(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// Drops all data and loads them again, from the newest snapshot and the log.
+    fn reload(&self) -> Result<Saved>;
     /// Has everything fsynced soon that was appended.
     fn request_sync(&self);
     /// Lines of `INFO persistence`.
     fn info(&self, out: &mut String);
+}
+
+/// What is written of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptLog {
+    /// `appendonly no`.
+    None,
+    /// It is written, but no snapshot stands under it yet: a start would not find it.
+    Begun,
+    /// A start finds everything in snapshot and log.
+    Whole,
 }
 
 /// Who asks for a snapshot.
@@ -286,6 +321,7 @@ impl State {
             started_ms,
             random: Random::new(parts.seed),
             loading: AtomicBool::new(false),
+            load_progress: LoadProgress::default(),
             host: OnceLock::new(),
             storage: OnceLock::new(),
             me,
@@ -338,6 +374,11 @@ impl State {
     /// Said once, when the data are loaded.
     pub(crate) fn set_storage(&self, storage: Arc<dyn Storage>) {
         let _ = self.storage.set(storage);
+    }
+
+    /// What is written of the log.
+    pub fn kept_log(&self) -> KeptLog {
+        self.storage().map_or(KeptLog::None, |storage| storage.kept_log())
     }
 
     /// The disk, or the walk of a snapshot, does not keep up: calls that write wait before they run.

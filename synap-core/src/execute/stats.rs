@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::Call;
-use super::row::Command;
+use super::row::{Command, Flags};
 use super::state::State;
 use crate::error::Error;
 use crate::session::Session;
@@ -155,7 +155,12 @@ impl Slowlog {
     }
 
     pub(super) fn note(&self, state: &State, call: &Call<'_>, session: &Session, at_ms: i64, ticks: u64) {
-        let words = call.words.iter().take(32).map(|word| word[..word.len().min(128)].to_vec()).collect();
+        let is_shown = |index| index < call.row.name_words() || !call.row.flags.has(Flags::SECRET);
+        let shown = |(index, word): (usize, &&[u8])| match is_shown(index) {
+            true => word[..word.len().min(128)].to_vec(),
+            false => b"(redacted)".to_vec(),
+        };
+        let words = call.words.iter().take(32).enumerate().map(shown).collect();
         let slow = SlowCall {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             at_ms,

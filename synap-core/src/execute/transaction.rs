@@ -8,6 +8,7 @@ use super::row::{Command, Inner};
 use super::shards::{Place, PlaceRef};
 use super::turn::{Caller, Turn};
 use super::{Call, Flow, admit, waiting};
+use crate::access::refusals::Context;
 use crate::error::{Code, Error, Result};
 use crate::grammar::{Key, Keys, OwnedWords, Parser};
 use crate::keyspace::hasher::shard_of;
@@ -71,11 +72,12 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         mask |= keys.keys.iter().fold(0, |mask, key| mask | 1 << shard_of(key.hash));
         planned.push((row, words, keys));
     }
-    if planned.iter().any(|(row, ..)| state.pause.holds(row, caller.turn.now_ms)) {
+    let is_replay = admit::is_replay(caller.session);
+    if planned.iter().any(|(row, ..)| state.pause.holds(row, caller.turn.now_ms)) && !is_replay {
         caller.session.paused_at = state.pause.change_count();
         return Ran::Paused;
     }
-    if state.is_behind() && planned.iter().any(|(row, ..)| row.writes()) && !admit::is_replay(caller.session) {
+    if state.is_behind() && planned.iter().any(|(row, ..)| row.writes()) && !is_replay {
         return Ran::Paused;
     }
     if alone && !caller.turn.is_alone() {
@@ -115,7 +117,7 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         let slices = words.slices();
         let call = Call { words: &slices, raw: None, row, hint: None };
         // The rights may be others than when it was queued.
-        if let Err(error) = admit::check(caller.session, &call, keys) {
+        if let Err(error) = admit::check(state, caller.session, &call, keys, Context::Multi) {
             state.stats.rejected(Some(row), &error);
             reply.error(&error);
             continue;
@@ -152,6 +154,10 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         }
         state.stats.ran(row.id, 1, state.ticks.raw().saturating_sub(began));
         cx.record(&call);
+    }
+    let penalty = std::mem::take(&mut caller.session.penalty);
+    if !penalty.is_zero() && !matches!(after, Flow::Quit | Flow::Shutdown(_)) {
+        after = Flow::Sleep(penalty);
     }
     cx.end_unit();
     cx.tell_all(published);

@@ -64,6 +64,11 @@ impl<'e> Turn<'e> {
         Turn { state, pass, now_ms, access, last_tick, run, answered_unrun: false }
     }
 
+    /// Waits until nobody else is inside the gate.
+    pub async fn alone(state: &State) -> Turn<'_> {
+        Turn::new(state, Pass::Closed(state.gate.close().await))
+    }
+
     pub fn is_alone(&self) -> bool {
         matches!(self.pass, Pass::Closed(_) | Pass::Lent { alone: true })
     }

@@ -12,7 +12,7 @@ use super::context::{ReadCx, WriteCx};
 use super::row::Inner;
 use super::shards::{Place, PlaceRef};
 use super::turn::Turn;
-use super::{Call, Flow};
+use super::{Call, Flow, rights};
 use crate::error::{Code, Error};
 use crate::grammar::{Key, Keys, OwnedWords, Words};
 use crate::keyspace::hasher::shard_of;
@@ -84,6 +84,7 @@ pub(super) fn block(
     let deadline_ms = timeout_ms.map(|ms| cx.now_ms().saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)));
     let waiter = Arc::new(Waiter::new(
         session.client.clone(),
+        session.user.clone(),
         OwnedWords::new(call.words),
         cx.db(),
         session.resp3,
@@ -137,6 +138,13 @@ fn serve_key(cx: &mut WriteCx<'_>, key: &Key<'_>) {
         let Inner::Data(run) = row.run.inner else { continue };
         let call = Call { words: &words, raw: None, row, hint: None };
         let mut tape = Tape::new(waiter.resp3);
+        if let Err(error) = rights::check_waiter(cx.state(), &waiter, &call) {
+            cx.state().stats.rejected(Some(row), &error);
+            tape.error(&error);
+            let waker = waiter.client.put(Mail::Served(tape), cx.seen());
+            cx.wakers().extend(waker);
+            continue;
+        }
         let db = cx.db();
         cx.serve_from(Some(key.hash));
         let flow = run(cx, &call, &mut tape);

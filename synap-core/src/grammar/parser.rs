@@ -149,6 +149,20 @@ impl<'a, 'k> Parser<'a, 'k> {
         Ok((word, hash))
     }
 
+    /// Keys noted up to now.
+    #[inline]
+    pub fn key_count(&self) -> usize {
+        self.keys.as_ref().map_or(0, |keys| keys.keys.len())
+    }
+
+    /// Notes what is done with a key that was noted before.
+    #[inline]
+    pub fn use_key(&mut self, index: usize, access: Access) {
+        if let Some(noted) = self.keys.as_mut().and_then(|keys| keys.keys.get_mut(index)) {
+            noted.access = access;
+        }
+    }
+
     /// Notes that the call reads keys which no word names.
     pub fn reads_any_key(&mut self) {
         if let Some(keys) = &mut self.keys {

@@ -37,9 +37,6 @@ pub const READ_BYTES_MAX: usize = 128 * 1024;
 /// more than one unit beyond what it asks for.
 const CUT_BYTES: u64 = 64 * 1024;
 
-/// What an engine that has just begun to write sets aside.
-const FIRST_BYTES: usize = 16 * 1024;
-
 /// The stream in memory.
 pub struct Log {
     history: HistoryId,
@@ -58,7 +55,6 @@ pub struct Log {
 
 struct State {
     ring: Ring,
-    capacity: usize,
     keep_everything: bool,
     /// The database selected at the end; none when a reader could not know.
     db: Option<u32>,
@@ -104,8 +100,7 @@ impl Log {
             failing: AtomicBool::new(false),
             due: AtomicBool::new(false),
             state: Mutex::new(State {
-                ring: Ring::new(offset),
-                capacity: capacity_bytes.next_power_of_two(),
+                ring: Ring::new(offset, capacity_bytes.next_power_of_two()),
                 keep_everything: false,
                 db: None,
                 settled: offset,
@@ -122,7 +117,7 @@ impl Log {
     pub fn begin_at(&self, position: Position) {
         let mut state = self.state.lock();
         assert_eq!((state.ring.start(), state.ring.end()), (0, 0), "something was appended already");
-        state.ring = Ring::new(position.offset);
+        state.ring.begin_at(position.offset);
         state.db = None;
         state.settled = position.offset;
         for known in [&self.end, &self.settled, &self.released] {
@@ -132,7 +127,10 @@ impl Log {
 
     /// Never forgets: for tests that replay a whole run.
     pub fn keeping_everything(self) -> Log {
-        self.state.lock().keep_everything = true;
+        let mut state = self.state.lock();
+        state.keep_everything = true;
+        state.tell_ring();
+        drop(state);
         self
     }
 
@@ -190,7 +188,6 @@ impl Log {
     ) -> u64 {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        state.make_room(bytes + wire::SELECT_BYTES_MAX);
         if let Some(db) = needs_db
             && state.db != Some(db)
         {
@@ -345,7 +342,7 @@ impl Log {
             return Err(OutOfRange { oldest, end });
         }
         let to = end.min(offset + READ_BYTES_MAX as u64);
-        state.copy(offset, to, out);
+        state.ring.copy(offset, to, out);
         Ok(to)
     }
 
@@ -364,7 +361,7 @@ impl Log {
         let mut at = offset;
         loop {
             let next = to.offset.min(at + READ_BYTES_MAX as u64);
-            state.copy(at, next, out);
+            state.ring.copy(at, next, out);
             at = next;
             if at == to.offset {
                 return Ok(to);
@@ -388,29 +385,43 @@ impl Log {
             return Err(OutOfRange { oldest, end });
         }
         state.needed_from = Some(from);
+        state.tell_ring();
         self.released.store(from, Ordering::Release);
         Ok(())
+    }
+
+    /// [`Log::attach_sink`] at the end, wherever it is just now; returns where. Nothing is settled until the sink says so.
+    pub fn attach_sink_at_end(&self) -> Position {
+        let mut state = self.state.lock();
+        let end = state.ring.end();
+        state.needed_from = Some(end);
+        state.tell_ring();
+        self.released.store(end, Ordering::Release);
+        Position { offset: end, db: state.db }
     }
 
     /// Everything is settled as soon as it is appended, again.
     pub fn detach_sink(&self) {
         let mut state = self.state.lock();
         state.needed_from = None;
+        state.tell_ring();
         state.cuts.clear();
         state.settled = state.ring.end();
         self.settled.store(state.settled, Ordering::Release);
         self.released.store(state.settled, Ordering::Release);
-        state.shrink();
+        let memory = state.ring.shrink();
         drop(state);
+        drop(memory);
         self.wake_due();
+        self.wake_unsettled();
     }
 
     /// The sink has done what the configuration asks for, up to here. Wakes those who wait for it; never moves back.
     pub fn settle(&self, offset: u64) {
         let mut state = self.state.lock();
         assert!(offset <= state.ring.end(), "nobody can have written what was not appended");
-        debug_assert!(state.needed_from.is_some(), "only a sink settles");
-        if offset <= state.settled {
+        // Without a sink everything is settled: it has gone since it wrote this.
+        if state.needed_from.is_none() || offset <= state.settled {
             return;
         }
         state.settled = offset;
@@ -426,9 +437,10 @@ impl Log {
         let mut state = self.state.lock();
         assert!(offset <= state.ring.end(), "nobody can have written what was not appended");
         let Some(needed_from) = state.needed_from else { return };
-        state.shrink();
+        let memory = state.ring.shrink();
         if needed_from < offset {
             state.needed_from = Some(offset);
+            state.tell_ring();
             self.released.store(offset, Ordering::Release);
             while state.cuts.front().is_some_and(|cut| cut.offset <= offset) {
                 state.cuts.pop_front();
@@ -436,6 +448,7 @@ impl Log {
         }
         let reached = state.waiting_for_released.take_reached(offset);
         drop(state);
+        drop(memory);
         reached.into_values().for_each(Waker::wake);
     }
 
@@ -449,20 +462,10 @@ impl Log {
 }
 
 impl State {
-    /// Makes room for `bytes` more, without losing what the sink needs. Beyond that it grows up to the capacity, and
-    /// then overwrites the oldest: of a unit that is larger than the capacity, and that nobody needs, its tail stays.
-    #[inline]
-    fn make_room(&mut self, bytes: usize) {
-        let kept = (self.ring.end() - self.ring.start()) as usize;
-        let wanted = (kept + bytes).min(self.capacity).max(self.needed_bytes() + bytes * usize::from(self.must_keep()));
-        if wanted > self.ring.size() {
-            self.grow(wanted);
-        }
-    }
-
-    #[cold]
-    fn grow(&mut self, wanted: usize) {
-        self.ring.resize(wanted.max(FIRST_BYTES.min(self.capacity)).next_power_of_two());
+    /// What the ring may not forget.
+    fn tell_ring(&mut self) {
+        let needed_from = if self.keep_everything { 0 } else { self.needed_from.unwrap_or(u64::MAX) };
+        self.ring.need_from(needed_from);
     }
 
     /// Remembers the end, if the last one that is remembered is far enough behind.
@@ -483,33 +486,6 @@ impl State {
         let behind = self.cuts.partition_point(|cut| cut.offset <= offset + bytes_max);
         let fits = behind.checked_sub(1).map(|last| self.cuts[last]).filter(|cut| cut.offset > offset);
         fits.or_else(|| self.cuts.get(behind).copied()).unwrap_or(end)
-    }
-
-    fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
-        let (first, second) = self.ring.slices(from, to);
-        out.extend_from_slice(first);
-        out.extend_from_slice(second);
-    }
-
-    /// Gives back half of the memory that was only needed while the disk was behind. Only half, and only when a quarter
-    /// has been enough since the last release: otherwise the ring would grow and shrink, and be copied, each second.
-    fn shrink(&mut self) {
-        if self.ring.size() > self.capacity && self.needed_bytes() <= self.ring.size() / 4 {
-            self.ring.resize((self.ring.size() / 2).max(self.capacity));
-        }
-    }
-
-    fn must_keep(&self) -> bool {
-        self.keep_everything || self.needed_from.is_some()
-    }
-
-    fn needed_bytes(&self) -> usize {
-        let from = match self.needed_from {
-            _ if self.keep_everything => self.ring.start(),
-            Some(from) => from,
-            None => return 0,
-        };
-        (self.ring.end() - from) as usize
     }
 }
 

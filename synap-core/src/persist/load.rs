@@ -10,21 +10,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::put::put_keys;
 use super::save::Saver;
-use super::{Files, writer_options};
+use super::{Files, alone, enter, wants_log, writer_options};
 use crate::Engine;
 use crate::access::User;
 use crate::error::Error;
 use crate::execute::state::Due;
-use crate::execute::{Input, Outcome, Turn, WalkCx, execute};
-use crate::keyspace::hasher::shard_of;
+use crate::execute::{Input, Outcome, State, Turn, WalkCx, execute};
 use crate::log::Position;
 use crate::log::disk::{self, Disk, Folder, Manifest, Recovered, Writer, io::File, io::read_full_at, manifest};
 use crate::log::reader::Call;
 use crate::reply::{Mark, Reply};
 use crate::session::{Door, Session};
 use crate::snapshot::{self, Item, ReadOptions};
-use crate::sync::block_on;
 
 /// What whoever starts an engine may say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +54,7 @@ pub enum LoadError {
     Snapshot {
         file: String,
         error: snapshot::ReadError,
-        older: Option<String>,
+        older: Option<Older>,
     },
     Unopened {
         file: String,
@@ -65,6 +64,16 @@ pub enum LoadError {
     Thread {
         error: io::Error,
     },
+    /// The file of users has mistakes.
+    Users(String),
+}
+
+/// The snapshot before one that cannot be read.
+#[derive(Debug)]
+pub struct Older {
+    pub file: String,
+    /// The log goes on from its place: it makes all data.
+    pub has_log: bool,
 }
 
 impl fmt::Display for LoadError {
@@ -72,15 +81,21 @@ impl fmt::Display for LoadError {
         match self {
             LoadError::Folder { path, error } => write!(f, "the data folder {path:?} cannot be used: {error}"),
             LoadError::Disk(error) => write!(f, "{error}"),
+            LoadError::Users(error) => write!(f, "{error}"),
             LoadError::Thread { error } => write!(f, "a thread cannot be started: {error}"),
             LoadError::Unopened { file, error } => write!(f, "the snapshot {file} cannot be opened: {error}"),
             LoadError::Snapshot { file, error, older } => {
                 write!(f, "the snapshot {file} cannot be used: {error}")?;
                 match older {
-                    Some(older) => write!(
+                    Some(Older { file, has_log: true }) => write!(
                         f,
-                        ". There is an older one, {older}, and the log from its place on: \
+                        ". There is an older one, {file}, and the log from its place on: \
                          start with --load-older-snapshot to take them"
+                    ),
+                    Some(Older { file, has_log: false }) => write!(
+                        f,
+                        ". There is an older one, {file}, but no log behind it: \
+                         start with --load-older-snapshot to take it, and lose what was changed since"
                     ),
                     None => Ok(()),
                 }
@@ -100,39 +115,74 @@ impl From<disk::Error> for LoadError {
 /// Loads everything that `disk` has into an engine that was just opened, and keeps it there from now on.
 pub fn load(engine: &Engine, disk: Arc<dyn Disk>, options: LoadOptions) -> Result<(Arc<Files>, Loaded), LoadError> {
     let state = engine.state();
-    let due = state.expiry.get();
-    state.loading.store(true, Ordering::Relaxed);
-    block_on(engine.alone(|_| state.expiry.set(Due::Show)));
-
+    let loading = Loading::begin(state);
     let folder = Folder::open(disk)?;
-    let loaded = read(engine, &**folder.disk(), &folder.manifest(), options)?;
+    folder.sweep()?;
+    let loaded = read(state, &**folder.disk(), &folder.manifest(), options)?;
 
     state.log.begin_at(loaded.log.end);
-    let writer = Arc::new(Writer::begin(folder, &loaded.log, state.log.clone(), writer_options(state))?);
+    let writer = Arc::new(Writer::closed(folder, &loaded.log, state.log.clone(), writer_options(state)));
     let thread = |error| LoadError::Thread { error };
-    writer.start().map_err(thread)?;
-    let saver = Saver::start(engine, writer.clone(), loaded.snapshot.as_ref()).map_err(thread)?;
+    // Otherwise the folder stays as it is, until the first snapshot.
+    if wants_log(&state.settings) {
+        writer.open(&loaded.log)?;
+        writer.start().map_err(thread)?;
+    }
+    let saver = Saver::start(engine, writer.clone(), &loaded).map_err(thread)?;
     let files = Arc::new(Files { writer, saver });
     state.set_storage(files.clone());
-    block_on(engine.alone(|_| {
-        state.expiry.set(due);
-        state.stats.reset();
-        state.loading.store(false, Ordering::Relaxed);
-    }));
-    state.timer.wake_by(i64::MIN);
+    state.stats.reset();
+    loading.end(state);
     Ok((files, loaded))
 }
 
+/// A load that is on: calls are refused, and what is due is shown, because the log says what went. When it is given up,
+/// that stays so.
+pub(super) struct Loading {
+    due: Due,
+    /// The end of the log when it began: nothing is appended meanwhile.
+    pub end: u64,
+}
+
+impl Loading {
+    pub fn begin(state: &State) -> Loading {
+        let progress = &state.load_progress;
+        progress.began_s.store(state.clock.now_ms() / 1000, Ordering::Relaxed);
+        for bytes in [&progress.total_bytes, &progress.loaded_bytes] {
+            bytes.store(0, Ordering::Relaxed);
+        }
+        alone(state, |_| {
+            state.loading.store(true, Ordering::Relaxed);
+            let due = state.expiry.get();
+            state.expiry.set(Due::Show);
+            Loading { due, end: state.log.end() }
+        })
+    }
+
+    /// All is there.
+    pub fn end(self, state: &State) {
+        alone(state, |_| {
+            state.expiry.set(self.due);
+            state.loading.store(false, Ordering::Relaxed);
+        });
+        state.timer.wake_by(i64::MIN);
+    }
+}
+
 /// Brings the data that the manifest names into an engine that shows what is due. The files stay as they are.
-pub fn read(engine: &Engine, disk: &dyn Disk, manifest: &Manifest, options: LoadOptions) -> Result<Loaded, LoadError> {
+pub fn read(state: &State, disk: &dyn Disk, manifest: &Manifest, options: LoadOptions) -> Result<Loaded, LoadError> {
     let began = Instant::now();
-    let Found { snapshot, keys, unread } = load_snapshot(engine, disk, manifest, options)?;
+    let Found { snapshot, keys, unread } = load_snapshot(state, disk, manifest, options)?;
     let start = match &snapshot {
         Some(snapshot) => Position { offset: snapshot.offset, db: snapshot.db },
         None => Position { offset: 0, db: None },
     };
-    let mut replay = Replay::new(engine, start);
+    let progress = &state.load_progress;
+    let before = progress.loaded_bytes.load(Ordering::Relaxed);
+    let mut replay = Replay::new(state, start);
     let log = disk::replay(disk, manifest, start, &mut |piece| {
+        progress.total_bytes.store(before + piece.total_bytes, Ordering::Relaxed);
+        progress.loaded_bytes.store(before + piece.read_bytes, Ordering::Relaxed);
         let calls = piece.calls().map(|call| call.map_err(|flaw| piece.refuse(flaw.offset, flaw)));
         replay.run(calls, &mut |refused| Err(piece.refuse(refused.offset, &refused.why)))
     })?;
@@ -150,7 +200,7 @@ struct Found {
 
 /// Loads the newest snapshot that can be read.
 fn load_snapshot(
-    engine: &Engine,
+    state: &State,
     disk: &dyn Disk,
     manifest: &Manifest,
     options: LoadOptions,
@@ -158,79 +208,52 @@ fn load_snapshot(
     let mut candidates = manifest.snapshots.iter().rev();
     let Some(newest) = candidates.next() else { return Ok(Found::default()) };
     let older = candidates.next();
-    let error = match read_snapshot(engine, disk, newest) {
+    let error = match read_snapshot(state, disk, newest) {
         Ok(keys) => return Ok(Found { snapshot: Some(newest.clone()), keys, unread: None }),
         Err(error) => error,
     };
     match older {
         Some(older) if options.older_snapshot => {
-            clear(engine);
-            let keys = read_snapshot(engine, disk, older)?;
+            clear(state);
+            let keys = read_snapshot(state, disk, older)?;
             Ok(Found { snapshot: Some(older.clone()), keys, unread: Some(error.to_string()) })
         }
         older => Err(match error {
             LoadError::Snapshot { file, error, .. } => {
-                LoadError::Snapshot { file, error, older: older.map(|older| older.name.clone()) }
+                let has_log = |snapshot: &manifest::Snapshot| {
+                    manifest.segments.first().is_some_and(|segment| segment.first <= snapshot.offset)
+                };
+                let older = older.map(|older| Older { file: older.name.clone(), has_log: has_log(older) });
+                LoadError::Snapshot { file, error, older }
             }
             other => other,
         }),
     }
 }
 
-/// Forgets what was loaded of a snapshot that turned out to be bad.
-fn clear(engine: &Engine) {
-    block_on(engine.alone(|turn| {
+/// Drops all data, without a word in the log.
+pub(super) fn clear(state: &State) {
+    alone(state, |turn| {
         let mut cx = turn.shard_context(0);
         cx.flush(None);
         cx.forget_changes();
         cx.unlock();
-    }));
+    });
 }
 
-/// Keys that are put in during one visit inside the gate.
-const KEYS_A_TURN: usize = 64;
-
-fn read_snapshot(engine: &Engine, disk: &dyn Disk, snapshot: &manifest::Snapshot) -> Result<u64, LoadError> {
+fn read_snapshot(state: &State, disk: &dyn Disk, snapshot: &manifest::Snapshot) -> Result<u64, LoadError> {
     let unopened = |error| LoadError::Unopened { file: snapshot.name.clone(), error };
     let bad = |error| LoadError::Snapshot { file: snapshot.name.clone(), error, older: None };
-    let options = ReadOptions { limits: *engine.state().settings.limits(), ..ReadOptions::default() };
+    let options = ReadOptions { limits: *state.settings.limits(), ..ReadOptions::default() };
     let source = FileReader::open(disk, &snapshot.name).map_err(unopened)?;
+    let progress = &state.load_progress;
+    let total = source.file.len().map_err(unopened)?;
+    progress.total_bytes.store(total, Ordering::Relaxed);
     let mut reader = snapshot::Reader::new(source, options).map_err(bad)?;
     // Fields and sizes are hints; what the manifest says of the file counts.
-    put_keys(engine, &mut reader, &mut |_| ()).map_err(bad)
-}
-
-/// Brings the keys of a file into an engine; `other` is told what else stands there. Returns how many keys there were.
-pub fn put_keys<R: Read>(
-    engine: &Engine,
-    reader: &mut snapshot::Reader<R>,
-    other: &mut dyn FnMut(Item),
-) -> Result<u64, snapshot::ReadError> {
-    let state = engine.state();
-    let mut keys = 0;
-    let mut gathered = Vec::with_capacity(KEYS_A_TURN);
-    let put = |gathered: &mut Vec<snapshot::Key>| {
-        let turn = engine.enter_blocking();
-        for key in gathered.drain(..) {
-            let hash = state.hasher.hash(key.entry.key());
-            let mut cx = turn.shard_context(shard_of(hash));
-            cx.load(key.db, hash, key.entry);
-            cx.unlock();
-        }
-    };
-    for item in reader {
-        match item? {
-            Item::Key(key) => {
-                keys += 1;
-                gathered.push(key);
-                if gathered.len() == KEYS_A_TURN {
-                    put(&mut gathered);
-                }
-            }
-            item => other(item),
-        }
-    }
-    put(&mut gathered);
+    let mut note = |bytes| progress.loaded_bytes.store(bytes, Ordering::Relaxed);
+    let keys = put_keys(state, &mut reader, &mut |_| (), &mut note).map_err(bad)?;
+    note(total);
     Ok(keys)
 }
 
@@ -290,7 +313,7 @@ impl Read for FileReader {
 
 /// Runs the calls of a log: ours, or one of Redis.
 pub struct Replay<'e> {
-    engine: &'e Engine,
+    state: &'e State,
     session: Session,
 }
 
@@ -307,11 +330,12 @@ pub struct Refused<'a> {
 const CALLS_A_TURN: usize = 64;
 
 impl<'e> Replay<'e> {
-    pub fn new(engine: &'e Engine, start: Position) -> Replay<'e> {
-        let mut session = engine.session(Door::Log, "log".into(), "log".into());
+    pub fn new(state: &'e State, start: Position) -> Replay<'e> {
+        let client = state.registry.add(Door::Log, "log".into(), "log".into(), state.clock.now_ms());
+        let mut session = Session::new(client, None);
         session.log_in(Arc::new(User::default_user()));
         session.select(start.db.unwrap_or(0));
-        Replay { engine, session }
+        Replay { state, session }
     }
 
     /// The database that is selected.
@@ -325,7 +349,7 @@ impl<'e> Replay<'e> {
         calls: impl Iterator<Item = Result<Call<'c>, E>>,
         refused: &mut dyn FnMut(Refused<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let state = self.engine.state();
+        let state = self.state;
         let mut calls = calls.peekable();
         let mut batch = Vec::with_capacity(CALLS_A_TURN);
         let mut hashes = Vec::with_capacity(CALLS_A_TURN);
@@ -338,7 +362,7 @@ impl<'e> Replay<'e> {
                 hashes.extend(hash);
                 batch.push((call, row, hash));
             }
-            let mut turn = self.engine.enter_blocking();
+            let mut turn = enter(state);
             turn.prefetch(&hashes, self.session.db);
             hashes.clear();
             for (call, row, hint) in batch.drain(..) {
@@ -356,9 +380,8 @@ impl<'e> Replay<'e> {
                 let mut outcome = execute(&mut turn, &mut self.session, &input, &mut reply);
                 if matches!(outcome, Outcome::NeedAlone) {
                     drop(turn);
-                    let alone = self.engine.alone(|turn| execute(turn, &mut self.session, &input, &mut reply));
-                    outcome = block_on(alone);
-                    turn = self.engine.enter_blocking();
+                    outcome = alone(state, |turn| execute(turn, &mut self.session, &input, &mut reply));
+                    turn = enter(state);
                 }
                 if let Some(error) = reply.0 {
                     refused(refuse(false, format!("{} fails: {error}", name(&call.words))))?;
@@ -371,8 +394,9 @@ impl<'e> Replay<'e> {
         Ok(())
     }
 
-    pub fn end(mut self) {
-        self.engine.leave(&mut self.session);
+    /// It watches nothing and waits for nothing, so nothing else knows of it.
+    pub fn end(self) {
+        self.state.registry.remove(self.session.client.id);
     }
 }
 
@@ -406,4 +430,27 @@ impl Reply for FirstError {
         Mark(0)
     }
     fn rollback(&mut self, _: Mark) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Reader;
+    use crate::testing::TestEngine;
+
+    /// CLIENT PAUSE is answered during a start, and the log is not a client.
+    #[test]
+    fn a_pause_does_not_hold_the_log() {
+        let mut test = TestEngine::replaying(1);
+        let state = test.engine.state();
+        state.pause.begin(i64::MAX, true, 0);
+        let calls = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n*1\r\n$5\r\nMULTI\r\n\
+            *2\r\n$4\r\nINCR\r\n$1\r\na\r\n*1\r\n$4\r\nEXEC\r\n";
+        let mut replay = Replay::new(state, Position { offset: 0, db: None });
+        let calls = Reader::new(calls, 0).map(|call| call.map_err(|flaw| flaw.to_string()));
+        replay.run(calls, &mut |refused| Err(refused.why)).expect("it runs");
+        replay.end();
+        state.pause.end();
+        assert_eq!(test.call("GET a"), "\"2\"");
+    }
 }

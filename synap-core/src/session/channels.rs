@@ -184,6 +184,17 @@ impl Channels {
         self.map(kind).read().get(channel).map_or(0, Vec::len)
     }
 
+    /// The clients of which one subscription is said to be meant, perhaps several times.
+    pub fn listeners_that(&self, is_meant: impl Fn(Kind, &[u8], &Client) -> bool) -> Vec<Arc<Client>> {
+        let mut found = Vec::new();
+        for kind in Kind::ALL {
+            for (name, listeners) in self.map(kind).read().iter() {
+                found.extend(listeners.iter().filter(|client| is_meant(kind, name, client)).cloned());
+            }
+        }
+        found
+    }
+
     pub fn pattern_count(&self) -> usize {
         self.patterns.read().len()
     }

@@ -26,6 +26,7 @@ pub use watch::{WatchFlag, Watched, Watches};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::access::User;
 
@@ -34,7 +35,7 @@ pub struct Session {
     pub client: Arc<Client>,
     /// The selected database. [`Session::select`] changes it.
     pub db: u32,
-    /// `None` until logged in.
+    /// `None` until logged in. It may be superseded: `execute::rights` looks, and finds the one of now.
     pub user: Option<Arc<User>>,
     /// Speaks RESP3 (or a door with the same vocabulary). [`Session::speak`] changes it.
     pub resp3: bool,
@@ -47,6 +48,8 @@ pub struct Session {
     pub replies: ReplyMode,
     /// How often the pause had been changed when it stopped the last call that it stopped.
     pub paused_at: u64,
+    /// How long the answer to the call waits: it had a wrong password.
+    pub penalty: Duration,
 }
 
 /// `CLIENT REPLY`.
@@ -73,6 +76,7 @@ impl Session {
             seen: 0,
             replies: ReplyMode::On,
             paused_at: 0,
+            penalty: Duration::ZERO,
         };
         session.speak(false);
         session

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::client::Client;
+use crate::access::User;
 use crate::grammar::OwnedWords;
 use crate::sync::atomic::{AtomicU8, Ordering};
 
@@ -33,6 +34,8 @@ pub enum NullKind {
 #[derive(Debug)]
 pub struct Waiter {
     pub client: Arc<Client>,
+    /// Who it was when the wait began.
+    pub user: Option<Arc<User>>,
     pub words: OwnedWords,
     pub db: u32,
     pub resp3: bool,
@@ -50,6 +53,7 @@ impl Waiter {
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         client: Arc<Client>,
+        user: Option<Arc<User>>,
         words: OwnedWords,
         db: u32,
         resp3: bool,
@@ -58,7 +62,7 @@ impl Waiter {
         deadline_ms: Option<i64>,
         on_timeout: NullKind,
     ) -> Waiter {
-        Waiter { client, words, db, resp3, keys, reaches, deadline_ms, on_timeout, end: AtomicU8::new(0) }
+        Waiter { client, user, words, db, resp3, keys, reaches, deadline_ms, on_timeout, end: AtomicU8::new(0) }
     }
 
     /// Ends the wait; true for the one caller that did.
@@ -101,7 +105,7 @@ mod shuttle_search {
         let client = Arc::new(Client::new(1, Door::Embedded, String::new(), String::new(), 0, Arc::default()));
         let words = OwnedWords::new(&[b"BLPOP"]);
         let (keys, reaches) = Default::default();
-        Arc::new(Waiter::new(client, words, 0, true, keys, reaches, None, NullKind::Null))
+        Arc::new(Waiter::new(client, None, words, 0, true, keys, reaches, None, NullKind::Null))
     }
 
     /// What `execute::waiting` and the door do with a waiter on two keys: it registers under the locks under which it

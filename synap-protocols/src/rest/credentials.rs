@@ -1,35 +1,43 @@
-//! The `Authorization` header (RFC 7617).
+//! The `Authorization` header (RFC 7617, RFC 6750).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use synap_core::{Code, Error, Result};
 
-/// The value of `WWW-Authenticate` that goes with every 401.
-pub const CHALLENGE: &str = r#"Basic realm="synap", charset="UTF-8""#;
+/// The values of `WWW-Authenticate` that go with every 401.
+pub const CHALLENGES: [&str; 2] = [r#"Basic realm="synap", charset="UTF-8""#, r#"Bearer realm="synap""#];
 
-/// A user's name and password.
+/// What a request says about who sends it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    pub name: Vec<u8>,
-    pub password: Vec<u8>,
+pub enum Credentials {
+    /// A user's name and password. Without a name they are the default user's.
+    Basic { name: Vec<u8>, password: Vec<u8> },
+    /// The secret of an API key.
+    Bearer(Vec<u8>),
 }
 
-/// The credentials of a header's value. Without a name they are the default user's.
+/// The credentials of a header's value.
 pub fn read(header: &[u8]) -> Result<Credentials> {
-    const UNREADABLE: Error =
-        Error::new(Code::WrongPass, "the Authorization header must be `Basic` and the base64 text of `user:password`");
-    let (scheme, encoded) = header.split_at_checked(6).ok_or(UNREADABLE)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
+    const UNREADABLE: Error = Error::new(
+        Code::WrongPass,
+        "the Authorization header must be `Basic` and the base64 text of `user:password`, or `Bearer` and an API key",
+    );
+    let blank = header.iter().position(|byte| *byte == b' ').ok_or(UNREADABLE)?;
+    let (scheme, rest) = (&header[..blank], header[blank..].trim_ascii());
+    if scheme.eq_ignore_ascii_case(b"bearer") && !rest.is_empty() {
+        return Ok(Credentials::Bearer(rest.to_vec()));
+    }
+    if !scheme.eq_ignore_ascii_case(b"basic") {
         return Err(UNREADABLE);
     }
-    let mut name = STANDARD.decode(encoded.trim_ascii()).map_err(|_| UNREADABLE)?;
+    let mut name = STANDARD.decode(rest).map_err(|_| UNREADABLE)?;
     let colon = name.iter().position(|byte| *byte == b':').ok_or(UNREADABLE)?;
     let password = name.split_off(colon + 1);
     name.pop();
     if name.is_empty() {
         name = b"default".to_vec();
     }
-    Ok(Credentials { name, password })
+    Ok(Credentials::Basic { name, password })
 }
 
 #[cfg(test)]
@@ -38,8 +46,8 @@ mod tests {
 
     #[track_caller]
     fn reads(header: &str, name: &str, password: &str) {
-        let read = read(header.as_bytes()).expect("credentials");
-        assert_eq!((read.name.as_slice(), read.password.as_slice()), (name.as_bytes(), password.as_bytes()));
+        let expected = Credentials::Basic { name: name.into(), password: password.into() };
+        assert!(read(header.as_bytes()).is_ok_and(|read| read == expected), "{header}");
     }
 
     #[test]
@@ -50,8 +58,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_taken_as_it_is() {
+        let expected = Credentials::Bearer(b"synap_12".to_vec());
+        assert!(read(b"bearer synap_12 ").is_ok_and(|read| read == expected));
+    }
+
+    #[test]
     fn anything_else_is_refused() {
-        for header in ["", "Basic", "Basic ", "Basic YW5u", "Basic %", "Bearer YW5uOnNlY3JldA=="] {
+        for header in ["", "Basic", "Basic ", "Basic YW5u", "Basic %", "Bearer", "Bearer ", "Digest YW5uOnNlY3JldA=="] {
             assert!(read(header.as_bytes()).is_err(), "{header}");
         }
     }

@@ -70,12 +70,15 @@ pub fn document(info: &Info, operations: &[Operation]) -> Value {
         "info": {"title": info.title, "version": info.version, "description": info.description},
         "servers": [{"url": route::PREFIX}],
         // Without credentials a call is the default user's.
-        "security": [{}, {"basic": []}],
+        "security": [{}, {"basic": []}, {"bearer": []}],
         "tags": groups.iter().map(|group| json!({"name": group})).collect::<Vec<_>>(),
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
+            "securitySchemes": {
+                "basic": {"type": "http", "scheme": "basic"},
+                "bearer": {"type": "http", "scheme": "bearer", "description": "The secret of an API key."},
+            },
             "responses": {
                 "Problem": {
                     "description": "The call was refused or failed; `code` says why.",

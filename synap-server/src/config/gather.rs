@@ -4,6 +4,9 @@ use std::fmt::Display;
 
 use synap_core::settings::{self, Id, Kind, Settings};
 
+/// A line that is no setting: a user with its rules, as in an ACL file. There may be several.
+const USER: &str = "user";
+
 /// What was found up to now.
 #[derive(Default)]
 pub struct Gather {
@@ -12,12 +15,17 @@ pub struct Gather {
     has_save: bool,
     /// Settings without effect that were given another value than the default, in the order in which they came.
     inert: Vec<&'static str>,
+    users: Vec<Vec<Vec<u8>>>,
     warnings: Vec<String>,
 }
 
 impl Gather {
     /// A line of a `redis.conf`. What nobody knows is told, and left out.
     pub fn line(&mut self, place: &dyn Display, name: &str, values: &[String]) -> Result<(), String> {
+        if name.eq_ignore_ascii_case(USER) {
+            self.users.push(values.iter().map(|word| word.as_bytes().to_vec()).collect());
+            return Ok(());
+        }
         let Some(id) = Settings::find(name) else {
             self.warnings.push(format!("{place}: {name} is not known here, and left out"));
             return Ok(());
@@ -27,6 +35,11 @@ impl Gather {
 
     /// `--name value`. A name that nobody knows is a mistake: whoever types it means something.
     pub fn flag(&mut self, name: &str, values: &[String]) -> Result<(), String> {
+        if name.eq_ignore_ascii_case(USER) {
+            let words = values.iter().flat_map(|value| value.split_whitespace());
+            self.users.push(words.map(|word| word.as_bytes().to_vec()).collect());
+            return Ok(());
+        }
         let id = Settings::find(name).ok_or_else(|| format!("--{name}: there is no such setting"))?;
         self.words(id, values).map_err(|why| format!("--{name}{}: {why}", shown(values)))
     }
@@ -66,6 +79,11 @@ impl Gather {
         let before = self.settings.text(settings::SAVE);
         let is_added = std::mem::replace(&mut self.has_save, true) && !value.is_empty();
         self.set(id, &if is_added { format!("{before} {value}") } else { value })
+    }
+
+    /// Users that were described, each a name and its rules.
+    pub fn take_users(&mut self) -> Vec<Vec<Vec<u8>>> {
+        std::mem::take(&mut self.users)
     }
 
     /// The settings, and what is to be told.

@@ -37,6 +37,8 @@ pub enum Asked {
 /// How the server is to be.
 pub struct Config {
     pub settings: Settings,
+    /// Users, each a name and its rules.
+    pub users: Vec<Vec<Vec<u8>>>,
     /// What CONFIG REWRITE writes to.
     pub file: Option<PathBuf>,
     pub load: LoadOptions,
@@ -103,13 +105,14 @@ impl Config {
                 [] => {}
             }
         }
+        let users = gather.take_users();
         let (settings, warnings) = gather.end();
         // As Redis shows it, and whatever becomes of the folder that we stand in.
         let dir = std::path::absolute(settings.text(settings::DIR)).map_err(|error| format!("dir: {error}"))?;
         let dir = dir.to_str().ok_or("dir: not a text")?;
         settings.set(settings::DIR, dir).map_err(|error| error.text.to_string())?;
         let file = file.map(std::path::absolute).transpose().map_err(|error| error.to_string())?;
-        Ok(Config { settings, file, load, warnings })
+        Ok(Config { settings, users, file, load, warnings })
     }
 }
 
@@ -156,6 +159,8 @@ fn command() -> Command {
         let help = format!("{} [default: {:?}]", setting.doc.trim(), setting.default);
         command = command.arg(Arg::new(setting.name).long(setting.name).value_name("VALUE").help(help));
     }
+    let help = "A user with its rules, as in an ACL file: \"ann on nopass ~* +@read\"; several times for several users";
+    let command = command.arg(Arg::new("user").long("user").value_name("RULES").help(help).action(ArgAction::Append));
     let help = "Takes the older snapshot, and the log from there on, when the newest snapshot cannot be read";
     let command = command.arg(Arg::new(OLDER_SNAPSHOT).long(OLDER_SNAPSHOT).help(help).action(ArgAction::SetTrue));
     Tool::augment_subcommands(command)
@@ -200,6 +205,11 @@ mod tests {
             &[(SHUTDOWN_ON_SIGINT, "nosave now force"), (SHUTDOWN_ON_SIGTERM, "nosave force")],
         );
         assert!(read(&["--load-older-snapshot"], &[]).unwrap().load.older_snapshot);
+        let users = read(&["--user", "ann on nopass", "--user", "bob", "on"], &[]).unwrap().users;
+        assert_eq!(
+            users,
+            [vec![b"ann".to_vec(), b"on".to_vec(), b"nopass".to_vec()], vec![b"bob".to_vec(), b"on".to_vec()]]
+        );
     }
 
     #[test]

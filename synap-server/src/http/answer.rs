@@ -6,7 +6,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use synap_core::Error;
 use synap_protocols::problem::{self, Problem};
-use synap_protocols::rest::credentials::CHALLENGE;
+use synap_protocols::rest::credentials::CHALLENGES;
 
 pub type Answer = Response<Full<Bytes>>;
 
@@ -49,7 +49,9 @@ fn of_problem(problem: Problem) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
     if problem.http_status == 401 {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+        for challenge in CHALLENGES {
+            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
     }
     answer
 }

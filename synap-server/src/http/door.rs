@@ -1,6 +1,5 @@
 //! Requests to calls, and replies to responses.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,13 +8,13 @@ use hyper::body::{Body, Incoming};
 use hyper::header;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use smallvec::SmallVec;
-use synap_core::access::User;
 use synap_core::execute::Input;
+use synap_core::execute::rights::{self, Login};
 use synap_core::execute::state::Rows;
 use synap_core::session;
 use synap_core::{Code, Engine, Error, command, settings};
 use synap_protocols::json::{JsonReply, Words, text};
-use synap_protocols::rest::credentials;
+use synap_protocols::rest::credentials::{self, Credentials};
 use synap_protocols::rest::operation::{Operation, Operations};
 use synap_protocols::rest::route::{self, Miss, Route, Verbs};
 use synap_protocols::stream;
@@ -72,7 +71,7 @@ impl Door {
     /// `/api/v1/hash/set`.
     async fn operation(&self, peer: &Peer, request: Request<Incoming>) -> Refused<Answer> {
         let (head, body) = request.into_parts();
-        let mut visitor = self.visitor(peer, &head.headers)?;
+        let mut visitor = self.visitor(peer, &head.headers).await?;
         let path = head.uri.path().strip_prefix(route::PREFIX).unwrap_or_default();
         let Route { operation, segments } = self.route(&head.method, path)?;
         if let Some(refusal) = operation.refusal() {
@@ -95,7 +94,7 @@ impl Door {
     /// `/api/v1/command`: one call or many in one body, answered in order.
     async fn command(&self, peer: &Peer, request: Request<Incoming>) -> Refused<Answer> {
         let (head, body) = request.into_parts();
-        let mut visitor = self.visitor(peer, &head.headers)?;
+        let mut visitor = self.visitor(peer, &head.headers).await?;
         if head.method != Method::POST {
             return Err(answer::not_allowed(Verbs::default().allow()).into());
         }
@@ -172,28 +171,33 @@ impl Door {
     }
 
     /// The session of one request.
-    fn visitor(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Visitor> {
+    async fn visitor(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Visitor> {
         refuse_other_sites(headers)?;
-        let user = self.user(headers).map_err(|error| answer::error(&error))?;
-        let db = self.database(headers).map_err(|error| answer::error(&error))?;
         let session = self.engine.session(session::Door::Http, peer.addr.clone(), peer.laddr.clone());
         let mut visitor = Visitor::new(&self.engine, session);
-        visitor.log_in(user);
+        if let Err(error) = self.log_in(&mut visitor, headers) {
+            let penalty = visitor.penalty;
+            drop(visitor);
+            tokio::time::sleep(penalty).await;
+            return Err(answer::error(&error).into());
+        }
+        let db = self.database(headers).map_err(|error| answer::error(&error))?;
         visitor.select(db);
         Ok(visitor)
     }
 
-    /// The user of the `Authorization` header, or the default one where that needs no password.
-    fn user(&self, headers: &HeaderMap) -> Result<Arc<User>, Error> {
+    /// Logs in the user of the `Authorization` header. Without one it is the default one, where that needs no password.
+    fn log_in(&self, visitor: &mut Visitor, headers: &HeaderMap) -> Result<(), Error> {
         const LOGIN: Error = Error::new(Code::NoAuth, "Authentication required.");
-        let users = &self.engine.state().users;
-        match headers.get(header::AUTHORIZATION) {
-            Some(value) => {
-                let given = credentials::read(value.as_bytes())?;
-                users.login(&given.name, &given.password)
-            }
-            None => Some(users.default_user()).filter(|user| user.enabled && user.nopass).ok_or(LOGIN),
-        }
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            return if visitor.user.is_some() { Ok(()) } else { Err(LOGIN) };
+        };
+        let given = credentials::read(value.as_bytes())?;
+        let login = match &given {
+            Credentials::Basic { name, password } => Login::Password { name, password },
+            Credentials::Bearer(secret) => Login::Key(secret),
+        };
+        rights::log_in(self.engine.state(), visitor, login, b"Authorization")
     }
 
     fn database(&self, headers: &HeaderMap) -> Result<u32, Error> {

@@ -410,10 +410,12 @@ impl Connection {
 
     /// Waits for a reply that comes from outside of the gate. False when the client was ended, or has gone, meanwhile.
     async fn wait_for(&mut self, later: Later) -> io::Result<bool> {
+        // Begun before anything else: a client that is gone already calls nothing off that is to be carried through.
+        let reply = drive::later(later);
         self.flush().await?;
         let client = self.session.client.clone();
         let tape = tokio::select! {
-            tape = drive::later(later) => tape,
+            tape = reply => tape,
             () = client.killed() => return Ok(false),
             closed = poll_fn(|cx| self.poll_closed(cx)) => {
                 closed?;

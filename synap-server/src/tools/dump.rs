@@ -27,14 +27,15 @@ pub fn rdb(path: &Path, file: &Path, older_snapshot: bool) -> Result<(), String>
         return Err(in_file(&"there is no such folder"));
     }
     let engine = memory_engine()?;
-    let loaded = load::read(&engine, &look.disk, &look.manifest, LoadOptions { older_snapshot }).map_err(text)?;
+    let loaded =
+        load::read(engine.state(), &look.disk, &look.manifest, LoadOptions { older_snapshot }).map_err(text)?;
     if let Some(error) = &loaded.unread {
         eprintln!("{error}; the older snapshot is taken");
     }
     let target = RealDisk::open(parent).map_err(|error| in_file(&error))?;
     let new_name = format!("{name}.new");
     let write = || {
-        let keys = save::write_all(&engine, &target, &new_name)?;
+        let keys = save::write_all(engine.state(), &target, &new_name)?;
         target.rename(&new_name, name)?;
         target.sync_folder()?;
         Ok(keys)

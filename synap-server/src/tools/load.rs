@@ -12,8 +12,8 @@ use std::sync::Arc;
 use synap_core::Engine;
 use synap_core::log::disk::{self, Disk, Folder, Manifest, RealDisk, Snapshot};
 use synap_core::log::{Position, Reader};
-use synap_core::persist::load::{Refused, Replay, put_keys};
-use synap_core::persist::save;
+use synap_core::persist::load::{Refused, Replay};
+use synap_core::persist::{put::put_keys, save};
 use synap_core::snapshot::{self, Item, ReadOptions, Skipped, Unsupported};
 
 use super::{Progress, memory_engine, text};
@@ -60,7 +60,7 @@ impl From<disk::Error> for Failure {
 
 fn write(engine: &Engine, disk: &dyn Disk, name: &str) -> std::io::Result<u64> {
     let new_name = format!("{name}.new");
-    let written = save::write_all(engine, disk, &new_name).and_then(|keys| {
+    let written = save::write_all(engine.state(), disk, &new_name).and_then(|keys| {
         disk.rename(&new_name, name)?;
         disk.sync_folder()?;
         Ok(keys)
@@ -133,15 +133,19 @@ impl Import<'_> {
         let options = ReadOptions { unsupported, ..ReadOptions::default() };
         let mut reader = snapshot::Reader::new(source, options).map_err(text)?;
         let mut refused = None;
-        put_keys(self.engine, &mut reader, &mut |item| {
+        let mut other = |item| {
             let Some((what, is_loss)) = left_out(item) else { return };
             if is_loss && !self.skip_unsupported {
                 refused.get_or_insert(what);
             } else {
                 *self.skipped.entry(what).or_default() += 1;
             }
-        })
-        .map_err(|error| self.advise(error.to_string(), matches!(error.cause, snapshot::Cause::Unsupported(_))))?;
+        };
+        let mut progress = Progress::new();
+        let mut show = |bytes| progress.show("snapshot", bytes, total);
+        let put = put_keys(self.engine.state(), &mut reader, &mut other, &mut show);
+        drop(progress);
+        put.map_err(|error| self.advise(error.to_string(), matches!(error.cause, snapshot::Cause::Unsupported(_))))?;
         if let Some(what) = refused {
             return Err(self.advise(format!("not supported: {what}"), true));
         }
@@ -164,8 +168,7 @@ impl Import<'_> {
 
     /// Runs the calls of an append-only file, which stand from byte `at` on.
     fn calls(&mut self, mut source: impl Read, mut at: u64, total: u64, is_last: bool) -> Result<(), String> {
-        let engine = self.engine;
-        let mut replay = Replay::new(engine, Position { offset: at, db: None });
+        let mut replay = Replay::new(self.engine.state(), Position { offset: at, db: None });
         let mut progress = Progress::new();
         let mut buffer = Vec::new();
         let mut is_inside = false;

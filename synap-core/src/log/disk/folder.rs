@@ -13,10 +13,15 @@ use super::segment;
 /// How many snapshots are kept, so that there is one left when the newest cannot be read.
 pub const SNAPSHOTS_KEPT: usize = 2;
 
+/// How the names of files end that are not whole yet.
+pub const UNFINISHED: &str = ".new";
+
 /// A locked folder and its manifest.
 pub struct Folder {
     disk: Arc<dyn Disk>,
     state: Mutex<InForce>,
+    /// What `state` comes to, for looks that wait for no disk.
+    facts: Mutex<FolderFacts>,
     /// The lock on disk, held as long as this lives.
     _lock: Lock,
 }
@@ -25,6 +30,26 @@ struct InForce {
     manifest: Manifest,
     /// Processes see this manifest, but a power cut may bring back the one before it.
     unsure: bool,
+    /// What takes the manifest's place with the next snapshot: of a log that begins, and has nothing under it yet.
+    draft: Option<Manifest>,
+}
+
+/// For INFO and the like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FolderFacts {
+    /// Segments of the log, and the offset of the first.
+    pub segments: usize,
+    pub log_begin: u64,
+    /// The log has begun, and no snapshot stands under it yet: a start would not find it.
+    pub is_draft: bool,
+}
+
+impl FolderFacts {
+    fn of(state: &InForce) -> FolderFacts {
+        let segments = &state.draft.as_ref().unwrap_or(&state.manifest).segments;
+        let log_begin = segments.first().map_or(0, |first| first.first);
+        FolderFacts { segments: segments.len(), log_begin, is_draft: state.draft.is_some() }
+    }
 }
 
 /// What became of a change of the manifest that failed.
@@ -51,7 +76,7 @@ impl Folder {
         let found = read_manifest(&*disk)?;
         let fresh = found.is_none();
         let manifest = found.unwrap_or_default();
-        let folder = Folder { disk, state: Mutex::new(InForce { manifest, unsure: false }), _lock: lock };
+        let folder = Folder::new(disk, manifest, lock);
         if fresh {
             // Never empty because data could not be read: files of the log without a manifest have lost it.
             if let Some(name) = folder.strays()?.first() {
@@ -62,6 +87,12 @@ impl Folder {
         Ok(folder)
     }
 
+    fn new(disk: Arc<dyn Disk>, manifest: Manifest, lock: Lock) -> Folder {
+        let state = InForce { manifest, unsure: false, draft: None };
+        let facts = Mutex::new(FolderFacts::of(&state));
+        Folder { disk, state: Mutex::new(state), facts, _lock: lock }
+    }
+
     /// Begins a folder that has no files of ours with those that `fill` makes, as the manifest says that it returns.
     ///
     /// The manifest comes last: whatever happens before, no server begins anew on what is there.
@@ -70,8 +101,7 @@ impl Folder {
         fill: impl FnOnce(&dyn Disk) -> Result<Manifest, E>,
     ) -> Result<Folder, E> {
         let lock = lock(&*disk)?;
-        let state = Mutex::new(InForce { manifest: Manifest::default(), unsure: false });
-        let folder = Folder { disk, state, _lock: lock };
+        let folder = Folder::new(disk, Manifest::default(), lock);
         if read_manifest(&*folder.disk)?.is_some() {
             return Err(Error::NotEmpty { file: manifest::NAME.to_owned() }.into());
         }
@@ -92,21 +122,86 @@ impl Folder {
         self.state.lock().manifest.clone()
     }
 
+    /// Waits for nobody.
+    pub fn facts(&self) -> FolderFacts {
+        *self.facts.lock()
+    }
+
     /// Files that look like ours and that the manifest does not name. They are never read.
     pub fn strays(&self) -> Result<Vec<String>, Error> {
         strays(&*self.disk, &self.state.lock().manifest)
     }
 
-    /// Replaces the manifest with a changed copy. When this returns, the change survives a power cut.
+    /// Replaces the manifest with a changed copy. When this returns, the change survives a power cut. While there is a
+    /// draft, that is changed, and nothing survives anything.
     pub fn change<R>(&self, change: impl FnOnce(&mut Manifest) -> R) -> Result<R, Failed> {
         let mut state = self.state.lock();
-        let mut manifest = state.manifest.clone();
+        let mut manifest = state.draft.as_ref().unwrap_or(&state.manifest).clone();
         let result = change(&mut manifest);
-        if let Err(what) = manifest.check() {
-            panic!("a manifest that nobody could read: {what}");
+        hold_to_its_rules(&manifest);
+        let put = match &mut state.draft {
+            Some(draft) => {
+                *draft = manifest;
+                Ok(())
+            }
+            None => self.put_in_force(&mut state, manifest),
+        };
+        self.note(&state);
+        put.map(|()| result)
+    }
+
+    /// The log begins anew: from here on changes are gathered, until [`Folder::begin_at`] puts them in force.
+    pub(super) fn begin_draft(&self) {
+        let mut state = self.state.lock();
+        let (history, previous) = (state.manifest.history, state.manifest.previous);
+        state.draft = Some(Manifest { history, previous, ..Manifest::default() });
+        self.note(&state);
+    }
+
+    /// Gives the draft up, and removes its files.
+    pub(super) fn drop_draft(&self) {
+        let mut state = self.state.lock();
+        let draft = state.draft.take();
+        self.note(&state);
+        drop(state);
+        self.remove_all(&draft.iter().flat_map(Manifest::names).map(str::to_owned).collect::<Vec<_>>());
+    }
+
+    /// Has all data begin at a snapshot that is whole and fsynced: what stood in the log before it is in it. In one change
+    /// the log is that of the draft, or none. Of other snapshots `kept` stays, which must not stand behind this one.
+    pub(super) fn begin_at(
+        &self,
+        snapshot: Snapshot,
+        kept: Option<&str>,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Result<(), Failed> {
+        let mut state = self.state.lock();
+        let old = state.manifest.clone();
+        let without_log = || Manifest { segments: Vec::new(), ..old.clone() };
+        let mut manifest = state.draft.clone().unwrap_or_else(without_log);
+        let stays = |other: &&Snapshot| Some(&*other.name) == kept && other.name != snapshot.name;
+        manifest.snapshots = old.snapshots.iter().filter(stays).cloned().collect();
+        manifest.snapshots.push(snapshot);
+        change(&mut manifest);
+        hold_to_its_rules(&manifest);
+        let result = self.put_in_force(&mut state, manifest);
+        if !matches!(result, Err(Failed::Unchanged(_))) {
+            state.draft = None;
         }
-        self.put_in_force(&mut state, manifest)?;
-        Ok(result)
+        self.note(&state);
+        result?;
+        let named: Vec<&str> = state.manifest.names().collect();
+        let gone = old.names().filter(|name| !named.contains(name)).map(str::to_owned).collect::<Vec<_>>();
+        drop(state);
+        self.remove_all(&gone);
+        Ok(())
+    }
+
+    /// Removes what was being written when a server ended, and never got its name.
+    pub fn sweep(&self) -> Result<(), Error> {
+        let strays = self.strays()?;
+        self.remove_all(&strays.into_iter().filter(|name| name.ends_with(UNFINISHED)).collect::<Vec<_>>());
+        Ok(())
     }
 
     /// Makes sure that a power cut does not bring back an older manifest.
@@ -118,6 +213,10 @@ impl Folder {
         // Written again: a second fsync of the same folder may succeed without having done what the first could not.
         let manifest = state.manifest.clone();
         self.put_in_force(&mut state, manifest).map_err(Failed::into_error)
+    }
+
+    fn note(&self, state: &InForce) {
+        *self.facts.lock() = FolderFacts::of(state);
     }
 
     fn put_in_force(&self, state: &mut InForce, manifest: Manifest) -> Result<(), Failed> {
@@ -171,6 +270,12 @@ impl Folder {
         for name in names {
             let _ = self.disk.remove(name);
         }
+    }
+}
+
+fn hold_to_its_rules(manifest: &Manifest) {
+    if let Err(what) = manifest.check() {
+        panic!("a manifest that nobody could read: {what}");
     }
 }
 

@@ -59,7 +59,7 @@ pub mod writer;
 
 use std::fmt;
 
-pub use folder::Folder;
+pub use folder::{Folder, FolderFacts};
 pub use io::{Disk, RealDisk};
 pub use manifest::{Manifest, Snapshot};
 pub use recover::{Cut, Piece, Recovered, check, find_cut, forget_snapshots, repair, replay};

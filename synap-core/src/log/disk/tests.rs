@@ -731,3 +731,88 @@ fn always_on_a_real_disk() {
 fn compressed_on_a_real_disk() {
     on_a_real_disk(Policy::EverySecond, Some(3));
 }
+
+/// What a run without a log, then with one, then without, has promised and may be found with.
+#[derive(Default)]
+struct Promised {
+    /// What a start must find at least.
+    safe: u64,
+    bytes: Vec<u8>,
+    ends: BTreeSet<u64>,
+}
+
+/// A server whose log begins and ends in the middle of its run, until the disk fails.
+fn begin_and_end(disk: &SimDisk, promised: &mut Promised) -> Result<(), Error> {
+    let folder = Folder::open(Arc::new(disk.clone()))?;
+    let start = Position { offset: 0, db: None };
+    let recovered = replay(disk, &folder.manifest(), start, &mut |_| Ok(()))?;
+    let log = Arc::new(Log::new(1 << 14, HistoryId::from_random([7; 20])).keeping_everything());
+    let writer = Writer::closed(folder, &recovered, Arc::clone(&log), options());
+    let mut now = Duration::ZERO;
+    let write = |promised: &mut Promised| {
+        for number in 0..12_u32 {
+            let end = log.append_words(number % 3, &["SET", &number.to_string(), &"x".repeat(200)]);
+            promised.ends.insert(end);
+            writer.write_pending();
+        }
+        promised.bytes.clear();
+        while (promised.bytes.len() as u64) < log.end() {
+            log.read_from(promised.bytes.len() as u64, &mut promised.bytes).expect("it keeps everything");
+        }
+    };
+    let snapshot = || {
+        let Position { offset, db } = log.position();
+        Snapshot { name: format!("snapshot-{offset}.rdb"), offset, db }
+    };
+    for _ in 0..2 {
+        write(promised);
+        let first = snapshot();
+        writer.begin_at(first.clone(), None)?;
+        promised.safe = first.offset;
+        write(promised);
+        writer.open_here()?;
+        write(promised);
+        let second = snapshot();
+        write(promised);
+        now += Duration::from_secs(2);
+        writer.step(now);
+        if log.released() < second.offset {
+            return Err(Error::NotSynced { offset: second.offset, synced: log.released() });
+        }
+        writer.begin_at(second, Some(&first.name))?;
+        promised.safe = log.released();
+        write(promised);
+        now += Duration::from_secs(2);
+        writer.step(now);
+        promised.safe = log.released();
+        write(promised);
+        writer.stop()?;
+        assert!(log.is_settled(log.end()) && !writer.is_open());
+        promised.safe = log.end();
+    }
+    Ok(())
+}
+
+#[test]
+fn a_log_that_begins_and_ends_in_the_middle_of_a_run_counts_whole_or_not_at_all() {
+    let whole = SimDisk::new(1);
+    begin_and_end(&whole, &mut Promised::default()).expect("nothing fails");
+    let operations = whole.operations();
+    assert!(operations > 60, "{operations}");
+    for operation in 0..operations {
+        for fault in [Fault::CrashBefore, Fault::CrashAfter] {
+            let disk = SimDisk::new(operation);
+            disk.plan(operation, fault);
+            let mut promised = Promised::default();
+            assert!(begin_and_end(&disk, &mut promised).is_err() || disk.is_dead());
+            let after = (0..4).map(|seed| disk.after_power_cut(seed)).chain([disk.after_kill()]);
+            for after in after {
+                let found = read(&after).unwrap_or_else(|error| panic!("{fault:?} at {operation}: {error}"));
+                let end = found.recovered.end.offset;
+                assert!(end >= promised.safe, "{fault:?} at {operation}: {end} of {}", promised.safe);
+                assert!(end == 0 || promised.ends.contains(&end));
+                assert!(found.bytes == promised.bytes[found.start.offset as usize..end as usize]);
+            }
+        }
+    }
+}

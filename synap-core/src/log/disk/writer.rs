@@ -5,6 +5,9 @@
 //! fsyncs, begins segments, tries again after a failure ([`Writer::step`] is one round of it). Only it fsyncs, so no
 //! two fsyncs of a file are under way and no error is reported to the wrong one.
 //!
+//! A writer may be *closed*: `appendonly no`. Then it is nobody's sink, all is settled at once, and its `written` stands
+//! beyond every offset, so that nobody finds anything to write. It is opened and stopped by one thread.
+//!
 //! **Nobody waits for the files' lock, and nothing is forgotten.** Whoever finds it taken leaves. The one who holds it
 //! looks again after it has let go: either it sees what was appended, or the other one saw the lock free (a fence on
 //! both sides makes that so).
@@ -15,12 +18,12 @@ use std::time::{Duration, Instant};
 use super::folder::{Failed, Folder};
 use super::frame::Packer;
 use super::io::{File, write_all_at};
-use super::manifest::{SegmentLine, Snapshot};
+use super::manifest::{Manifest, SegmentLine, Snapshot};
 use super::recover::{self, Recovered};
 use super::segment::Segment;
 use super::{Error, io};
 use crate::clock::{Clock, SystemClock};
-use crate::log::{HistoryId, Log};
+use crate::log::{HistoryId, Log, Position};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use crate::sync::thread::{self, JoinHandle, Thread};
@@ -103,6 +106,9 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// `written` of a writer that is closed.
+const CLOSED: u64 = u64::MAX;
+
 /// The sink of a log.
 pub struct Writer {
     log: Arc<Log>,
@@ -114,9 +120,12 @@ pub struct Writer {
     position: AtomicU64,
     /// Everything before it is fsynced, in segments that the manifest names. Stored by the log's thread.
     synced: AtomicU64,
+    /// Where the history of `log` begins: up to here it is the one before it.
+    history_begin: u64,
     /// An fsync is wanted now.
     sync_wanted: AtomicBool,
-    files: Mutex<Files>,
+    /// None when it is closed.
+    files: Mutex<Option<Files>>,
     health: Mutex<Health>,
     next_segment_error: Mutex<Option<String>>,
     /// Held by the log's thread during a step.
@@ -131,6 +140,8 @@ struct Files {
     segment: Segment,
     /// Everything before it stands in frames.
     written: u64,
+    /// The database that is selected there.
+    db: Option<u32>,
     packer: Packer,
     trouble: Option<Trouble>,
 }
@@ -155,58 +166,112 @@ struct Pace {
     next_segment_at: Duration,
 }
 
+impl Default for Pace {
+    /// Of a thread that begins.
+    fn default() -> Pace {
+        let zero = Duration::ZERO;
+        Pace { last_sync: zero, retry_at: zero, retry_delay: RETRY_MIN, next_segment_at: zero }
+    }
+}
+
 impl Writer {
-    /// Goes on behind what was recovered: ends the segment that was open, begins a new one, in the history of `log`
-    /// (which stands at the recovered end), and becomes its sink.
+    /// [`Writer::closed`], and [`Writer::open`].
     pub fn begin(folder: Folder, recovered: &Recovered, log: Arc<Log>, options: Options) -> Result<Writer, Error> {
-        let end = recovered.end.offset;
-        let disk = &**folder.disk();
-        if let Some(position) = recovered.open_end
-            && let Some(open) = folder.manifest().segments.last()
-        {
-            make_safe(disk, &open.name, position, recovered.clean)?;
-        }
-        let segment = Segment::create(disk, end, log.history(), options.seed, options.segment_bytes)?;
-        let line = line_of(&segment, log.history());
-        let emptied = folder.change(|manifest| {
-            let emptied = manifest.end_last(end);
-            if let Some(history) = manifest.history.filter(|history| *history != log.history()) {
-                manifest.previous = Some((history, end));
-            }
-            manifest.history = Some(log.history());
-            manifest.segments.push(line);
-            emptied
-        });
-        let emptied = emptied.map_err(Failed::into_error)?;
-        folder.remove_all(emptied.as_slice());
-        let range = |range: crate::log::OutOfRange| Error::Missing { offset: end, first: range.oldest, end: range.end };
-        log.attach_sink(end).map_err(range)?;
-        Ok(Writer {
+        let writer = Writer::closed(folder, recovered, log, options);
+        writer.open(recovered)?;
+        Ok(writer)
+    }
+
+    /// Writes nothing yet. The folder is as it was `recovered`; the history of `log` begins behind that.
+    pub fn closed(folder: Folder, recovered: &Recovered, log: Arc<Log>, options: Options) -> Writer {
+        Writer {
             policy: AtomicU8::new(options.policy as u8),
-            written: AtomicU64::new(end),
-            position: AtomicU64::new(segment.position),
-            synced: AtomicU64::new(end),
+            written: AtomicU64::new(CLOSED),
+            position: AtomicU64::new(0),
+            synced: AtomicU64::new(recovered.end.offset),
+            history_begin: recovered.end.offset,
             sync_wanted: AtomicBool::new(false),
-            files: Mutex::new(Files { segment, written: end, packer: Packer::new(options.zstd_level), trouble: None }),
+            files: Mutex::new(None),
             health: Mutex::new(Health::Ok),
             next_segment_error: Mutex::new(None),
-            pace: Mutex::new(Pace {
-                last_sync: Duration::ZERO,
-                retry_at: Duration::ZERO,
-                retry_delay: RETRY_MIN,
-                next_segment_at: Duration::ZERO,
-            }),
+            pace: Mutex::new(Pace::default()),
             bell: Bell::new(),
             closing: AtomicBool::new(false),
             thread: Mutex::new(None),
             log,
             folder,
             options,
-        })
+        }
+    }
+
+    /// Goes on behind what was recovered: ends the segment that was open, begins a new one, in the history of `log`
+    /// (which stands at the recovered end), and becomes its sink.
+    pub fn open(&self, recovered: &Recovered) -> Result<(), Error> {
+        let end = recovered.end.offset;
+        if let Some(position) = recovered.open_end
+            && let Some(open) = self.folder.manifest().segments.last()
+        {
+            make_safe(&**self.folder.disk(), &open.name, position, recovered.clean)?;
+        }
+        let range = |range: crate::log::OutOfRange| Error::Missing { offset: end, first: range.oldest, end: range.end };
+        self.log.attach_sink(end).map_err(range)?;
+        self.open_at(Position { offset: end, db: None })
+    }
+
+    /// Becomes the sink in the middle of a run: what is appended from now on is written, into a log of its own. It counts
+    /// when a snapshot stands under it: [`Writer::begin_at`].
+    pub fn open_here(&self) -> Result<(), Error> {
+        self.folder.begin_draft();
+        let result = self.open_at(self.log.attach_sink_at_end());
+        if result.is_err() {
+            self.log.detach_sink();
+            self.folder.drop_draft();
+        }
+        result
+    }
+
+    /// Begins the first segment of a run.
+    fn open_at(&self, begin: Position) -> Result<(), Error> {
+        let first = begin.offset;
+        let (disk, history) = (&**self.folder.disk(), self.log.history());
+        let segment = Segment::create(disk, first, history, self.options.seed, self.options.segment_bytes)?;
+        let line = line_of(&segment, history);
+        let emptied = self.folder.change(|manifest| {
+            let emptied = manifest.end_last(first);
+            self.enter_history(manifest);
+            manifest.segments.push(line);
+            emptied
+        });
+        let emptied = emptied.map_err(Failed::into_error)?;
+        self.folder.remove_all(emptied.as_slice());
+        let mut files = self.files.lock();
+        self.position.store(segment.position, Ordering::Release);
+        self.synced.store(first, Ordering::Release);
+        let packer = Packer::new(self.options.zstd_level);
+        *files = Some(Files { segment, written: first, db: begin.db, packer, trouble: None });
+        // Last of all: from here on others write.
+        self.written.store(first, Ordering::Release);
+        Ok(())
+    }
+
+    fn enter_history(&self, manifest: &mut Manifest) {
+        if let Some(history) = manifest.history.filter(|history| *history != self.log.history()) {
+            manifest.previous = Some((history, self.history_begin));
+        }
+        manifest.history = Some(self.log.history());
+    }
+
+    /// Nothing is written when this is false.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.written.load(Ordering::Acquire) != CLOSED
     }
 
     /// Starts the log's thread.
     pub fn start(self: &Arc<Self>) -> std::io::Result<()> {
+        self.closing.store(false, Ordering::Release);
+        // Its clock begins anew.
+        *self.pace.lock() = Pace::default();
         let writer = Arc::clone(self);
         let run = move || {
             writer.bell.attach();
@@ -279,6 +344,22 @@ impl Writer {
         self.folder.add_snapshot(snapshot)
     }
 
+    /// Counts a snapshot that all data begin at: the log before it is dropped, and the one that [`Writer::open_here`] has
+    /// begun, if it is open, counts from here on. `kept` is a snapshot that may stay.
+    pub fn begin_at(&self, snapshot: Snapshot, kept: Option<&str>) -> Result<(), Error> {
+        let synced = self.synced.load(Ordering::Acquire);
+        if self.is_open() && snapshot.offset > synced {
+            return Err(Error::NotSynced { offset: snapshot.offset, synced });
+        }
+        self.folder.begin_at(snapshot, kept, |manifest| self.enter_history(manifest)).map_err(|failed| {
+            if let (Failed::Unsure(_), Some(files)) = (&failed, &mut *self.files.lock()) {
+                files.trouble = Some(Trouble::Manifest);
+                self.bell.ring();
+            }
+            failed.into_error()
+        })
+    }
+
     /// Writes what was appended, by this thread or others. Called outside of the gate, with no lock held, after every
     /// turn that may have appended something and before its replies leave. When it returns, what was appended before is
     /// written, or another thread is about to write it: await [`Log::settled_or_failing`].
@@ -297,13 +378,13 @@ impl Writer {
         for _ in 0..ROUNDS_MAX {
             // Together with the fence below: see the top of the file.
             fence(Ordering::SeqCst);
-            let Some(mut files) = self.files.try_lock() else { return };
-            if files.trouble.is_some() {
+            let Some(mut held) = self.files.try_lock() else { return };
+            let Some(files) = held.as_mut().filter(|files| files.trouble.is_none()) else {
                 return; // the log's thread tries again, in its own time
-            }
-            let result = self.write_frame(&mut files);
+            };
+            let result = self.write_frame(files);
             let full = files.segment.position >= self.options.segment_bytes;
-            drop(files);
+            drop(held);
             match result {
                 Ok(settled) => self.settle(settled),
                 Err(error) => self.report(&error),
@@ -340,7 +421,7 @@ impl Writer {
             return Err(Error::io("writing", &files.segment.name, error));
         }
         files.segment.position += frame.len() as u64;
-        files.written = to.offset;
+        (files.written, files.db) = (to.offset, to.db);
         self.position.store(files.segment.position, Ordering::Release);
         self.written.store(to.offset, Ordering::Release);
         Ok((policy != Policy::Always).then_some(to.offset))
@@ -417,11 +498,11 @@ impl Writer {
         let end = self.log.end();
         while self.written.load(Ordering::Acquire) < end {
             let settled = {
-                let mut files = self.files.lock();
-                if files.trouble.is_some() {
+                let mut held = self.files.lock();
+                let Some(files) = held.as_mut().filter(|files| files.trouble.is_none()) else {
                     break; // of another thread, since the step began
-                }
-                self.write_frame(&mut files)?
+                };
+                self.write_frame(files)?
             };
             self.settle(settled);
         }
@@ -431,11 +512,14 @@ impl Writer {
     /// Has the disk follow up to what is written, while others write on.
     fn sync(&self) -> Result<(), Error> {
         let (file, name, target) = {
-            let files = self.files.lock();
+            let held = self.files.lock();
+            let Some(files) = &*held else { return Ok(()) };
             (Arc::clone(&files.segment.file), files.segment.name.clone(), files.written)
         };
         if let Err(error) = file.sync() {
-            self.files.lock().trouble = Some(Trouble::Sync);
+            if let Some(files) = &mut *self.files.lock() {
+                files.trouble = Some(Trouble::Sync);
+            }
             return Err(Error::io("fsync of", &name, error));
         }
         self.has_synced(target);
@@ -453,10 +537,9 @@ impl Writer {
     fn next_segment(&self, pace: &mut Pace, now: Duration) -> Result<(), Error> {
         // Most of it without the lock, so that those who write are stopped for a moment only.
         self.sync()?;
-        let mut files = self.files.lock();
-        if files.trouble.is_some() || files.written == files.segment.first {
-            return Ok(());
-        }
+        let mut held = self.files.lock();
+        let is_ready = |files: &&mut Files| files.trouble.is_none() && files.written > files.segment.first;
+        let Some(files) = held.as_mut().filter(is_ready) else { return Ok(()) };
         // What was set aside and not used is given back; the segment is as good if not.
         let _ = files.segment.file.set_len(files.segment.position);
         if let Err(error) = files.segment.file.sync() {
@@ -464,8 +547,8 @@ impl Writer {
             return Err(Error::io("fsync of", &files.segment.name, error));
         }
         let end = files.written;
-        let result = self.begin_segment(&mut files, end);
-        drop(files);
+        let result = self.begin_segment(files, end);
+        drop(held);
         self.has_synced(end);
         match result {
             Ok(()) => {
@@ -541,20 +624,21 @@ impl Writer {
 
     /// Does what the trouble asks for.
     fn heal(&self) -> Result<(), Error> {
-        let mut files = self.files.lock();
+        let mut held = self.files.lock();
+        let Some(files) = &mut *held else { return Ok(()) };
         match files.trouble {
             None => return Ok(()),
             Some(Trouble::Write) => {
                 files.trouble = None;
-                let settled = self.write_frame(&mut files)?;
-                drop(files);
+                let settled = self.write_frame(files)?;
+                drop(held);
                 self.settle(settled);
             }
             Some(Trouble::Sync) => {
                 let from = self.synced.load(Ordering::Acquire);
-                self.begin_segment(&mut files, from).map_err(Failed::into_error)?;
+                self.begin_segment(files, from).map_err(Failed::into_error)?;
                 let written = files.written;
-                drop(files);
+                drop(held);
                 self.has_synced(written);
             }
             Some(Trouble::Manifest) => {
@@ -566,12 +650,15 @@ impl Writer {
     }
 
     fn is_troubled(&self) -> bool {
-        self.files.lock().trouble.is_some()
+        self.files.lock().as_ref().is_some_and(|files| files.trouble.is_some())
     }
 
     fn report(&self, error: &Error) {
         {
             let mut health = self.health.lock();
+            if !self.is_open() {
+                return; // it was stopped meanwhile
+            }
             let since_ms = match &*health {
                 Health::Ok => SystemClock.now_ms(),
                 Health::Failing { since_ms, .. } => *since_ms,
@@ -596,28 +683,59 @@ impl Writer {
 
     /// Ends the log's thread, has everything fsynced and says so in the files. Nothing may be appended any more.
     pub fn close(&self) -> Result<(), Error> {
-        if self.closing.swap(true, Ordering::AcqRel) {
+        if !self.end_thread() {
             return Ok(());
         }
+        self.heal()?;
+        self.write_all()?;
+        self.sync()?;
+        self.files.lock().as_mut().map_or(Ok(()), |files| self.end_segment(files))
+    }
+
+    /// Closes it in the middle of a run: what was appended until now is fsynced, and what comes is not written. It is
+    /// closed even when the disk does not take the end: an error says so.
+    pub fn stop(&self) -> Result<(), Error> {
+        self.end_thread();
+        let written = self.heal().and_then(|()| self.write_all()).and_then(|()| self.sync());
+        let mut held = self.files.lock();
+        // What others have written meanwhile is in it too.
+        let ended = written.and_then(|()| held.as_mut().map_or(Ok(()), |files| self.end_segment(files)));
+        *held = None;
+        self.written.store(CLOSED, Ordering::Release);
+        drop(held);
+        // A log that has come to nothing.
+        self.folder.drop_draft();
+        self.log.detach_sink();
+        *self.health.lock() = Health::Ok;
+        self.log.set_failing(false);
+        ended
+    }
+
+    /// False when it was ended before.
+    fn end_thread(&self) -> bool {
+        let was_closing = self.closing.swap(true, Ordering::AcqRel);
         self.bell.ring();
         if let Some(thread) = self.thread.lock().take() {
             // A panic of that thread was reported when it happened.
             let _ = thread.join();
         }
-        self.heal()?;
-        self.write_all()?;
-        self.sync()?;
-        let mut files = self.files.lock();
-        let Files { segment, written, packer, trouble } = &mut *files;
+        !was_closing
+    }
+
+    /// Writes that all is fsynced behind the last frame.
+    fn end_segment(&self, files: &mut Files) -> Result<(), Error> {
+        let Files { segment, written, db, packer, trouble } = files;
         if let Some(trouble) = trouble {
             let what = format!("{trouble:?}");
             return Err(Error::io("closing", &segment.name, std::io::Error::other(what)));
         }
+        let error = |error| Error::io("closing", &segment.name, error);
+        if *written > self.synced.load(Ordering::Acquire) {
+            segment.file.sync().map_err(error)?;
+        }
         packer.begin();
-        let frame = packer.finish(*written, *written, self.log.position().db, true, segment.salt);
-        write_all_at(&*segment.file, segment.position, frame)
-            .and_then(|()| segment.file.sync())
-            .map_err(|error| Error::io("closing", &segment.name, error))
+        let frame = packer.finish(*written, *written, *db, true, segment.salt);
+        write_all_at(&*segment.file, segment.position, frame).and_then(|()| segment.file.sync()).map_err(error)
     }
 }
 
@@ -675,7 +793,6 @@ mod shuttle_search {
     use super::super::replay;
     use super::super::sim::SimDisk;
     use super::*;
-    use crate::log::Position;
     use crate::sync::{block_on, search};
 
     /// Nobody but those who append writes: whoever finds another one writing is not forgotten, or sleeps for ever.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::super::Reader;
+#[cfg(not(shuttle))]
+use super::super::ring::CHUNK_BYTES;
 use super::*;
 
 fn history() -> HistoryId {
@@ -107,11 +109,11 @@ mod steps {
         let log = Log::new(1 << 20, history());
         assert_eq!(log.memory_bytes(), 0);
         log.append_words(0, &["PING"]);
-        assert_eq!(log.memory_bytes(), FIRST_BYTES);
+        assert_eq!(log.memory_bytes(), CHUNK_BYTES);
         for _ in 0..100_000 {
             log.append_words(0, &["SET", "key", "value"]);
         }
-        assert_eq!(log.memory_bytes(), 1 << 20);
+        assert_eq!(log.memory_bytes(), (1 << 20) + CHUNK_BYTES, "it begins and ends within a chunk");
         assert_eq!(log.end() - log.oldest(), 1 << 20);
     }
 
@@ -163,9 +165,12 @@ mod steps {
         assert_eq!(log.unreleased_bytes(), log.end() - from);
         assert_eq!(Reader::new(&read_all(&log, from), from).count(), 101);
         log.release(log.end());
-        assert_eq!((log.memory_bytes(), log.unreleased_bytes()), (4096, 0), "it may be needed again at once");
+        let before = log.memory_bytes();
+        assert!(before > 2000 && log.unreleased_bytes() == 0, "it may be needed again at once");
+        log.release(log.end());
+        assert!((before / 3..before).contains(&log.memory_bytes()), "half of it goes");
         (0..6).for_each(|_| log.release(log.end()));
-        assert_eq!(log.memory_bytes(), 64, "it was not");
+        assert_eq!(log.memory_bytes(), 3 * 64, "it was not");
         assert_eq!(log.attach_sink(from), Err(OutOfRange { oldest: log.end() - 64, end: log.end() }));
     }
 
