@@ -126,14 +126,21 @@ fn paths_and_methods_that_are_not_there() {
     }
     for (method, path, allow) in [
         ("GET", "/api/v1/string/set/k/v", "POST"),
-        ("DELETE", "/api/v1/string/get/k", "GET, HEAD, POST"),
+        ("DELETE", "/api/v1/string/get/k", "GET, HEAD"),
+        ("DELETE", "/api/v1/string/get", "GET, HEAD, POST"),
         ("PUT", "/api/v1/string/get", "GET, HEAD, POST"),
-        ("PUT", "/api/v1/string/get/k", "GET, HEAD, POST"),
+        ("PUT", "/api/v1/string/get/k", "GET, HEAD"),
+        ("POST", "/api/v1/string/get/k", "GET, HEAD"),
         ("OPTIONS", "/api/v1/string/set/k", "POST"),
         ("PATCH", "/api/v1/key/del", "DELETE, POST"),
         ("GET", "/api/v1/command", "POST"),
         ("POST", "/health", "GET, HEAD"),
         ("DELETE", "/openapi.json", "GET, HEAD"),
+        ("GET", "/api/v1/pipeline", "POST"),
+        ("GET", "/api/v1/transaction", "POST"),
+        ("POST", "/api/v1/events", "GET"),
+        ("GET", "/api/v1/kv/key", "PUT"),
+        ("PUT", "/api/v1/kv/get", "GET, HEAD, POST"),
     ] {
         let response = client.request(method, path, None);
         problem(&response, 405, "ERR", allow);
@@ -179,12 +186,47 @@ fn databases_are_chosen_by_header() {
 #[test]
 fn pages_of_other_sites_are_refused() {
     let server = Server::start();
-    let mut own = server.client().with_header("Origin: http://test");
+    let mut own = server.client().with_header("Origin: http://localhost");
     assert_eq!(own.get("/api/v1/connection/ping").status, 200);
-    for origin in ["http://evil.example", "null", "http://test.evil.example", "http://test:1"] {
+    for origin in ["http://evil.example", "null", "http://localhost.evil.example", "http://localhost:1"] {
         let mut other = server.client().with_header(&format!("Origin: {origin}"));
         problem(&other.post("/api/v1/connection/ping", ""), 403, "ERR", "other sites");
     }
+}
+
+#[test]
+fn pages_under_foreign_names_are_refused() {
+    let ask = |server: &Server, host: &str| {
+        let mut client = server.client();
+        client.raw(format!("GET /health HTTP/1.1\r\n{host}\r\n").as_bytes()).expect("room");
+        client.receive("GET").expect("an answer")
+    };
+    let server = Server::start();
+    for host in ["localhost", "LocalHost:15500", "127.0.0.1:1", "[::1]:15500", "192.168.0.1"] {
+        assert_eq!(ask(&server, &format!("Host: {host}\r\n")).status, 200, "{host}");
+    }
+    for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", ""] {
+        problem(&ask(&server, &format!("Host: {host}\r\n")), 421, "ERR", "not known by that Host");
+    }
+    problem(&ask(&server, ""), 400, "ERR", "no Host");
+    let known = Server::with(&["--http-allowed-hosts", "a.example b.example"]);
+    assert_eq!(ask(&known, "Host: B.example:80\r\n").status, 200);
+    assert_eq!(ask(&known, "Host: c.example\r\n").status, 421);
+}
+
+#[test]
+fn browsers_do_not_guess() {
+    let server = Server::start();
+    let mut client = server.client();
+    for path in ["/health", "/openapi.json", "/docs", "/api/v1/string/get/k", "/nothing"] {
+        let response = client.get(path);
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(response.header("access-control-allow-origin"), None, "{path}");
+    }
+    let page = client.get("/docs");
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(page.header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")));
+    assert!(!page.body.contains("http://") && !page.body.contains("https://"), "it loads nothing from elsewhere");
 }
 
 #[test]
@@ -209,7 +251,7 @@ fn a_password_is_asked_for() {
 fn bodies_are_limited() {
     let server = Server::start();
     const LIMIT: usize = 64 << 20;
-    let head = |length: &str| format!("POST /api/v1/string/set HTTP/1.1\r\nHost: test\r\n{length}\r\n\r\n");
+    let head = |length: &str| format!("POST /api/v1/string/set HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n");
     let mut announced = server.client();
     announced.raw(head(&format!("Content-Length: {}", LIMIT + 1)).as_bytes()).expect("room");
     problem(&announced.receive("POST").expect("an answer"), 413, "ERR", "larger than 67108864 bytes");
@@ -238,6 +280,68 @@ fn bodies_are_limited() {
     problem(&packed.post("/api/v1/connection/ping", "x"), 415, "ERR", "Content-Encoding");
     let mut long = server.client();
     assert_eq!(long.get(&format!("/api/v1/string/get/{}", "k".repeat(128 << 10))).status, 431);
+}
+
+/// What is no request is refused, whatever it is, and the next client is served.
+#[test]
+fn malformed_requests_are_the_clients_fault() {
+    let server = Server::start();
+    let head = "Host: localhost\r\n";
+    let many: String = (0..100).map(|number| format!("X-{number}: 1\r\n")).collect();
+    for request in [
+        "\r\n\r\n\r\nnonsense\r\n\r\n".to_string(),
+        "*1\r\n$4\r\nPING\r\n".into(),
+        format!("GET  HTTP/1.1\r\n{head}\r\n"),
+        format!("GET /health HTTP/9.9\r\n{head}\r\n"),
+        format!("GET /health HTTP/1.1\r\n{head}no colon\r\n\r\n"),
+        format!("GET /health HTTP/1.1\r\n{head}{many}\r\n"),
+        format!("POST /api/v1/kv/set HTTP/1.1\r\n{head}Content-Length: -1\r\n\r\n"),
+        format!("POST /api/v1/kv/set HTTP/1.1\r\n{head}Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
+        format!("POST /api/v1/kv/set HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        format!("POST /api/v1/kv/set HTTP/1.1\r\n{head}Content-Length: 1000001\r\n\r\n{}", "[".repeat(1_000_001)),
+        format!("POST /api/v1/command HTTP/1.1\r\n{head}Content-Length: 9\r\n\r\n{{\"a\":\"\u{1}\"}}"),
+        format!("GET /api/v1/kv/get/%f HTTP/1.1\r\n{head}\r\n"),
+    ] {
+        let mut client = server.client();
+        client.raw(request.as_bytes()).expect("room");
+        // A connection that is closed without a word is an answer too.
+        if let Ok(response) = client.receive("GET") {
+            assert!((400..500).contains(&response.status), "{} {request:.80?}", response.status);
+        }
+    }
+    assert_eq!(server.client().get("/health").status, 200);
+}
+
+#[test]
+fn connections_are_limited() {
+    let server = Server::with(&["--maxclients", "3"]);
+    let mut kept: Vec<Client> = (0..3).map(|_| server.client()).collect();
+    kept.iter_mut().for_each(|client| assert_eq!(client.get("/health").status, 200));
+    assert!(server.client().is_closed());
+    drop(kept.pop());
+    server::eventually("there is room again", || {
+        let mut client = server.client();
+        client.send("GET", "/health", None).is_ok() && client.receive("GET").is_ok()
+    });
+}
+
+/// Nobody is kept from learning that the server lives.
+#[test]
+fn the_server_is_well_while_a_long_call_runs() {
+    let server = Server::start();
+    let elements: Vec<String> = (0..400_000_u32).map(|number| number.wrapping_mul(0x9e37_79b1).to_string()).collect();
+    server.client().call("list.rpush", &json!({"key": "l", "elements": elements}).to_string());
+    let (mut sorts, mut client) = (server.client(), server.client());
+    assert_eq!(client.get("/health").status, 200);
+    sorts.send("POST", "/api/v1/key/sort", Some(br#"{"key":"l","alpha":true,"store":"m"}"#)).expect("room");
+    let mut asked = 0;
+    let sorting = thread::spawn(move || sorts.receive("POST").expect("an answer").status);
+    while !sorting.is_finished() {
+        assert_eq!(client.get("/health").status, 200);
+        asked += 1;
+    }
+    assert_eq!(sorting.join().expect("no panic"), 200);
+    assert!(asked > 3, "it was answered {asked} times");
 }
 
 // ---- calls that wait ----
@@ -433,10 +537,10 @@ fn the_document_has_every_route_once() {
     let document: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(document["openapi"], "3.1.0");
     for operation in Operations::of(table().all()).offered() {
-        let path = route::path(operation.row.op);
+        let path = route::path(operation.op);
         assert!(document["paths"][&path]["post"].is_object(), "{path}");
         assert_eq!(text.matches(&format!("\"{path}\": {{")).count(), 1, "{path}");
-        let by_path = &document["paths"][route::template(operation.row.op, operation.row.args)];
+        let by_path = &document["paths"][route::template(operation.op, operation.args)];
         assert_eq!(by_path["get"].is_object(), operation.verbs.get, "{path}");
         assert_eq!(by_path["delete"].is_object(), operation.verbs.delete, "{path}");
     }

@@ -820,6 +820,12 @@ fn answers_can_be_left_out() {
     let mut wire = Wire::connect(server.resp);
     wire.send(&[call("CLIENT REPLY SKIP"), call("SET a 1"), call("GET a")].concat());
     wire.hears("\"1\"");
+    // What says that all are answered is the first.
+    wire.send(&[call("CLIENT REPLY SKIP"), call("CLIENT REPLY ON"), call("GET a")].concat());
+    wire.hears("+OK");
+    wire.hears("\"1\"");
+    wire.send(&[call("CLIENT REPLY SKIP"), call("RESET"), call("GET a")].concat());
+    wire.hears("\"1\"");
     wire.send(
         &[call("CLIENT REPLY OFF"), call("SET a 2"), call("NO such"), call("FLUSHALL"), call("SET b 2")].concat(),
     );

@@ -53,6 +53,8 @@ pub enum Kind {
     Events,
     /// What may wait for clients that do not read: see [`OutputLimits`].
     OutputLimits,
+    /// Numbers from 0 to 100: see [`percentiles`].
+    Percentiles,
 }
 
 macro_rules! settings {
@@ -136,6 +138,8 @@ settings! {
     HTTP_PORT = "http-port", PORT_NUMBER, "15500", fixed;
     /// Addresses of the HTTP door, as in `bind`.
     HTTP_BIND = "http-bind", Kind::Words, "127.0.0.1", fixed;
+    /// Names that the `Host` of a request may have beside those of the loopback interface, blank between them; `*` is any.
+    HTTP_ALLOWED_HOSTS = "http-allowed-hosts", Kind::Text, "";
     /// TCP port of the RESP door for clients that speak TLS; 0 closes it.
     TLS_PORT = "tls-port", PORT_NUMBER, "0";
     /// TCP port of the HTTP door for clients that speak TLS; 0 closes it.
@@ -213,6 +217,20 @@ settings! {
     SLOWLOG_LOG_SLOWER_THAN = "slowlog-log-slower-than", ANY, "10000";
     /// Noted slow calls that are kept.
     SLOWLOG_MAX_LEN = "slowlog-max-len", COUNT, "128";
+    /// How much the program tells about itself.
+    LOGLEVEL = "loglevel", Kind::Choice(&["debug", "verbose", "notice", "warning", "nothing"]), "notice";
+    /// As lines of text for people, or of JSON for machines.
+    LOG_FORMAT = "log-format", Kind::Choice(&["text", "json"]), "text";
+    /// The file that it goes to; empty for the standard error.
+    LOGFILE = "logfile", Kind::Text, "", fixed;
+    /// Milliseconds: calls and other work that take as long or longer are noted for LATENCY; 0 notes none.
+    LATENCY_MONITOR_THRESHOLD = "latency-monitor-threshold", COUNT, "0";
+    /// Keys that are remembered for clients that keep what they have read (CLIENT TRACKING), about; 0 has no limit.
+    TRACKING_TABLE_MAX_KEYS = "tracking-table-max-keys", COUNT, "1000000";
+    /// Whether it is counted how long calls of each command take.
+    LATENCY_TRACKING = "latency-tracking", Kind::Bool, "yes";
+    /// The percentiles of those times that INFO shows.
+    LATENCY_TRACKING_INFO_PERCENTILES = "latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9";
     /// Of which events in the keyspace subscribers hear: classes as letters, with K for channels of keys, E for
     /// channels of events, or both; empty of none.
     NOTIFY_KEYSPACE_EVENTS = "notify-keyspace-events", Kind::Events, "";
@@ -450,8 +468,6 @@ settings! {
     STREAM_NODE_MAX_BYTES = "stream-node-max-bytes", Kind::Memory, "4096", inert;
     /// There are no streams yet.
     STREAM_NODE_MAX_ENTRIES = "stream-node-max-entries", COUNT, "100", inert;
-    /// Nothing is tracked for clients yet.
-    TRACKING_TABLE_MAX_KEYS = "tracking-table-max-keys", COUNT, "1000000", inert;
     /// No address is chosen for connections that the server makes.
     BIND_SOURCE_ADDR = "bind-source-addr", Kind::Text, "", inert;
     /// Connections carry no mark.
@@ -589,6 +605,12 @@ pub fn save_rules(text: &str) -> Option<Vec<SaveRule>> {
     is_valid.then(|| pairs.iter().map(|&[seconds, changes]| SaveRule { seconds, changes }).collect())
 }
 
+/// The numbers of the setting `latency-tracking-info-percentiles`.
+pub fn percentiles(text: &str) -> Option<Vec<f64>> {
+    let is_percentile = |number: &f64| (0.0..=100.0).contains(number);
+    text.split_whitespace().map(|word| word.parse().ok().filter(is_percentile)).collect()
+}
+
 /// Snapshots are made by themselves.
 pub fn has_save_rules(settings: &Settings) -> bool {
     save_rules(&settings.text(SAVE)).is_some_and(|rules| !rules.is_empty())
@@ -659,6 +681,9 @@ impl Kind {
             Kind::Text | Kind::Words => Ok(0),
             Kind::SaveRules => save_rules(text).map(|_| 0).ok_or_else(|| "Invalid save parameters".into()),
             Kind::OutputLimits => OutputLimits::NONE.with(text).map(|_| 0).map_err(Into::into),
+            Kind::Percentiles => {
+                percentiles(text).map(|_| 0).ok_or_else(|| "the percentiles must be numbers from 0 to 100".into())
+            }
             Kind::Events => match Classes::parse(text) {
                 Some(classes) => Ok(classes.bits()),
                 None => Err("Invalid event class character. Use 'Ag$lshzxeKEtmdnoc'.".into()),
@@ -705,6 +730,10 @@ impl Kind {
             Kind::Words => text.split_whitespace().collect::<Vec<_>>().join(" "),
             Kind::SaveRules => text.trim_matches('"').split_whitespace().collect::<Vec<_>>().join(" "),
             Kind::OutputLimits => OutputLimits::NONE.with(text).unwrap_or(OutputLimits::NONE).to_string(),
+            Kind::Percentiles => {
+                let numbers = percentiles(text).unwrap_or_default();
+                numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
+            }
             Kind::Events => Classes::from_bits(number).show(),
             Kind::Choice(words) => words.get(number as usize).copied().unwrap_or_default().to_string(),
             Kind::Choices(words) => {
@@ -720,7 +749,7 @@ impl Kind {
 
     /// A value may be several words: a line of a configuration file has them without quotes.
     pub fn takes_words(self) -> bool {
-        matches!(self, Kind::Words | Kind::Choices(_) | Kind::SaveRules | Kind::OutputLimits)
+        matches!(self, Kind::Words | Kind::Choices(_) | Kind::SaveRules | Kind::Percentiles | Kind::OutputLimits)
     }
 
     /// What a value looks like, for people.
@@ -743,6 +772,7 @@ impl Kind {
             Kind::Words => "words".into(),
             Kind::SaveRules => "pairs of seconds and changes".into(),
             Kind::Events => "letters".into(),
+            Kind::Percentiles => "numbers from 0 to 100".into(),
             Kind::OutputLimits => "class, bytes, bytes, seconds".into(),
         }
     }

@@ -99,6 +99,14 @@ fn names_and_operations_are_unique_and_well_formed() {
 }
 
 #[test]
+fn every_container_has_help() {
+    let containers: BTreeSet<_> = rows().iter().filter_map(|row| Some(row.name.split_once(' ')?.0)).collect();
+    for name in containers {
+        assert!(rows().iter().any(|row| row.name == format!("{name} HELP")), "{name}");
+    }
+}
+
+#[test]
 fn the_table_finds_every_row_in_any_case() {
     for row in rows() {
         for name in [row.name.to_string(), row.name.to_ascii_lowercase()] {
@@ -213,17 +221,22 @@ const REDIS: &[Facts] = &[
     ("BZMPOP", "7.0.0", -5, (0, 0, 0), "blocking movablekeys write", "blocking slow sortedset write", "RW access delete"),
     ("BZPOPMAX", "5.0.0", -3, (1, -2, 1), "blocking fast write", "blocking fast sortedset write", "RW access delete"),
     ("BZPOPMIN", "5.0.0", -3, (1, -2, 1), "blocking fast write", "blocking fast sortedset write", "RW access delete"),
+    ("CLIENT CACHING", "6.0.0", 3, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT GETNAME", "2.6.9", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
+    ("CLIENT GETREDIR", "6.0.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "connection slow", ""),
     ("CLIENT ID", "5.0.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT INFO", "6.2.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT KILL", "2.4.0", -3, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("CLIENT LIST", "2.4.0", -2, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
+    ("CLIENT NO-EVICT", "7.0.0", 3, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("CLIENT NO-TOUCH", "7.2.0", 3, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT PAUSE", "3.0.0", -3, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("CLIENT REPLY", "3.2.0", 3, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT SETINFO", "7.2.0", 4, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT SETNAME", "2.6.9", 3, (0, 0, 0), "loading noscript stale", "connection slow", ""),
+    ("CLIENT TRACKING", "6.0.0", -3, (0, 0, 0), "loading noscript stale", "connection slow", ""),
+    ("CLIENT TRACKINGINFO", "6.2.0", 2, (0, 0, 0), "loading noscript stale", "connection slow", ""),
     ("CLIENT UNBLOCK", "5.0.0", -3, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("CLIENT UNPAUSE", "6.2.0", 2, (0, 0, 0), "admin loading noscript stale", "admin connection dangerous slow", ""),
     ("COMMAND", "2.8.13", -1, (0, 0, 0), "loading stale", "connection slow", ""),
@@ -310,12 +323,20 @@ const REDIS: &[Facts] = &[
     ("INFO", "1.0.0", -1, (0, 0, 0), "loading stale", "dangerous slow", ""),
     ("KEYS", "1.0.0", 2, (0, 0, 0), "readonly", "dangerous keyspace read slow", ""),
     ("LASTSAVE", "1.0.0", 1, (0, 0, 0), "fast loading stale", "admin dangerous fast", ""),
+    ("LATENCY DOCTOR", "2.8.13", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("LATENCY GRAPH", "2.8.13", 3, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("LATENCY HELP", "2.8.13", 2, (0, 0, 0), "loading stale", "slow", ""),
+    ("LATENCY HISTOGRAM", "7.0.0", -2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("LATENCY HISTORY", "2.8.13", 3, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("LATENCY LATEST", "2.8.13", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("LATENCY RESET", "2.8.13", -2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
     ("LCS", "7.0.0", -3, (1, 2, 1), "readonly", "read slow string", "RO access, RO access"),
     ("LINDEX", "1.0.0", 3, (1, 1, 1), "readonly", "list read slow", "RO access"),
     ("LINSERT", "2.2.0", 5, (1, 1, 1), "denyoom write", "list slow write", "RW insert"),
     ("LLEN", "1.0.0", 2, (1, 1, 1), "fast readonly", "fast list read", "RO"),
     ("LMOVE", "6.2.0", 5, (1, 2, 1), "denyoom write", "list slow write", "RW access delete, RW insert"),
     ("LMPOP", "7.0.0", -4, (0, 0, 0), "movablekeys write", "list slow write", "RW access delete"),
+    ("LOLWUT", "5.0.0", -1, (0, 0, 0), "fast readonly", "fast read", ""),
     ("LPOP", "1.0.0", -2, (1, 1, 1), "fast write", "fast list write", "RW access delete"),
     ("LPOS", "6.0.6", -3, (1, 1, 1), "readonly", "list read slow", "RO access"),
     ("LPUSH", "1.0.0", -3, (1, 1, 1), "denyoom fast write", "fast list write", "RW insert"),
@@ -324,6 +345,12 @@ const REDIS: &[Facts] = &[
     ("LREM", "1.0.0", 4, (1, 1, 1), "write", "list slow write", "RW delete"),
     ("LSET", "1.0.0", 4, (1, 1, 1), "denyoom write", "list slow write", "RW update"),
     ("LTRIM", "1.0.0", 4, (1, 1, 1), "write", "list slow write", "RW delete"),
+    ("MEMORY DOCTOR", "4.0.0", 2, (0, 0, 0), "", "slow", ""),
+    ("MEMORY HELP", "4.0.0", 2, (0, 0, 0), "loading stale", "slow", ""),
+    ("MEMORY MALLOC-STATS", "4.0.0", 2, (0, 0, 0), "", "slow", ""),
+    ("MEMORY PURGE", "4.0.0", 2, (0, 0, 0), "", "slow", ""),
+    ("MEMORY STATS", "4.0.0", 2, (0, 0, 0), "", "slow", ""),
+    ("MEMORY USAGE", "4.0.0", -3, (2, 2, 1), "readonly", "read slow", "RO"),
     ("MGET", "1.0.0", -2, (1, -1, 1), "fast readonly", "fast read string", "RO access"),
     ("MIGRATE", "2.6.0", -6, (3, 3, 1), "movablekeys write", "dangerous keyspace slow write", "RW access delete, RW access delete"),
     ("MONITOR", "1.0.0", 1, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
@@ -364,6 +391,7 @@ const REDIS: &[Facts] = &[
     ("RENAMENX", "1.0.0", 3, (1, 2, 1), "fast write", "fast keyspace write", "RW access delete, OW insert"),
     ("RESET", "6.2.0", 1, (0, 0, 0), "allow_busy fast loading no_auth noscript stale", "connection fast", ""),
     ("RESTORE", "2.6.0", -4, (1, 1, 1), "denyoom write", "dangerous keyspace slow write", "OW update"),
+    ("ROLE", "2.8.12", 1, (0, 0, 0), "fast loading noscript stale", "admin dangerous fast", ""),
     ("RPOP", "1.0.0", -2, (1, 1, 1), "fast write", "fast list write", "RW access delete"),
     ("RPOPLPUSH", "1.2.0", 3, (1, 2, 1), "denyoom write", "list slow write", "RW access delete, RW insert"),
     ("RPUSH", "1.0.0", -3, (1, 1, 1), "denyoom fast write", "fast list write", "RW insert"),
@@ -385,6 +413,10 @@ const REDIS: &[Facts] = &[
     ("SINTERCARD", "7.0.0", -3, (0, 0, 0), "movablekeys readonly", "read set slow", "RO access"),
     ("SINTERSTORE", "1.0.0", -3, (1, -1, 1), "denyoom write", "set slow write", "OW update, RO access"),
     ("SISMEMBER", "1.0.0", 3, (1, 1, 1), "fast readonly", "fast read set", "RO"),
+    ("SLOWLOG GET", "2.2.12", -2, (0, 0, 0), "admin loading stale", "admin dangerous slow", ""),
+    ("SLOWLOG HELP", "6.2.0", 2, (0, 0, 0), "loading stale", "slow", ""),
+    ("SLOWLOG LEN", "2.2.12", 2, (0, 0, 0), "admin loading stale", "admin dangerous slow", ""),
+    ("SLOWLOG RESET", "2.2.12", 2, (0, 0, 0), "admin loading stale", "admin dangerous slow", ""),
     ("SMEMBERS", "1.0.0", 2, (1, 1, 1), "readonly", "read set slow", "RO access"),
     ("SMISMEMBER", "6.2.0", -3, (1, 1, 1), "fast readonly", "fast read set", "RO access"),
     ("SMOVE", "1.0.0", 4, (1, 2, 1), "fast write", "fast set write", "RW access delete, RW insert"),
@@ -404,6 +436,7 @@ const REDIS: &[Facts] = &[
     ("SUNIONSTORE", "1.0.0", -3, (1, -1, 1), "denyoom write", "set slow write", "OW update, RO access"),
     ("SUNSUBSCRIBE", "7.0.0", -1, (0, 0, 0), "loading noscript pubsub stale", "pubsub slow", ""),
     ("SWAPDB", "4.0.0", 3, (0, 0, 0), "fast write", "dangerous fast keyspace write", ""),
+    ("TIME", "2.6.0", 1, (0, 0, 0), "fast loading stale", "fast", ""),
     ("TOUCH", "3.2.1", -2, (1, -1, 1), "fast readonly", "fast keyspace read", "RO"),
     ("TTL", "1.0.0", 2, (1, 1, 1), "fast readonly", "fast keyspace read", "RO access"),
     ("TYPE", "1.0.0", 2, (1, 1, 1), "fast readonly", "fast keyspace read", "RO"),

@@ -10,8 +10,8 @@
 //! No permission of the gate is held across an await: turns are not `Send`, so the compiler sees to it. The futures may
 //! be dropped at any point, and the [`Visitor`] then leaves the engine by itself.
 //!
-//! A session that is run here has no subscriptions and is no monitor, so the only mail that it gets is the answer to a
-//! call that waited.
+//! A session that waits here has no subscriptions and is no monitor, so the only mail that it gets is the answer to its
+//! call. (Event streams subscribe, and then run nothing more.)
 
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
@@ -39,7 +39,18 @@ pub enum End {
 /// Runs one call. `reply` has received the whole answer when it returns [`End::Replied`] or [`End::Quit`], and may be
 /// shown once [`settled`] has returned.
 pub async fn run(engine: &Engine, session: &mut Session, input: &Input<'_>, reply: &mut (dyn Reply + Send)) -> End {
-    let mut outcome = engine.inside(|turn| execute(turn, session, input, reply)).await;
+    let outcome = engine.inside(|turn| execute(turn, session, input, reply)).await;
+    resume(engine, session, input, outcome, reply).await
+}
+
+/// The rest of [`run`], for a call that somebody else has begun.
+pub async fn resume(
+    engine: &Engine,
+    session: &mut Session,
+    input: &Input<'_>,
+    mut outcome: Outcome,
+    reply: &mut (dyn Reply + Send),
+) -> End {
     loop {
         outcome = match outcome {
             Outcome::Replied => return End::Replied,

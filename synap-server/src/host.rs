@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use synap_core::Error;
+use synap_core::execute::figures::Allocator;
 use synap_core::execute::state::{Rewriting, Transfer, Transferring};
 use synap_core::execute::{Host, ShutdownOptions};
 use synap_core::settings::{self, Id, Settings};
@@ -74,14 +75,16 @@ impl Host for ServerHost {
     fn info(&self, section: &str, out: &mut String) {
         match section {
             "memory" => {
-                if let Some(resident) = stat(tikv_jemalloc_ctl::stats::resident::read) {
-                    // Writing into a String cannot fail.
-                    let _ = write!(out, "used_memory_rss:{resident}\r\nmem_allocator:jemalloc\r\n");
-                }
+                out.push_str("mem_allocator:jemalloc\r\n");
             }
             "cpu" => {
                 if let Some((user, system)) = cpu_seconds() {
-                    let _ = write!(out, "used_cpu_sys:{system:.6}\r\nused_cpu_user:{user:.6}\r\n");
+                    let _ = write!(
+                        out,
+                        // It has no children.
+                        "used_cpu_sys:{system:.6}\r\nused_cpu_user:{user:.6}\r\n\
+                         used_cpu_sys_children:0.000000\r\nused_cpu_user_children:0.000000\r\n"
+                    );
                 }
             }
             _ => {}
@@ -91,6 +94,63 @@ impl Host for ServerHost {
     fn memory_used(&self) -> Option<u64> {
         stat(tikv_jemalloc_ctl::stats::allocated::read)
     }
+
+    fn allocator(&self) -> Option<Allocator> {
+        use tikv_jemalloc_ctl::stats;
+        Some(Allocator {
+            allocated: stat(stats::allocated::read)?,
+            active: stat(stats::active::read)?,
+            resident: stat(stats::resident::read)?,
+        })
+    }
+
+    fn allocator_report(&self) -> Option<String> {
+        let mut report: Vec<u8> = Vec::new();
+        // SAFETY: `append` is called with this vector and with texts that end with a zero byte, by this thread, before
+        // the function returns; null stands for no options.
+        unsafe { _rjem_malloc_stats_print(Some(append), (&raw mut report).cast(), std::ptr::null()) };
+        Some(String::from_utf8_lossy(&report).into_owned())
+    }
+
+    fn purge_memory(&self) {
+        // All arenas. It is refused only where the name is unknown.
+        // SAFETY: a name that ends with a zero byte, nothing to read and nothing to write, as this one has it.
+        unsafe {
+            _rjem_mallctl(
+                c"arena.4096.purge".as_ptr(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                0,
+            );
+        }
+    }
+}
+
+/// Takes a piece of a report into the vector that `report` is.
+unsafe extern "C" fn append(report: *mut std::ffi::c_void, text: *const std::ffi::c_char) {
+    // SAFETY: both come from the one call that uses this function, which says what they are.
+    let (report, text) = unsafe { (&mut *report.cast::<Vec<u8>>(), std::ffi::CStr::from_ptr(text)) };
+    report.extend_from_slice(text.to_bytes());
+}
+
+type Append = unsafe extern "C" fn(*mut std::ffi::c_void, *const std::ffi::c_char);
+
+unsafe extern "C" {
+    fn _rjem_malloc_stats_print(
+        append: Option<Append>,
+        argument: *mut std::ffi::c_void,
+        options: *const std::ffi::c_char,
+    );
+
+    /// The allocator's own: the crate around it always writes something, which a command without a value refuses.
+    fn _rjem_mallctl(
+        name: *const std::ffi::c_char,
+        old: *mut std::ffi::c_void,
+        old_len: *mut usize,
+        new: *mut std::ffi::c_void,
+        new_len: usize,
+    ) -> std::ffi::c_int;
 }
 
 /// One figure of the allocator, as of now.

@@ -9,6 +9,7 @@
 //! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
 //! | [`host`] | what the engine asks of the program around it |
 //! | [`limits`] | open files |
+//! | [`logs`] | what the program tells about itself |
 //! | [`notify`] | tells the service manager how far we are |
 //! | [`tls`] | certificates |
 //! | [`tools`] | what can be done with a data folder while no server runs on it |
@@ -20,6 +21,7 @@ mod host;
 mod http;
 mod limits;
 mod listeners;
+mod logs;
 mod notify;
 mod resp;
 mod stream;
@@ -50,14 +52,11 @@ pub static MALLOC_CONF: Option<&'static std::ffi::c_char> = Some(
     unsafe { &*c"thp:always,metadata_thp:auto".as_ptr() },
 );
 
+/// Threads of HTTP, signals and timers: one may be busy with a long call while the other says that we live.
+const SIDE_WORKERS: usize = 2;
+
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    logs::begin();
     let served = match config::Asked::from_args() {
         Ok(config::Asked::Serve(config)) => run(config).inspect_err(|message| tracing::error!("{message}")),
         Ok(config::Asked::Tool(tool)) => tools::run(&tool).inspect_err(|message| eprintln!("{message}")),
@@ -72,6 +71,7 @@ fn main() -> ExitCode {
 /// Opens the engine and its doors, and stays until the program is to end.
 fn run(config: config::Config) -> Result<(), String> {
     let config::Config { settings, users, file, load: load_options, warnings } = config;
+    logs::follow(&settings)?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if let Some(warning) = limits::raise_descriptors(&settings)? {
         tracing::warn!("{warning}");
@@ -87,12 +87,14 @@ fn run(config: config::Config) -> Result<(), String> {
         threads => usize::try_from(threads).unwrap_or(1),
     };
     let calls = runtime("synap-resp", workers)?;
-    let side = runtime("synap-side", 1)?;
+    let side = runtime("synap-side", SIDE_WORKERS)?;
     let listeners = Arc::new(listeners::Listeners::new(calls.handle().clone()));
     let (host, asked) = host::ServerHost::new(listeners.clone(), file);
     state.set_host(Box::new(host));
+    state.memory_startup.store(state.memory_used().unwrap_or(0), Ordering::Relaxed);
 
     side.spawn(resp::look_after(engine.clone()));
+    side.spawn(look(engine.clone()));
     let mut stops = {
         let _inside = side.enter();
         // Watched before anybody is told that we are here.
@@ -205,6 +207,20 @@ fn load(engine: &Engine, options: LoadOptions) -> Result<(), String> {
         loaded.seconds
     );
     Ok(())
+}
+
+/// How often [`look`] does.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Looks at what goes on by itself: rates, the peak of memory, settings of the log. Until the runtime ends.
+async fn look(engine: Engine) {
+    loop {
+        engine.state().sample();
+        if let Err(why) = logs::follow(&engine.state().settings) {
+            tracing::warn!("{why}");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 fn runtime(name: &str, workers: usize) -> Result<Runtime, String> {

@@ -18,6 +18,8 @@ pub struct Response {
     /// Names in small letters.
     pub headers: Vec<(String, String)>,
     pub body: String,
+    /// As it came, where that is no text too.
+    pub bytes: Vec<u8>,
 }
 
 #[allow(dead_code, reason = "not every test that has this file needs all of it")]
@@ -61,7 +63,7 @@ impl Client {
     }
 
     pub fn send(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> io::Result<()> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
         for line in &self.headers {
             head += line;
             head += "\r\n";
@@ -80,6 +82,23 @@ impl Client {
 
     /// Reads one response; that to a HEAD has no body.
     pub fn receive(&mut self, method: &str) -> io::Result<Response> {
+        let mut response = self.receive_head()?;
+        let length = response.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        if method == "HEAD" {
+        } else if response.header("transfer-encoding") == Some("chunked") {
+            while let Some(piece) = self.piece()? {
+                response.bytes.extend_from_slice(&piece);
+            }
+        } else {
+            response.bytes = vec![0; length];
+            self.stream.read_exact(&mut response.bytes)?;
+        }
+        response.body = String::from_utf8_lossy(&response.bytes).into_owned();
+        Ok(response)
+    }
+
+    /// Reads a response without its body.
+    pub fn receive_head(&mut self) -> io::Result<Response> {
         let status_line = self.line()?;
         let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| io::Error::other(format!("no status line: {status_line:?}")))?;
@@ -89,14 +108,22 @@ impl Client {
             let Some((name, value)) = line.split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_string()));
         }
-        let mut response = Response { status, headers, body: String::new() };
-        let length = response.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-        if method != "HEAD" {
-            let mut body = vec![0; length];
-            self.stream.read_exact(&mut body)?;
-            response.body = String::from_utf8(body).expect("bodies are text");
-        }
-        Ok(response)
+        Ok(Response { status, headers, body: String::new(), bytes: Vec::new() })
+    }
+
+    /// The next chunk of a body that comes in chunks; `None` at its end.
+    pub fn piece(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let line = self.line()?;
+        let length = usize::from_str_radix(&line, 16).map_err(io::Error::other)?;
+        let mut piece = vec![0; length];
+        self.stream.read_exact(&mut piece)?;
+        self.line()?;
+        Ok((length > 0).then_some(piece))
+    }
+
+    /// The next chunk of a body that goes out in chunks; an empty one ends it.
+    pub fn send_piece(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.raw(&[format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat())
     }
 
     fn line(&mut self) -> io::Result<String> {
@@ -110,6 +137,16 @@ impl Client {
     /// True when the server has closed behind what it answered.
     pub fn is_closed(&mut self) -> bool {
         matches!(self.stream.read(&mut [0]), Ok(0) | Err(_))
+    }
+
+    /// Another handle of the same connection, to send while this one receives.
+    pub fn another_end(&self) -> Client {
+        let stream = self.stream.get_ref().try_clone().expect("a handle");
+        Client { stream: BufReader::new(stream), headers: Vec::new() }
+    }
+
+    pub fn set_write_timeout(&mut self, time: Duration) {
+        self.stream.get_ref().set_write_timeout(Some(time)).expect("a timeout");
     }
 
     /// Closes in the middle of whatever is going on.

@@ -7,9 +7,11 @@ use std::sync::atomic::Ordering;
 use super::prelude::*;
 use crate::execute::state::State;
 use crate::execute::waiting;
+use crate::grammar::spec::ArgKind;
+use crate::grammar::{How, Parser};
 use crate::session::{Client, ReplyMode, Session, WaitEnd};
 
-const CLIENTS: Group = Group { name: "connection", op: "client", category: Category::CONNECTION };
+pub(super) const CLIENTS: Group = Group { name: "connection", op: "client", category: Category::CONNECTION };
 
 pub const COMMANDS: &[Command] = &[
     CLIENT_ID,
@@ -24,11 +26,12 @@ pub const COMMANDS: &[Command] = &[
     CLIENT_SETINFO,
     CLIENT_REPLY,
     CLIENT_NO_TOUCH,
+    CLIENT_NO_EVICT,
     super::help::row(CLIENTS, "CLIENT HELP", "client.help", "5.0.0"),
 ];
 
 /// All its subcommands are answered at any time, and none counts as fast.
-const CLIENT: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
+pub(super) const CLIENT: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
 
 #[derive(Args)]
 pub struct ClientId;
@@ -82,12 +85,56 @@ impl ClientType {
     }
 }
 
+/// The same, with the sentence that answers a word that is none.
+#[derive(Clone, Copy)]
+pub struct OfType(ClientType);
+
+impl<'a> Arg<'a> for OfType {
+    const KIND: ArgKind = <ClientType as Arg<'a>>::KIND;
+    fn starts(word: &[u8]) -> bool {
+        ClientType::starts(word)
+    }
+    fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
+        let Some(word) = parser.peek(how.after) else { return Err(Error::SYNTAX) };
+        let unknown = |_| Error::fmt(format!("Unknown client type '{}'", Error::quote(word)));
+        ClientType::read(parser, how).map(OfType).map_err(unknown)
+    }
+}
+
+macro_rules! numbers {
+    ($($(#[doc = $doc:literal])* $name:ident = $min:literal.., $no_number:literal, $too_small:literal;)*) => {$(
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy)]
+        pub struct $name(i64);
+
+        impl<'a> Arg<'a> for $name {
+            const KIND: ArgKind = ArgKind::Int { min: $min, max: i64::MAX };
+            fn read(parser: &mut Parser<'a, '_>, _: How) -> Result<Self> {
+                match crate::types::parse_int(parser.word()?) {
+                    None => Err(Error::err($no_number)),
+                    Some(value) if value < $min => Err(Error::err($too_small)),
+                    Some(value) => Ok($name(value)),
+                }
+            }
+        }
+    )*};
+}
+
+numbers! {
+    /// The id of a client.
+    Id = 1.., "client-id should be greater than 0", "client-id should be greater than 0";
+    /// Seconds since a client came.
+    Age = 1.., "maxage is not an integer or out of range", "maxage should be greater than 0";
+    /// How long a pause is.
+    PauseTime = 0.., "timeout is not an integer or out of range", "timeout is negative";
+}
+
 #[derive(Args)]
 #[args(any_order)]
 pub struct ListOptions<'a> {
     /// Only clients of this type.
     #[arg(token = "TYPE")]
-    r#type: Option<ClientType>,
+    r#type: Option<OfType>,
     /// Only clients with these ids.
     #[arg(token = "ID")]
     id: Option<Many<'a, i64>>,
@@ -104,7 +151,7 @@ impl SessionCommand for ClientList<'_> {
         for client in cx.state().registry.all() {
             // Who was ended is gone, for all that others can see.
             let wanted = !client.is_killed()
-                && self.options.r#type.is_none_or(|t| t.is(&client))
+                && self.options.r#type.is_none_or(|OfType(t)| t.is(&client))
                 && self.options.id.is_none_or(|ids| ids.iter().any(|id| id as u64 == client.id));
             if wanted {
                 describe(&client, cx.state(), cx.now_ms(), &mut text);
@@ -120,6 +167,7 @@ impl SessionCommand for ClientList<'_> {
 pub(super) fn describe(client: &Client, state: &State, now_ms: i64, out: &mut String) {
     let info = client.info.lock().clone();
     let load = |value: &std::sync::atomic::AtomicU32| value.load(Ordering::Relaxed);
+    let tracks = if client.redirect.load(Ordering::Relaxed) >= 0 { "t" } else { "" };
     let flags = if client.monitor.load(Ordering::Relaxed) {
         "O"
     } else if client.blocked.lock().is_some() {
@@ -128,8 +176,10 @@ pub(super) fn describe(client: &Client, state: &State, now_ms: i64, out: &mut St
         "P"
     } else if client.queued.load(Ordering::Relaxed) >= 0 {
         "x"
-    } else {
+    } else if tracks.is_empty() {
         "N"
+    } else {
+        ""
     };
     let row = load(&client.last_row) as usize;
     let command = state.table.all().get(row).map_or_else(|| "NULL".into(), Command::full_name);
@@ -138,9 +188,9 @@ pub(super) fn describe(client: &Client, state: &State, now_ms: i64, out: &mut St
     // Writing into a String cannot fail.
     let _ = write!(
         out,
-        "id={} addr={} laddr={} fd=-1 name={} age={age} idle={idle} flags={flags} db={} sub={} psub={} ssub={} multi={} \
+        "id={} addr={} laddr={} fd=-1 name={} age={age} idle={idle} flags={flags}{tracks} db={} sub={} psub={} ssub={} multi={} \
          watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll={} omem=0 tot-mem=0 events=r \
-         cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
+         cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         client.id,
         client.addr,
         client.laddr,
@@ -155,6 +205,7 @@ pub(super) fn describe(client: &Client, state: &State, now_ms: i64, out: &mut St
         client.output_bytes.load(Ordering::Relaxed),
         client.mail_count(),
         info.user,
+        client.redirect.load(Ordering::Relaxed),
         if client.resp3.load(Ordering::Relaxed) { 3 } else { 2 },
         info.lib_name,
         info.lib_ver,
@@ -218,10 +269,10 @@ pub enum YesNo {
 pub enum KillFilter<'a> {
     /// The client with this id.
     #[arg(token = "ID")]
-    Id(i64),
+    Id(Id),
     /// Clients of this type.
     #[arg(token = "TYPE")]
-    Type(ClientType),
+    Type(OfType),
     /// Clients logged in as this user.
     #[arg(token = "USER")]
     User(Word<'a>),
@@ -236,13 +287,14 @@ pub enum KillFilter<'a> {
     Skipme(YesNo),
     /// Clients that are older than so many seconds.
     #[arg(token = "MAXAGE")]
-    Maxage(i64),
+    Maxage(Age),
 }
 
 /// The old form with one address, or filters.
 #[derive(Args)]
 pub enum KillTarget<'a> {
     /// Filters, all of which must match.
+    #[arg(uneven = "syntax")]
     Filters(Many<'a, KillFilter<'a>>),
     /// The peer address of one client.
     Address(Word<'a>),
@@ -270,9 +322,6 @@ impl SessionCommand for ClientKill<'_> {
                 for filter in filters.iter() {
                     match filter {
                         KillFilter::Skipme(answer) => skip_me = answer == YesNo::Yes,
-                        KillFilter::Id(id) if id < 1 => {
-                            return Err(Error::err("client-id should be greater than 0"));
-                        }
                         KillFilter::User(name) => {
                             let known =
                                 std::str::from_utf8(name).is_ok_and(|name| cx.state().users.get(name).is_some());
@@ -299,13 +348,13 @@ impl SessionCommand for ClientKill<'_> {
 impl KillFilter<'_> {
     fn matches(self, client: &Client, now_ms: i64) -> bool {
         match self {
-            KillFilter::Id(id) => client.id == id as u64,
-            KillFilter::Type(t) => t.is(client),
+            KillFilter::Id(Id(id)) => client.id == id as u64,
+            KillFilter::Type(OfType(t)) => t.is(client),
             KillFilter::User(name) => client.info.lock().user.as_bytes() == name,
             KillFilter::Addr(addr) => client.addr.as_bytes() == addr,
             KillFilter::Laddr(laddr) => client.laddr.as_bytes() == laddr,
             KillFilter::Skipme(_) => true,
-            KillFilter::Maxage(seconds) => (now_ms - client.created_ms) / 1000 >= seconds,
+            KillFilter::Maxage(Age(seconds)) => (now_ms - client.created_ms) / 1000 >= seconds,
         }
     }
 }
@@ -335,7 +384,7 @@ pub enum PauseMode {
 #[derive(Args)]
 pub struct ClientPause {
     /// Milliseconds.
-    timeout: Int<0, { i64::MAX / 2 }>,
+    timeout: PauseTime,
     mode: Option<PauseMode>,
 }
 
@@ -414,7 +463,7 @@ impl SessionCommand for ClientUnblock {
             _ => WaitEnd::TimedOut,
         };
         let client = u64::try_from(self.client_id).ok().and_then(|id| cx.state().registry.get(id));
-        let ended = client.is_some_and(|client| waiting::unblock(&client, end));
+        let ended = client.is_some_and(|client| waiting::unblock(cx.state(), &client, end));
         reply.int(ended.into());
         Ok(Flow::Done)
     }
@@ -495,6 +544,22 @@ pub const CLIENT_GETNAME: Command = Command {
     ..CLIENTS.session::<ClientGetName>()
 };
 
+/// A fact, with the sentence that answers a word that is none.
+pub struct Fact<'a>(LibraryFact<'a>);
+
+impl<'a> Arg<'a> for Fact<'a> {
+    const KIND: ArgKind = <LibraryFact<'a> as Arg<'a>>::KIND;
+    const MIN: usize = <LibraryFact<'a> as Arg<'a>>::MIN;
+    fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
+        match parser.peek(how.after) {
+            Some(word) if !LibraryFact::starts(word) => {
+                Err(Error::fmt(format!("Unrecognized option '{}'", Error::quote(word))))
+            }
+            _ => LibraryFact::read(parser, how).map(Fact),
+        }
+    }
+}
+
 /// What a client library says of itself.
 #[derive(Args)]
 pub enum LibraryFact<'a> {
@@ -508,13 +573,13 @@ pub enum LibraryFact<'a> {
 
 #[derive(Args)]
 pub struct ClientSetInfo<'a> {
-    attr: LibraryFact<'a>,
+    attr: Fact<'a>,
 }
 
 impl SessionCommand for ClientSetInfo<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let mut info = cx.session().client.info.lock();
-        match self.attr {
+        match self.attr.0 {
             LibraryFact::Name(name) => info.lib_name = checked_name(name)?,
             LibraryFact::Version(version) => info.lib_ver = checked_name(version)?,
         }
@@ -618,3 +683,56 @@ pub const CLIENT_NO_TOUCH: Command = Command {
     flags: CLIENT.and(Flags::RESP_ONLY),
     ..CLIENTS.session::<ClientNoTouch>()
 };
+
+#[derive(Args)]
+pub struct ClientNoEvict {
+    enabled: Switch,
+}
+
+impl SessionCommand for ClientNoEvict {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
+        cx.session().client.no_evict.store(self.enabled == Switch::On, Ordering::Relaxed);
+        reply.ok();
+        Ok(Flow::Done)
+    }
+}
+
+pub const CLIENT_NO_EVICT: Command = Command {
+    name: "CLIENT NO-EVICT",
+    op: "client.no_evict",
+    since: "7.0.0",
+    summary: "Says whether this connection is spared when clients are ended because they take too much memory.",
+    returns: Shape::OK,
+    tool: Tool::Never,
+    flags: Flags::ADMIN.and(CLIENT).and(Flags::RESP_ONLY),
+    ..CLIENTS.session::<ClientNoEvict>()
+};
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn wrong_words_are_answered_as_redis_does() {
+        TestEngine::default().check(
+            "CLIENT KILL ID 10 wrong_arg => -ERR syntax error
+            CLIENT KILL ID str => -ERR client-id should be greater than 0
+            CLIENT KILL ID -1 => -ERR client-id should be greater than 0
+            CLIENT KILL TYPE wrong_type => -ERR Unknown client type 'wrong_type'
+            CLIENT KILL USER wrong_user => -ERR No such user 'wrong_user'
+            CLIENT KILL SKIPME yes_or_no => -ERR syntax error
+            CLIENT KILL MAXAGE str => -ERR maxage is not an integer or out of range
+            CLIENT KILL MAXAGE -1 => -ERR maxage should be greater than 0
+            CLIENT KILL 000.123.321.567:0000 => -ERR No such client
+            CLIENT LIST TYPE wrong_type => -ERR Unknown client type 'wrong_type'
+            CLIENT PAUSE abc => -ERR timeout is not an integer or out of range
+            CLIENT PAUSE -1 => -ERR timeout is negative
+            CLIENT SETINFO badger hamster => -ERR Unrecognized option 'badger'
+            CLIENT SETINFO lib-name => -ERR wrong number of arguments for 'client|setinfo' command
+            CLIENT NO-EVICT wrong => -ERR syntax error
+            CLIENT NO-EVICT on => OK
+            CLIENT TRACKINGINFO => {\"flags\": [\"off\"], \"redirect\": -1, \"prefixes\": []}
+            CLIENT GETREDIR => -1",
+        );
+    }
+}

@@ -271,7 +271,10 @@ impl SessionCommand for Reset {
         let session = &mut *caller.session;
         leave_everything(state, session);
         session.select(0);
-        session.replies = ReplyMode::On;
+        // The call that is to be skipped is this one.
+        if session.replies != ReplyMode::Skip {
+            session.replies = ReplyMode::On;
+        }
         session.speak(false);
         reply.speak(session.resp3);
         session.client.info.lock().name.clear();
@@ -282,11 +285,12 @@ impl SessionCommand for Reset {
     }
 }
 
-/// Ends subscriptions and monitoring.
+/// Ends subscriptions, monitoring and tracking.
 pub fn leave_everything(state: &State, session: &mut Session) {
     let client = session.client.clone();
     state.channels.unsubscribe_all(&client, &mut session.subscriptions);
     state.registry.watch_no_more(&client);
+    super::tracking::end(state, session);
 }
 
 pub const RESET: Command = Command {

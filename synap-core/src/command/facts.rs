@@ -15,6 +15,12 @@ pub fn top_names(rows: &[Command]) -> Vec<String> {
     names
 }
 
+/// Every name in small letters: commands, containers, and subcommands behind a bar.
+pub fn all_names(rows: &[Command]) -> Vec<String> {
+    let subcommands = rows.iter().filter(|row| row.name != row.first_word()).map(Command::full_name);
+    top_names(rows).into_iter().map(|name| name.to_ascii_lowercase()).chain(subcommands).collect()
+}
+
 /// True when `name` is a command, a subcommand or a container of some.
 pub fn exists(rows: &[Command], name: &str) -> bool {
     rows.iter().any(|row| row.name == name || row.first_word() == name)

@@ -1,6 +1,7 @@
 //! The commands: one file per group, each a row, an argument struct and a handler side by side; [`table`] lists them.
 
 pub mod acl;
+pub mod alias;
 pub mod api_key;
 pub mod bitmap;
 pub mod client;
@@ -14,17 +15,23 @@ pub mod hash;
 pub mod hash_expiry;
 pub mod help;
 pub mod hyperloglog;
+pub mod info;
+pub mod latency;
 pub mod list;
+pub mod memory;
 pub mod migrate;
 pub mod persistence;
 pub mod pubsub;
 pub mod server;
 pub mod set;
 pub mod set_algebra;
+pub mod slowlog;
 pub mod sort;
+pub mod status;
 pub mod string;
 pub mod substring;
 pub mod table;
+pub mod tracking;
 pub mod transaction;
 pub mod zset;
 pub mod zset_algebra;

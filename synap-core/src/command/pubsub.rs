@@ -81,6 +81,7 @@ fn confirm(reply: &mut dyn Reply, kind: Kind, joined: bool, name: Option<&[u8]>,
         (Kind::Pattern, false) => "punsubscribe",
         (Kind::Shard, true) => "ssubscribe",
         (Kind::Shard, false) => "sunsubscribe",
+        (Kind::Key | Kind::KeyPattern, _) => unreachable!("no command listens to keys"),
     });
     match name {
         Some(name) => reply.bulk(name),

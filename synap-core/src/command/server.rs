@@ -1,17 +1,14 @@
 //! The server: whole databases, what it is, how it is set.
 
-use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::prelude::*;
 use super::{facts, help};
-use crate::access::refusals::Reason;
 use crate::execute::state::State;
 use crate::execute::{Later, ShutdownOptions};
 use crate::persist;
 use crate::reply::Tape;
-use crate::session::Kind;
 use crate::settings::{self, SETTINGS, Settings};
 
 pub(super) const SERVER: Group = Group { name: "server", op: "server", category: Category::NONE };
@@ -25,7 +22,6 @@ pub const COMMANDS: &[Command] = &[
     FLUSHDB,
     SWAPDB,
     MONITOR,
-    INFO,
     CONFIG_GET,
     CONFIG_SET,
     CONFIG_RESETSTAT,
@@ -182,204 +178,6 @@ pub const MONITOR: Command = Command {
     ..SERVER.session::<Monitor>()
 };
 
-// ---- INFO ----
-
-#[derive(Args)]
-pub struct Info<'a> {
-    /// Chapters: server, clients, memory, persistence, stats, replication, cpu, commandstats, errorstats, keyspace; or
-    /// default, all, everything.
-    section: Option<Many<'a, Word<'a>>>,
-}
-
-/// The chapters of INFO, and whether they are in the default ones.
-const SECTIONS: &[(&str, bool)] = &[
-    ("server", true),
-    ("clients", true),
-    ("memory", true),
-    ("persistence", true),
-    ("stats", true),
-    ("replication", true),
-    ("cpu", true),
-    ("commandstats", false),
-    ("errorstats", true),
-    ("keyspace", true),
-];
-
-impl SessionCommand for Info<'_> {
-    const WALKS: bool = true;
-
-    fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
-        let asked: Vec<String> = match self.section {
-            None => vec!["default".into()],
-            Some(names) => names.iter().map(|name| String::from_utf8_lossy(name).to_ascii_lowercase()).collect(),
-        };
-        let mut text = String::new();
-        for (section, by_default) in SECTIONS {
-            let wanted = asked.iter().any(|name| match name.as_str() {
-                "all" | "everything" => true,
-                "default" => *by_default,
-                name => name == *section,
-            });
-            if !wanted {
-                continue;
-            }
-            if !text.is_empty() {
-                text.push_str("\r\n");
-            }
-            let mut title = section.to_string();
-            title[..1].make_ascii_uppercase();
-            let _ = write!(text, "# {title}\r\n");
-            info_section(cx, section, &mut text);
-            cx.state().host().info(section, &mut text);
-        }
-        reply.verbatim("txt", &text);
-        Ok(Flow::Done)
-    }
-}
-
-fn info_section(cx: &SessionCx<'_, '_, '_>, section: &str, out: &mut String) {
-    let state = cx.state();
-    let mut line = |name: &str, value: &dyn std::fmt::Display| {
-        let _ = write!(out, "{name}:{value}\r\n");
-    };
-    match section {
-        "server" => {
-            let uptime = (cx.now_ms() - state.started_ms).max(0) / 1000;
-            line("redis_version", &super::REDIS_VERSION);
-            line("server_name", &"synap");
-            line("synap_version", &env!("CARGO_PKG_VERSION"));
-            line("redis_mode", &"standalone");
-            line("os", &std::env::consts::OS);
-            line("arch_bits", &usize::BITS);
-            line("process_id", &std::process::id());
-            line("run_id", &state.log.history().as_str());
-            line("tcp_port", &state.settings.int(settings::PORT));
-            line("server_time_usec", &(cx.now_ms() * 1000));
-            line("uptime_in_seconds", &uptime);
-            line("uptime_in_days", &(uptime / 86_400));
-            line("io_threads_active", &state.settings.int(settings::IO_THREADS));
-        }
-        "clients" => {
-            let clients = state.registry.all();
-            let blocked = clients.iter().filter(|client| client.blocked.lock().is_some()).count();
-            let watching = clients.iter().filter(|client| client.watches.load(Ordering::Relaxed) > 0).count();
-            line("connected_clients", &clients.len());
-            line("maxclients", &state.settings.int(settings::MAXCLIENTS));
-            line("blocked_clients", &blocked);
-            line("watching_clients", &watching);
-            line("monitor_clients", &state.registry.monitor_count());
-        }
-        "memory" => {
-            if let Some(allocated) = state.host().memory_used() {
-                // The log's buffer is counted apart: a slow disk must not look like data.
-                let used = allocated.saturating_sub(state.log.memory_bytes() as u64);
-                line("used_memory", &used);
-                line("used_memory_human", &format_args!("{:.2}M", used as f64 / (1 << 20) as f64));
-            }
-            line("maxmemory", &state.settings.int(settings::MAXMEMORY));
-            line("maxmemory_policy", &state.settings.show(settings::MAXMEMORY_POLICY));
-            line("mem_replication_backlog", &state.log.memory_bytes());
-        }
-        "persistence" => {
-            let is_loading = state.loading.load(Ordering::Relaxed);
-            line("loading", &u8::from(is_loading));
-            line("async_loading", &0);
-            match state.storage() {
-                Some(storage) => storage.info(out),
-                None => line("aof_enabled", &0),
-            }
-            if is_loading {
-                load_progress(state, cx.now_ms() / 1000, out);
-            }
-        }
-        "stats" => {
-            let stats = &state.stats;
-            line("total_connections_received", &state.registry.accepted.load(Ordering::Relaxed));
-            line("total_commands_processed", &stats.total_calls());
-            line("expired_keys", &stats.expired_keys.load(Ordering::Relaxed));
-            line("expired_subkeys", &stats.expired_fields.load(Ordering::Relaxed));
-            line("evicted_keys", &0);
-            line("pubsub_channels", &state.channels.active(Kind::Channel, None).len());
-            line("pubsub_patterns", &state.channels.pattern_count());
-            line("pubsubshard_channels", &state.channels.active(Kind::Shard, None).len());
-            for reason in Reason::ALL {
-                line(reason.counter(), &state.users.refusals.count(reason));
-            }
-            line("total_error_replies", &stats.errors().iter().map(|(_, count)| count).sum::<u64>());
-        }
-        "replication" => {
-            line("role", &"master");
-            line("connected_slaves", &0);
-            line("master_replid", &state.log.history().as_str());
-            line("master_repl_offset", &state.log.end());
-            line("repl_backlog_active", &1);
-            line("repl_backlog_size", &state.settings.int(settings::REPL_BACKLOG_SIZE));
-            line("repl_backlog_first_byte_offset", &state.log.oldest());
-            line("repl_backlog_histlen", &(state.log.end() - state.log.oldest()));
-        }
-        "commandstats" => {
-            for row in state.table.all() {
-                let Some(stats) = state.stats.row(row.id) else { continue };
-                let calls = stats.calls.load(Ordering::Relaxed);
-                let micros = state.slowlog.micros(stats.ticks.load(Ordering::Relaxed));
-                let (rejected, failed) = (stats.rejected.load(Ordering::Relaxed), stats.failed.load(Ordering::Relaxed));
-                if calls + rejected + failed > 0 {
-                    let each = micros as f64 / calls.max(1) as f64;
-                    line(
-                        &format!("cmdstat_{}", row.full_name()),
-                        &format_args!(
-                            "calls={calls},usec={micros},usec_per_call={each:.2},rejected_calls={rejected},failed_calls={failed}"
-                        ),
-                    );
-                }
-            }
-        }
-        "errorstats" => {
-            for (code, count) in state.stats.errors() {
-                line(&format!("errorstat_{code}"), &format_args!("count={count}"));
-            }
-        }
-        "keyspace" => {
-            let mut counts: Vec<(usize, usize)> = Vec::new();
-            cx.walk().each_db(|db, data| {
-                counts.resize(counts.len().max(db as usize + 1), (0, 0));
-                counts[db as usize].0 += data.len();
-                counts[db as usize].1 += data.volatile();
-            });
-            for (db, (keys, expires)) in counts.into_iter().enumerate().filter(|(_, (keys, _))| *keys > 0) {
-                line(&format!("db{db}"), &format_args!("keys={keys},expires={expires},avg_ttl=0"));
-            }
-        }
-        _ => {}
-    }
-}
-
-fn load_progress(state: &State, now_s: i64, out: &mut String) {
-    let progress = &state.load_progress;
-    let began_s = progress.began_s.load(Ordering::Relaxed);
-    let (total, loaded) = (progress.total_bytes.load(Ordering::Relaxed), progress.loaded_bytes.load(Ordering::Relaxed));
-    let passed_s = (now_s - began_s).max(0) as u64;
-    // As fast as until now; Redis says 1 when it cannot know.
-    let left_s = (passed_s * total.saturating_sub(loaded)).checked_div(loaded).unwrap_or(1);
-    let percent = loaded as f64 * 100.0 / total.max(1) as f64;
-    let _ = write!(
-        out,
-        "loading_start_time:{began_s}\r\nloading_total_bytes:{total}\r\nloading_loaded_bytes:{loaded}\r\n\
-         loading_loaded_perc:{percent:.2}\r\nloading_eta_seconds:{left_s}\r\n"
-    );
-}
-
-pub const INFO: Command = Command {
-    name: "INFO",
-    op: "server.info",
-    since: "1.0.0",
-    summary: "Describes the server.",
-    returns: Shape::text("info", "Chapters with lines of name:value."),
-    tool: Tool::Default,
-    flags: Flags::LOADING.and(Flags::STALE).and(Flags::DANGEROUS).and(Flags::LOOKS),
-    ..SERVER.session::<Info>()
-};
-
 // ---- CONFIG ----
 
 #[derive(Args)]
@@ -503,8 +301,11 @@ fn set_all(state: &State, values: &[(settings::Id, String)]) -> Result<(), (sett
 pub fn setting_changed(state: &State, id: settings::Id) {
     match id {
         settings::REQUIREPASS => state.users.require_password(&state.settings.text(id)),
-        settings::SLOWLOG_LOG_SLOWER_THAN => state.slowlog.set_threshold(state.settings.int(id)),
         settings::CLIENT_OUTPUT_BUFFER_LIMIT => state.registry.output_limits.set(&state.settings.output_limits()),
+        settings::SLOWLOG_LOG_SLOWER_THAN | settings::LATENCY_MONITOR_THRESHOLD => state.fold_long_ticks(),
+        settings::LATENCY_TRACKING => {
+            state.stats.tracks_times.store(state.settings.int(id) != 0, Ordering::Relaxed);
+        }
         _ => {}
     }
     if let Some(storage) = state.storage() {
@@ -733,7 +534,7 @@ impl SessionCommand for CommandList<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         let all = cx.state().table.all();
         let names: Vec<String> = match self.filterby {
-            None => facts::top_names(all).into_iter().map(|name| name.to_ascii_lowercase()).collect(),
+            None => facts::all_names(all),
             Some(NameFilter::Module(_)) => Vec::new(),
             Some(NameFilter::Aclcat(name)) => {
                 let category = std::str::from_utf8(name).ok().and_then(Category::by_name);
@@ -742,7 +543,7 @@ impl SessionCommand for CommandList<'_> {
             }
             Some(NameFilter::Pattern(Pattern(pattern))) => {
                 let matches = |name: &String| crate::glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes());
-                all.iter().map(Command::full_name).filter(matches).collect()
+                facts::all_names(all).into_iter().filter(matches).collect()
             }
         };
         reply.array(names.len());

@@ -167,9 +167,8 @@ impl WriteCommand for Set<'_> {
             };
             if options.get {
                 write_string(cx.string(&key)?, reply);
-                if !cx.exists(&key) {
-                    cx.notify(Event::KEY_MISS, &key);
-                }
+                let found = cx.exists(&key);
+                cx.note_lookup(&key, found);
             } else if !met {
                 reply.null();
             }
@@ -336,9 +335,8 @@ pub struct GetSet<'a> {
 impl WriteCommand for GetSet<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         write_string(cx.string(&self.key)?, reply);
-        if !cx.exists(&self.key) {
-            cx.notify(Event::KEY_MISS, &self.key);
-        }
+        let found = cx.exists(&self.key);
+        cx.note_lookup(&self.key, found);
         store(cx, &self.key, self.value, Expiry::Clear, Event::SET);
         Ok(())
     }
@@ -366,11 +364,11 @@ pub struct GetDel<'a> {
 impl WriteCommand for GetDel<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         write_string(cx.string(&self.key)?, reply);
-        if cx.remove(&self.key) {
+        let found = cx.remove(&self.key);
+        if found {
             cx.log_instead(&[b"DEL", self.key.bytes]);
-        } else {
-            cx.notify(Event::KEY_MISS, &self.key);
         }
+        cx.note_lookup(&self.key, found);
         Ok(())
     }
 }
@@ -402,7 +400,7 @@ pub struct GetEx<'a> {
 impl WriteCommand for GetEx<'_> {
     fn run(self, cx: &mut WriteCx<'_>, reply: &mut dyn Reply) -> Result<()> {
         let Some(content) = cx.string(&self.key)? else {
-            cx.notify(Event::KEY_MISS, &self.key);
+            cx.note_lookup(&self.key, false);
             reply.null();
             return Ok(());
         };

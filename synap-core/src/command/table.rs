@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 
 use super::{
-    acl, api_key, bitmap, client, connection, counter, dump, generic, geo, hash, hash_expiry, hyperloglog, list,
-    migrate, persistence, pubsub, server, set, set_algebra, sort, string, substring, transaction, zset, zset_algebra,
-    zset_pop, zset_range,
+    acl, api_key, bitmap, client, connection, counter, dump, generic, geo, hash, hash_expiry, hyperloglog, info,
+    latency, list, memory, migrate, persistence, pubsub, server, set, set_algebra, slowlog, sort, status, string,
+    substring, tracking, transaction, zset, zset_algebra, zset_pop, zset_range,
 };
 use crate::access::Category;
 use crate::error::{Error, Result};
@@ -38,11 +38,17 @@ const GROUPS: &[&[Command]] = &[
     pubsub::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
+    tracking::COMMANDS,
     acl::COMMANDS,
     api_key::COMMANDS,
     migrate::COMMANDS,
     persistence::COMMANDS,
     server::COMMANDS,
+    info::COMMANDS,
+    status::COMMANDS,
+    slowlog::COMMANDS,
+    latency::COMMANDS,
+    memory::COMMANDS,
 ];
 
 /// A name is looked up as one number. The few that are longer are compared one by one.

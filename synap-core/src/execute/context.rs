@@ -11,6 +11,8 @@ use super::guards::{Change, Collection};
 use super::notify::{Event, Pending};
 use super::shards::{Held, PlaceRef, Shard};
 use super::state::{Due, State, Trash};
+use super::stats::Lookups;
+use super::tracking::Invalid;
 use super::{Call, Caller, Turn};
 use crate::error::{Error, Result};
 use crate::grammar::Key;
@@ -38,7 +40,12 @@ pub struct ReadCx<'t> {
     due: Due,
     /// Accesses are not noted: `CLIENT NO-TOUCH`.
     quiet: bool,
+    /// Whose call it is; 0 for the engine's own work.
+    caller: u64,
+    /// What is looked up is counted as found or not: the call is a read.
+    counts: bool,
     access: &'t Access<'t>,
+    lookups: &'t Lookups,
     /// While a waiter is served: the one key that it may look at.
     only: Option<u64>,
 }
@@ -74,6 +81,16 @@ impl<'t> ReadCx<'t> {
     /// [`ReadCx::get`] that is no access: for what is asked about a key instead of its value.
     #[inline]
     pub fn peek(&self, key: &Key<'_>) -> Option<&Entry> {
+        let found = self.look(key);
+        if self.counts {
+            self.lookups.note(found.is_some());
+        }
+        found
+    }
+
+    /// [`ReadCx::peek`] that is not counted.
+    #[inline]
+    pub(super) fn look(&self, key: &Key<'_>) -> Option<&Entry> {
         let entry = self.shard_of(key).db(self.db)?.get(key.hash, key.bytes)?;
         if self.due != Due::Show && entry.is_due(self.now_ms) { None } else { Some(entry) }
     }
@@ -206,6 +223,12 @@ impl<'t> ReadCx<'t> {
         &self.held
     }
 
+    /// Keys of a shard that somebody watches, and keys that blocked calls wait for.
+    pub(super) fn observed_in(&self, shard: usize) -> (usize, usize) {
+        let shard = self.held.get(shard);
+        (shard.watchers.len(), shard.waiters.len())
+    }
+
     /// The largest log offset of what this call could see.
     pub(super) fn seen(&self) -> u64 {
         if self.held.is_alone() {
@@ -240,6 +263,8 @@ struct Aside {
     wakers: Vec<Waker>,
     /// What happened to keys, until the change is in the log.
     events: Vec<Pending>,
+    /// Who is to hear of what, until the same.
+    invalid: Vec<Invalid>,
 }
 
 impl Drop for WriteCx<'_> {
@@ -264,9 +289,29 @@ impl<'t> Deref for WriteCx<'t> {
 
 impl<'t> WriteCx<'t> {
     #[inline]
-    pub(super) fn new(state: &'t State, held: Held<'t>, db: u32, now_ms: i64, access: &'t Access<'t>) -> WriteCx<'t> {
+    pub(super) fn new(
+        state: &'t State,
+        held: Held<'t>,
+        db: u32,
+        now_ms: i64,
+        access: &'t Access<'t>,
+        lookups: &'t Lookups,
+    ) -> WriteCx<'t> {
+        let due = state.expiry.get();
         WriteCx {
-            read: ReadCx { state, held, db, now_ms, due: state.expiry.get(), quiet: false, access, only: None },
+            read: ReadCx {
+                state,
+                held,
+                db,
+                now_ms,
+                due,
+                quiet: false,
+                caller: 0,
+                counts: false,
+                access,
+                lookups,
+                only: None,
+            },
             changed_mask: 0,
             changed: false,
             aside: None,
@@ -455,6 +500,7 @@ impl<'t> WriteCx<'t> {
 
     /// Empties one database, or all. Needs to be alone.
     pub fn flush(&mut self, only: Option<u32>) {
+        self.note_whole(Event::FLUSHED, only);
         for index in 0..SHARD_COUNT {
             let shard = self.read.held.get_mut(index);
             let dbs = only.map_or(0..shard.db_count(), |db| db..db + 1);
@@ -474,12 +520,14 @@ impl<'t> WriteCx<'t> {
                 }
             }
         }
+        self.invalidate_all();
         // Logged even when there was nothing: a replica that has more than its master must lose it.
         self.changed = true;
     }
 
     /// Exchanges two databases. Needs to be alone.
     pub fn swap_dbs(&mut self, one: u32, other: u32) {
+        [one, other].into_iter().for_each(|db| self.note_whole(Event::SWAPPED, Some(db)));
         for index in 0..SHARD_COUNT {
             let shard = self.read.held.get_mut(index);
             shard.swap(one, other);
@@ -498,6 +546,7 @@ impl<'t> WriteCx<'t> {
             }
             self.changed_mask |= 1 << index;
         }
+        self.invalidate_all();
         self.changed = true;
     }
 
@@ -523,6 +572,21 @@ impl<'t> WriteCx<'t> {
     #[inline]
     pub(super) fn keep_quiet_for(&mut self, session: &Session) {
         self.read.quiet = session.client.no_touch.load(Ordering::Relaxed);
+        self.read.caller = session.client.id;
+    }
+
+    /// From here on what is looked up is counted, or not.
+    #[inline]
+    pub(super) fn count_lookups(&mut self, counts: bool) {
+        self.read.counts = counts;
+    }
+
+    /// Counts what a write has looked up in order to answer it, and tells of a key that is not there.
+    pub fn note_lookup(&mut self, key: &Key<'_>, found: bool) {
+        self.read.lookups.note(found);
+        if !found {
+            self.notify(Event::KEY_MISS, key);
+        }
     }
 
     pub(super) fn select(&mut self, db: u32) {
@@ -640,7 +704,7 @@ impl<'t> WriteCx<'t> {
         self.changed = true;
         let shard = shard_of(key.hash);
         self.changed_mask |= 1 << shard;
-        if self.read.held.get(shard).is_observed() {
+        if self.read.held.get(shard).is_observed() || self.read.state.trackers.has_broadcasts() {
             self.tell(key);
         }
     }
@@ -661,6 +725,17 @@ impl<'t> WriteCx<'t> {
                 ready.push_back((db, key.bytes.into(), key.hash));
             }
         }
+        self.invalidate(shard_of(key.hash), key.bytes);
+    }
+
+    /// Whose call it is.
+    pub(super) fn caller(&self) -> u64 {
+        self.read.caller
+    }
+
+    /// Who is to hear of what.
+    pub(super) fn invalid(&mut self) -> &mut Vec<Invalid> {
+        &mut self.aside.get_or_insert_default().invalid
     }
 
     /// Where to put the wakers of those who got something: see [`Aside`].
@@ -756,6 +831,9 @@ impl<'t> WriteCx<'t> {
     pub(crate) fn unlock(&mut self) {
         debug_assert!(!self.changed && self.changed_mask == 0, "a change was not logged");
         self.tell_events();
+        if self.aside.as_ref().is_some_and(|aside| !aside.invalid.is_empty()) {
+            self.send_invalid();
+        }
         self.read.held.release();
         if let Some(aside) = self.aside.take() {
             aside.wakers.into_iter().for_each(Waker::wake);

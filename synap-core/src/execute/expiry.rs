@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use super::context::WriteCx;
+use super::latency::event;
 use super::notify::Event;
 use super::state::{Due, State};
 use super::turn::Turn;
@@ -152,6 +153,8 @@ impl WriteCx<'_> {
 /// close the gate between. `enter` makes a turn. Returns when to come back, in Unix milliseconds.
 pub fn expire_all<'e>(state: &'e State, mut enter: impl FnMut() -> Turn<'e>) -> i64 {
     state.timer.begin_round();
+    let began = state.ticks.raw();
+    let mut has_removed = false;
     let mut earliest_ms = i64::MAX;
     for shard in 0..SHARD_COUNT {
         loop {
@@ -171,10 +174,16 @@ pub fn expire_all<'e>(state: &'e State, mut enter: impl FnMut() -> Turn<'e>) -> 
                 break;
             }
             cx.expire_shard(shard);
+            has_removed = true;
             cx.tell_events();
             super::waiting::serve(&mut cx);
             cx.unlock();
         }
+    }
+    if has_removed {
+        let ticks = state.ticks.since(began);
+        state.stats.expire_ticks.fetch_add(ticks, Ordering::Relaxed);
+        state.latency.note(state, event::EXPIRE_CYCLE, state.ticks.micros(ticks));
     }
     state.timer.end_round(earliest_ms)
 }

@@ -57,6 +57,8 @@ pub struct Gate {
     /// The ticket of the closer that is alone inside. Written only with `queue` locked; closers spin on it.
     holder: AtomicU64,
     queue: Mutex<Queue>,
+    /// How often somebody waited to enter, and to be alone: figures, which nothing depends on.
+    waits: [std::sync::atomic::AtomicU64; 2],
 }
 
 /// Two lines, because processors fetch lines in pairs.
@@ -102,6 +104,7 @@ impl Gate {
                 closers: VecDeque::new(),
                 occupied: 0,
             }),
+            waits: Default::default(),
         }
     }
 
@@ -145,6 +148,15 @@ impl Gate {
         let queue = self.queue.lock();
         let alone = usize::from(self.holder.load(Ordering::SeqCst) != NOBODY);
         Waiting { entrants: queue.entrants.len(), closers: queue.closers.len() - alone }
+    }
+
+    /// How often somebody had to wait to enter, and to be alone.
+    pub fn waits(&self) -> [u64; 2] {
+        self.waits.each_ref().map(|count| count.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    fn count_wait(&self, kind: usize) {
+        self.waits[kind].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 
     #[inline]
@@ -312,6 +324,7 @@ impl<'a> Future for Enter<'a> {
             }
             let ticket = queue.ticket();
             queue.entrants.insert(ticket, (slot, cx.waker().clone()));
+            gate.count_wait(0);
             self.ticket = Some(ticket);
             return Poll::Pending;
         };
@@ -390,7 +403,10 @@ impl<'a> Future for Close<'a> {
                 let place = queue.place_of(ticket);
                 let old = match &mut queue.closers[place].waker {
                     Some(waker) => replace_waker(waker, cx),
-                    none => none.replace(cx.waker().clone()),
+                    none => {
+                        gate.count_wait(1);
+                        none.replace(cx.waker().clone())
+                    }
                 };
                 drop(queue);
                 drop(old);

@@ -10,6 +10,8 @@
 //! | log, tell, unlock | [`finish`]; [`notify`]: keyspace events |
 //! | MULTI … EXEC, WATCH | [`transaction`] |
 //! | blocked calls | [`waiting`] |
+//! | count, time | [`stats`], [`times`], [`slowlog`], [`latency`]; [`figures`] of the whole |
+//! | client-side caching | [`tracking`] |
 //! | snapshots | [`walk`] |
 //! | keys that leave for another server | [`departure`] |
 
@@ -17,18 +19,23 @@ pub mod admit;
 pub mod context;
 pub mod departure;
 pub mod expiry;
+pub mod figures;
 pub mod finish;
 pub mod gate;
 pub mod guards;
+pub mod latency;
 pub mod monitor;
 pub mod notify;
 pub mod pause;
 pub mod rights;
 pub mod row;
 pub mod shards;
+pub mod slowlog;
 pub mod state;
 pub mod stats;
 pub mod timer;
+pub mod times;
+pub mod tracking;
 pub mod transaction;
 mod turn;
 pub mod waiting;
@@ -180,11 +187,17 @@ pub fn execute(turn: &mut Turn<'_>, session: &mut Session, input: &Input<'_>, re
     session.client.last_row.store(row.id as u32, Ordering::Relaxed);
     turn.answered_unrun = false;
     let outcome = (row.run.call)(&mut Caller { turn: &mut *turn, session }, &call, reply);
-    if !turn.answered_unrun && !matches!(outcome, Outcome::NeedAlone | Outcome::Paused) {
-        turn.count(&call, session);
-        // Only its own task counts a client's calls.
-        let calls = session.client.calls.load(Ordering::Relaxed) + 1;
-        session.client.calls.store(calls, Ordering::Relaxed);
+    match outcome {
+        // A call that waits is counted when its wait ends.
+        Outcome::NeedAlone | Outcome::Paused | Outcome::Blocked(_) => {}
+        _ if turn.answered_unrun => {}
+        _ => {
+            let slept = if let Outcome::Sleep(time) = outcome { time } else { Duration::ZERO };
+            turn.count(&call, session, slept);
+            // Only its own task counts a client's calls.
+            let calls = session.client.calls.load(Ordering::Relaxed) + 1;
+            session.client.calls.store(calls, Ordering::Relaxed);
+        }
     }
     outcome
 }
@@ -340,6 +353,7 @@ where
     let Caller { turn, session } = caller;
     let Some(mut cx) = turn.lock(call, &keys, session.db, M::alone(&args)) else { return Outcome::NeedAlone };
     cx.keep_quiet_for(session);
+    cx.count_lookups(M::READS);
     monitor::show(&mut cx, session, call);
     cx.meet(call.words, &keys);
     let mark = reply.mark();
@@ -347,6 +361,9 @@ where
         cx.note_misses(call.words, &keys);
     }
     let flow = held_to_its_shape(call.row, reply, |reply| M::run(args, &mut cx, reply));
+    if session.tracking.is_some() {
+        cx.remember(session, M::READS, call.words, &keys);
+    }
     finish::finish(&mut cx, call, &keys, session, flow, mark, reply)
 }
 
@@ -360,6 +377,7 @@ where
     let mut keys = Keys::default();
     let args = parse::<C>(cx.state(), call, &mut keys)?;
     cx.meet(call.words, &keys);
+    cx.count_lookups(M::READS);
     if M::READS {
         cx.note_misses(call.words, &keys);
     }

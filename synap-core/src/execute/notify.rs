@@ -9,7 +9,7 @@ use std::io::Write;
 use super::context::WriteCx;
 use super::state::{Due, State};
 use crate::grammar::{Key, Keys, Words};
-use crate::session::Kind;
+use crate::session::{Change, Kind};
 use crate::settings::{self, Settings};
 
 /// The classes of events, a bit each, as the setting chooses them.
@@ -65,6 +65,12 @@ impl Classes {
             | Classes::STREAM.0
             | Classes::MODULE.0,
     );
+
+    /// What happens to a whole database. No letter stands for it: only those who listen to keys are told.
+    const WHOLE: Classes = Classes(1 << 30);
+
+    /// What those who listen to keys are told, whatever the setting says.
+    const FOR_KEYS: Classes = Classes(Classes::ALL.0 | Classes::WHOLE.0);
 
     /// Reads the setting: letters in any order.
     pub fn parse(text: &str) -> Option<Classes> {
@@ -125,6 +131,8 @@ impl Event {
     pub const SET: Event = Event::string("set");
     pub(super) const EXPIRED: Event = Event::new(Classes::EXPIRED, "expired");
     pub(super) const FIELDS_EXPIRED: Event = Event::new(Classes::HASH, "hexpired");
+    pub(super) const FLUSHED: Event = Event::new(Classes::WHOLE, "flush");
+    pub(super) const SWAPPED: Event = Event::new(Classes::WHOLE, "swapdb");
     pub(super) const NEW: Event = Event::new(Classes::NEW, "new");
     pub(super) const OVERWRITTEN: Event = Event::new(Classes::OVERWRITTEN, "overwritten");
     pub(super) const TYPE_CHANGED: Event = Event::new(Classes::TYPE_CHANGED, "type_changed");
@@ -137,8 +145,12 @@ impl Event {
 pub(super) struct Pending {
     pub event: Event,
     pub db: u32,
+    /// Empty where it happened to the whole database.
     pub key: Box<[u8]>,
 }
+
+/// The database of an event that happened to all of them.
+const EVERY_DB: u32 = u32::MAX;
 
 impl WriteCx<'_> {
     /// Tells of what happened to `key`, in the selected database.
@@ -152,7 +164,16 @@ impl WriteCx<'_> {
     /// All that is paid when nobody wants to hear of anything.
     #[inline]
     pub(super) fn wants_events(&self) -> bool {
-        self.state().settings.int(settings::NOTIFY_KEYSPACE_EVENTS) != 0
+        let state = self.state();
+        state.settings.int(settings::NOTIFY_KEYSPACE_EVENTS) != 0 || state.channels.has_key_listeners()
+    }
+
+    /// Tells those who listen to keys of what happened to a whole database, or to all.
+    pub(super) fn note_whole(&mut self, event: Event, db: Option<u32>) {
+        if self.state().channels.has_key_listeners() && self.state().expiry.get() != Due::Show {
+            let pending = Pending { event, db: db.unwrap_or(EVERY_DB), key: Box::default() };
+            self.pending_events().push(pending);
+        }
     }
 
     /// Tells of the change of a collection, which it may have made or emptied.
@@ -169,9 +190,11 @@ impl WriteCx<'_> {
 
     #[cold]
     fn note_event(&mut self, event: Event, key: &Key<'_>) {
-        let classes = Classes::of(&self.state().settings);
+        let state = self.state();
+        let is_wanted = Classes::of(&state.settings).has(event.class)
+            || (state.channels.has_key_listeners() && Classes::FOR_KEYS.has(event.class));
         // What is replayed was told of when it happened.
-        if event != Event::NONE && classes.has(event.class) && self.state().expiry.get() != Due::Show {
+        if event != Event::NONE && is_wanted && state.expiry.get() != Due::Show {
             let pending = Pending { event, db: self.db(), key: key.bytes.into() };
             self.pending_events().push(pending);
         }
@@ -183,7 +206,7 @@ impl WriteCx<'_> {
         if Classes::of(&self.state().settings).has(Classes::KEY_MISS) {
             for noted in &keys.keys {
                 let key = Key { bytes: words[noted.index as usize], hash: noted.hash };
-                if !self.exists(&key) {
+                if self.look(&key).is_none() {
                     self.notify(Event::KEY_MISS, &key);
                 }
             }
@@ -202,19 +225,52 @@ impl WriteCx<'_> {
             channel.extend_from_slice(of);
             state.channels.put_all(Kind::Channel, &channel, message, seen, self.wakers());
         };
-        if classes.has(Classes::KEYSPACE) {
+        let is_told = classes.has(event.class);
+        if is_told && classes.has(Classes::KEYSPACE) {
             send("keyspace", key, event.name.as_bytes());
         }
-        if classes.has(Classes::KEYEVENT) {
+        if is_told && classes.has(Classes::KEYEVENT) {
             send("keyevent", event.name.as_bytes(), key);
         }
+        if Classes::FOR_KEYS.has(event.class) && state.channels.has_key_listeners() {
+            self.send_change(pending, seen);
+        }
+    }
+
+    /// Sends the change to those who listen to its key, with what the key holds now: it is locked.
+    #[cold]
+    fn send_change(&mut self, pending: &Pending, seen: u64) {
+        let Pending { event, db, key } = pending;
+        let state: &State = self.state();
+        if event.class == Classes::WHOLE {
+            let change = Change { key: None, event: event.name, kind: None, value: None };
+            let db = Some(*db).filter(|db| *db != EVERY_DB);
+            return state.channels.put_change_of_all(db, change, seen, self.wakers());
+        }
+        let mut wakers = std::mem::take(self.wakers());
+        let make = || {
+            self.in_db(*db, |cx| {
+                let key = cx.key(key);
+                let mut change = Change { key: Some(key.bytes.into()), event: event.name, kind: None, value: None };
+                let Some(entry) = cx.peek(&key) else { return change };
+                change.kind = Some(entry.kind().name());
+                if let Some(value) = entry.as_string() {
+                    let mut digits = itoa::Buffer::new();
+                    let bytes = value.bytes(&mut digits);
+                    change.value = (bytes.len() <= Change::VALUE_BYTES_MAX).then(|| bytes.into());
+                }
+                change
+            })
+        };
+        state.channels.put_change(*db, key, make, seen, &mut wakers);
+        self.wakers().append(&mut wakers);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::execute::expiry::expire_all;
-    use crate::session::{Client, Session};
+    use crate::session::{Client, Kind, Mail, Session, key_name};
     use crate::testing::{TestEngine, Text, call_as, split};
 
     /// Somebody who hears every event of every class.
@@ -382,6 +438,60 @@ mod tests {
         );
         check_classes("K$", "SET a 1 =>");
         check_classes("KEl", "SET a 1 =>");
+    }
+
+    /// Whatever the setting says, and with the value where it is a string.
+    #[test]
+    fn those_who_listen_to_keys_are_told_of_changes() {
+        let mut test = TestEngine::default();
+        let mut session = test.another();
+        let channels = &test.engine.state().channels;
+        for (kind, name) in [(Kind::Key, "a"), (Kind::KeyPattern, "w_*"), (Kind::KeyPattern, "w_?")] {
+            channels.subscribe(
+                &session.client.clone(),
+                &mut session.subscriptions,
+                kind,
+                &key_name(0, name.as_bytes()),
+            );
+        }
+        let told = |session: &mut Session| {
+            let mut all = Vec::new();
+            Client::take_each(session, |mail| {
+                let Mail::Change(change) = mail else { panic!("{mail:?}") };
+                let text = |bytes: &Option<Box<[u8]>>| {
+                    bytes.as_ref().map_or("-".into(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+                };
+                let kind = change.kind.unwrap_or("-");
+                all.push(format!("{} {} {kind} {}", change.event, text(&change.key), text(&change.value)));
+            });
+            all.join(", ")
+        };
+        for (call, expected) in [
+            ("SET a 1", "set a string 1"),
+            ("SET b 1", ""),
+            ("INCR a", "incrby a string 2"),
+            ("GET missing", ""),
+            ("MSET w_1 x w_22 y", "set w_1 string x, set w_22 string y"),
+            ("DEL a", "del a - -"),
+            ("RPUSH a x", "rpush a list -"),
+            ("LPOP a", "lpop a - -, del a - -"),
+            ("FLUSHALL", "flush - - -"),
+            ("SWAPDB 0 1", "swapdb - - -"),
+            ("SWAPDB 2 3", ""),
+            ("SELECT 1", ""),
+            ("SET a 1", ""),
+        ] {
+            test.call(call);
+            assert_eq!(told(&mut session), expected, "{call}");
+        }
+        test.call("SELECT 0");
+        test.call("SET a x PX 10");
+        told(&mut session);
+        test.clock.advance(10);
+        test.call("GET a");
+        assert_eq!(told(&mut session), "expired a - -");
+        test.engine.leave(&mut session);
+        assert!(!test.engine.state().channels.has_key_listeners());
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn judge(state: &State, client: &Client, user: &User, call: &Call<'_>, keys: &Ke
     };
     note(state, client, reason, context, object, user.name.as_bytes());
     let text = match reason {
-        Reason::Key => "No permissions to access a key".into(),
+        Reason::Key => return Err(NO_KEY_RIGHT),
         Reason::Channel => "No permissions to access a channel".into(),
         Reason::Command | Reason::Auth => may_not_run(user, &name).into(),
     };
@@ -130,6 +130,21 @@ pub fn dry_run(state: &State, user: &User, row: &Command, words: Words<'_>) -> O
         Denial::Channel(index) => no_access("channel", words[index as usize]),
     })
 }
+
+/// Whether the session's user may read `key`, as with `GET key`: for what is told of keys outside of calls. Nothing is
+/// noted.
+pub fn may_read(state: &State, session: &Session, key: &[u8]) -> bool {
+    let words: [&[u8]; 2] = [b"GET", key];
+    let Ok(row) = state.table.find(&words) else { return false };
+    match &session.user {
+        Some(user) if user.is_free() => true,
+        Some(user) if !user.is_superseded() => dry_run(state, user, row, &words).is_none(),
+        Some(user) => state.users.get(&user.name).is_some_and(|user| dry_run(state, &user, row, &words).is_none()),
+        None => false,
+    }
+}
+
+pub const NO_KEY_RIGHT: Error = Error::new(Code::NoPerm, "No permissions to access a key");
 
 // ---- logging in ----
 

@@ -12,7 +12,7 @@ use parking_lot::RawMutex;
 use crate::keyspace::cut::OldValues;
 use crate::keyspace::db::Db;
 use crate::keyspace::hasher::{KeyHasher, SHARD_COUNT};
-use crate::session::{Waiter, WatchFlag};
+use crate::session::{Tracker, Waiter, WatchFlag};
 
 /// A key in a database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +46,8 @@ pub struct Shard {
     pub latest_ms: i64,
     pub watchers: HashMap<Place, Vec<Arc<WatchFlag>>>,
     pub waiters: HashMap<Place, VecDeque<Arc<Waiter>>>,
+    /// Who has read which keys, of any database, and wants to hear when they change.
+    pub trackers: HashMap<Box<[u8]>, Vec<Arc<Tracker>>>,
     /// Waiters here whose service touches another key.
     pub reaching: usize,
 }
@@ -60,6 +62,7 @@ impl Shard {
             latest_ms: i64::MIN,
             watchers: HashMap::new(),
             waiters: HashMap::new(),
+            trackers: HashMap::new(),
             reaching: 0,
         }
     }
@@ -111,7 +114,7 @@ impl Shard {
     /// True when a change must look for somebody to tell.
     #[inline]
     pub fn is_observed(&self) -> bool {
-        !self.watchers.is_empty() || !self.waiters.is_empty()
+        !self.watchers.is_empty() || !self.waiters.is_empty() || !self.trackers.is_empty()
     }
 
     /// The cut of a snapshot in this shard, with the gate closed.

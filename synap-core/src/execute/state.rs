@@ -6,14 +6,18 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
-use super::ShutdownOptions;
+use super::figures::Allocator;
 use super::gate::Gate;
+use super::latency::{self, Latency};
 use super::pause::Pause;
-use super::row::Command;
+use super::row::{Command, Flags};
 use super::shards::Shards;
-use super::stats::{Slowlog, Stats};
+use super::slowlog::Slowlog;
+use super::stats::Stats;
 use super::timer::Timer;
+use super::times::{Ticks, bucket_of};
 use super::walk::Walks;
+use super::{Call, ShutdownOptions};
 use crate::access::Users;
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
@@ -22,7 +26,7 @@ use crate::keyspace::access::{Access, Frequency, Random};
 use crate::keyspace::hasher::KeyHasher;
 use crate::keyspace::value::Value;
 use crate::log::Log;
-use crate::session::{Channels, Client, Registry};
+use crate::session::{Channels, Client, Registry, Trackers};
 use crate::settings::{self, Id, Settings};
 
 /// What an engine is made of. Handlers reach it through their contexts.
@@ -33,20 +37,25 @@ pub struct State {
     pub log: Arc<Log>,
     pub clock: Box<dyn Clock>,
     /// Cheap ticks for durations.
-    pub ticks: quanta::Clock,
+    pub ticks: Ticks,
     pub settings: Settings,
     pub users: Users,
     pub registry: Registry,
+    pub trackers: Trackers,
     pub channels: Channels,
     pub pause: Pause,
     pub walks: Walks,
     pub stats: Stats,
     pub slowlog: Slowlog,
+    pub latency: Latency,
     pub table: &'static dyn Rows,
     pub expiry: ExpiryMode,
     pub timer: Timer,
     pub dropper: Dropper,
     pub started_ms: i64,
+    /// The most memory that was seen in use, and what was in use when the program had started.
+    pub memory_peak: AtomicU64,
+    pub memory_startup: AtomicU64,
     /// The data are not there yet: most calls are refused.
     pub loading: AtomicBool,
     /// How much of them is there.
@@ -105,6 +114,16 @@ pub trait Host: Send + Sync {
     fn memory_used(&self) -> Option<u64> {
         None
     }
+    /// The same with what it costs to have it, and what more the allocator tells.
+    fn allocator(&self) -> Option<Allocator> {
+        None
+    }
+    /// All that the allocator tells, as text for people.
+    fn allocator_report(&self) -> Option<String> {
+        None
+    }
+    /// Has the allocator give back what nobody uses.
+    fn purge_memory(&self) {}
 }
 
 /// See [`Host::rewrite_config`].
@@ -298,18 +317,25 @@ impl State {
     /// Made within an [`Arc`] (`Arc::new_cyclic`), which `me` is.
     pub fn new(parts: Parts, me: Weak<State>) -> State {
         let hasher = KeyHasher::new(parts.seed);
+        let told = me.clone();
+        parts.log.times.tell_to(move |event, time| {
+            if let Some(state) = told.upgrade() {
+                state.latency.note(&state, event, u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+            }
+        });
         let started_ms = parts.clock.now_ms();
-        let ticks = quanta::Clock::new();
         State {
             gate: Gate::new(),
             shards: Shards::new(hasher),
             hasher,
             log: Arc::new(parts.log),
-            slowlog: Slowlog::new(&ticks),
-            ticks,
+            slowlog: Slowlog::default(),
+            latency: Latency::default(),
+            ticks: Ticks::default(),
             settings: parts.settings,
             users: Users::default(),
             registry: Registry::default(),
+            trackers: Trackers::default(),
             channels: Channels::default(),
             pause: Pause::default(),
             walks: Walks::default(),
@@ -319,6 +345,8 @@ impl State {
             timer: Timer::new(),
             dropper: Dropper(Mutex::new(None)),
             started_ms,
+            memory_peak: AtomicU64::new(0),
+            memory_startup: AtomicU64::new(0),
             random: Random::new(parts.seed),
             loading: AtomicBool::new(false),
             load_progress: LoadProgress::default(),
@@ -326,6 +354,37 @@ impl State {
             storage: OnceLock::new(),
             me,
             clock: parts.clock,
+        }
+    }
+
+    /// The settings of SLOWLOG and LATENCY have new values: which calls are long.
+    pub(crate) fn fold_long_ticks(&self) {
+        let micros = |id, unit: u64| u64::try_from(self.settings.int(id)).ok().map(|value| value.saturating_mul(unit));
+        let slow = micros(settings::SLOWLOG_LOG_SLOWER_THAN, 1);
+        let latency = micros(settings::LATENCY_MONITOR_THRESHOLD, 1000).filter(|micros| *micros > 0);
+        self.log.times.watch(latency.is_some());
+        let long = slow.into_iter().chain(latency).min().map_or(u64::MAX, |micros| self.ticks.of_micros(micros));
+        self.stats.long_ticks.store(long, Ordering::Relaxed);
+    }
+
+    /// Notes a call that took long, for SLOWLOG and LATENCY.
+    #[cold]
+    pub(super) fn note_long(&self, call: &Call<'_>, client: &Client, at_ms: i64, ticks: u64) {
+        let micros = self.ticks.micros(ticks);
+        let slower_than = u64::try_from(self.settings.int(settings::SLOWLOG_LOG_SLOWER_THAN)).unwrap_or(u64::MAX);
+        if micros >= slower_than && !call.row.flags.has(Flags::SKIP_SLOWLOG) {
+            self.slowlog.note(self, call, client, at_ms, micros);
+        }
+        let is_fast = call.row.flags.has(Flags::FAST);
+        let event = if is_fast { latency::event::FAST_COMMAND } else { latency::event::COMMAND };
+        self.latency.note(self, event, micros);
+    }
+
+    /// Counts and times a call that did not run in a turn of its own client: in a transaction, or after a wait.
+    pub(super) fn count_elsewhere(&self, call: &Call<'_>, client: &Client, at_ms: i64, ticks: u64) {
+        self.stats.ran(call.row.id, ticks, &[bucket_of(ticks)]);
+        if ticks >= self.stats.long_ticks() {
+            self.note_long(call, client, at_ms, ticks);
         }
     }
 
@@ -385,6 +444,21 @@ impl State {
     #[inline]
     pub fn is_behind(&self) -> bool {
         self.storage.get().is_some_and(|storage| storage.is_behind()) || self.walks.is_behind()
+    }
+
+    /// Bytes that count against `maxmemory`. The log's buffer does not, nor what a snapshot has not written yet: a slow
+    /// disk must not look like data.
+    pub fn memory_used(&self) -> Option<u64> {
+        let apart = self.log.memory_bytes() + self.walks.old_bytes();
+        self.host().memory_used().map(|used| used.saturating_sub(apart as u64))
+    }
+
+    /// Takes a look at what goes on by itself. Said by the program a few times in a second.
+    pub fn sample(&self) {
+        self.stats.sample(self);
+        if let Some(used) = self.memory_used() {
+            self.memory_peak.fetch_max(used, Ordering::Relaxed);
+        }
     }
 
     /// Has everything written that was appended: before replies leave, outside of the gate and with nothing locked.

@@ -1,26 +1,34 @@
-//! Counters of calls, and the slow ones.
+//! Counters of calls, of what they found, and of the errors that they were answered with.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::Call;
-use super::row::{Command, Flags};
+use super::row::Command;
 use super::state::State;
+use super::times::{Histogram, Times};
 use crate::error::Error;
-use crate::session::Session;
 
 /// Counters by row, and of errors by code.
 #[derive(Debug)]
 pub struct Stats {
     rows: Box<[RowStats]>,
+    /// Codes are ours, so there are not many.
     errors: Mutex<BTreeMap<&'static str, u64>>,
+    /// `latency-tracking`.
+    pub tracks_times: AtomicBool,
+    /// Calls that take so many raw ticks, or more, are noted somewhere: in SLOWLOG, or by LATENCY.
+    pub(super) long_ticks: AtomicU64,
     pub expired_keys: AtomicU64,
     pub expired_fields: AtomicU64,
     pub keyspace_hits: AtomicU64,
     pub keyspace_misses: AtomicU64,
+    /// Raw ticks that the engine's thread spent removing what was due.
+    pub expire_ticks: AtomicU64,
+    rates: Mutex<Rates>,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +40,15 @@ pub struct RowStats {
     pub rejected: AtomicU64,
     /// Ran and answered an error.
     pub failed: AtomicU64,
+    /// Made by the first call: most rows are never called.
+    times: OnceLock<Box<Times>>,
+}
+
+impl RowStats {
+    /// How long its calls took, if there were any since `latency-tracking` is on.
+    pub fn times(&self) -> Option<Histogram> {
+        self.times.get().map(|times| times.snapshot()).filter(|times| times.count() > 0)
+    }
 }
 
 impl Stats {
@@ -39,10 +56,14 @@ impl Stats {
         Stats {
             rows: (0..rows).map(|_| RowStats::default()).collect(),
             errors: Mutex::default(),
+            tracks_times: AtomicBool::new(true),
+            long_ticks: AtomicU64::new(u64::MAX),
             expired_keys: AtomicU64::new(0),
             expired_fields: AtomicU64::new(0),
             keyspace_hits: AtomicU64::new(0),
             keyspace_misses: AtomicU64::new(0),
+            expire_ticks: AtomicU64::new(0),
+            rates: Mutex::default(),
         }
     }
 
@@ -50,10 +71,19 @@ impl Stats {
         self.rows.get(id)
     }
 
-    pub(super) fn ran(&self, row: usize, calls: u64, ticks: u64) {
+    #[inline]
+    pub(super) fn long_ticks(&self) -> u64 {
+        self.long_ticks.load(Ordering::Relaxed)
+    }
+
+    /// Counts calls of one row, which took so many ticks in all, and each as long as its bucket says.
+    pub(super) fn ran(&self, row: usize, ticks: u64, buckets: &[u8]) {
         if let Some(stats) = self.rows.get(row) {
-            stats.calls.fetch_add(calls, Ordering::Relaxed);
+            stats.calls.fetch_add(buckets.len() as u64, Ordering::Relaxed);
             stats.ticks.fetch_add(ticks, Ordering::Relaxed);
+            if self.tracks_times.load(Ordering::Relaxed) {
+                stats.times.get_or_init(Box::default).add(buckets);
+            }
         }
     }
 
@@ -81,11 +111,15 @@ impl Stats {
             for counter in [&row.calls, &row.ticks, &row.rejected, &row.failed] {
                 counter.store(0, Ordering::Relaxed);
             }
+            if let Some(times) = row.times.get() {
+                times.reset();
+            }
         }
         self.errors.lock().clear();
-        for counter in [&self.expired_keys, &self.expired_fields, &self.keyspace_hits, &self.keyspace_misses] {
-            counter.store(0, Ordering::Relaxed);
-        }
+        let counters =
+            [&self.expired_keys, &self.expired_fields, &self.keyspace_hits, &self.keyspace_misses, &self.expire_ticks];
+        counters.iter().for_each(|counter| counter.store(0, Ordering::Relaxed));
+        *self.rates.lock() = Rates::default();
     }
 
     /// Errors answered, by their code.
@@ -97,85 +131,94 @@ impl Stats {
     pub fn total_calls(&self) -> u64 {
         self.rows.iter().map(|row| row.calls.load(Ordering::Relaxed)).sum()
     }
-}
 
-/// One slow call.
-#[derive(Clone, Debug)]
-pub struct SlowCall {
-    pub id: u64,
-    pub at_ms: i64,
-    pub micros: u64,
-    /// At most 32 words of at most 128 bytes.
-    pub words: Vec<Vec<u8>>,
-    pub addr: String,
-    /// The client's name, cut as a word is: it may be as long as a call.
-    pub name: String,
-}
-
-/// The slow calls, newest first.
-#[derive(Debug)]
-pub struct Slowlog {
-    threshold_ticks: AtomicU64,
-    threshold_micros: AtomicI64,
-    ticks_per_micro: f64,
-    next_id: AtomicU64,
-    calls: Mutex<VecDeque<SlowCall>>,
-}
-
-impl Slowlog {
-    pub(super) fn new(ticks: &quanta::Clock) -> Slowlog {
-        // How many raw ticks a microsecond has, from the clock's own calibration.
-        let nanos = ticks.delta_as_nanos(0, 1_000_000_000).max(1);
-        let log = Slowlog {
-            threshold_ticks: AtomicU64::new(u64::MAX),
-            threshold_micros: AtomicI64::new(-1),
-            ticks_per_micro: 1_000_000_000_f64 / nanos as f64 * 1000.0,
-            next_id: AtomicU64::new(0),
-            calls: Mutex::default(),
-        };
-        log.set_threshold(10_000);
-        log
+    /// Notes how far the totals are. Said by the program every now and then: the rates are those between.
+    pub fn sample(&self, state: &State) {
+        let (net_in, net_out) = state.registry.net_bytes();
+        let totals = Totals { calls: self.total_calls(), net_in, net_out };
+        self.rates.lock().add(state.clock.now_ms(), totals);
     }
 
-    /// `slowlog-log-slower-than`; negative notes nothing.
-    pub fn set_threshold(&self, micros: i64) {
-        let ticks = if micros < 0 { u64::MAX } else { (micros as f64 * self.ticks_per_micro) as u64 };
-        self.threshold_micros.store(micros, Ordering::Relaxed);
-        self.threshold_ticks.store(ticks, Ordering::Relaxed);
+    /// What happens in a second, by the last few samples; zeros while there are none.
+    pub fn rates(&self) -> Totals {
+        self.rates.lock().per_second()
+    }
+}
+
+/// What is counted as it goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub calls: u64,
+    /// Bytes that clients have sent, and were sent.
+    pub net_in: u64,
+    pub net_out: u64,
+}
+
+/// Samples that are kept.
+const SAMPLES_MAX: usize = 16;
+
+/// The last samples, the oldest first.
+#[derive(Debug, Default)]
+struct Rates(VecDeque<(i64, Totals)>);
+
+impl Rates {
+    fn add(&mut self, now_ms: i64, totals: Totals) {
+        if self.0.len() == SAMPLES_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((now_ms, totals));
+    }
+
+    fn per_second(&self) -> Totals {
+        let (Some((from_ms, from)), Some((to_ms, to))) = (self.0.front(), self.0.back()) else {
+            return Totals::default();
+        };
+        // The clock may have been set.
+        let elapsed_ms = u64::try_from(to_ms - from_ms).unwrap_or(0).max(1);
+        let rate = |from: u64, to: u64| to.saturating_sub(from).saturating_mul(1000) / elapsed_ms;
+        Totals {
+            calls: rate(from.calls, to.calls),
+            net_in: rate(from.net_in, to.net_in),
+            net_out: rate(from.net_out, to.net_out),
+        }
+    }
+}
+
+/// Keys that the reads of one turn found and did not find: added to the statistics when it ends.
+#[derive(Debug, Default)]
+pub struct Lookups {
+    hits: Cell<u32>,
+    misses: Cell<u32>,
+}
+
+impl Lookups {
+    #[inline]
+    pub(super) fn note(&self, found: bool) {
+        let count = if found { &self.hits } else { &self.misses };
+        count.set(count.get().wrapping_add(1));
     }
 
     #[inline]
-    pub(super) fn threshold_ticks(&self) -> u64 {
-        self.threshold_ticks.load(Ordering::Relaxed)
+    pub(super) fn flush(&self, stats: &Stats) {
+        for (count, total) in [(&self.hits, &stats.keyspace_hits), (&self.misses, &stats.keyspace_misses)] {
+            if count.get() > 0 {
+                total.fetch_add(count.take().into(), Ordering::Relaxed);
+            }
+        }
     }
+}
 
-    /// Microseconds of that many raw ticks.
-    pub fn micros(&self, ticks: u64) -> u64 {
-        (ticks as f64 / self.ticks_per_micro) as u64
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    pub(super) fn note(&self, state: &State, call: &Call<'_>, session: &Session, at_ms: i64, ticks: u64) {
-        let is_shown = |index| index < call.row.name_words() || !call.row.flags.has(Flags::SECRET);
-        let shown = |(index, word): (usize, &&[u8])| match is_shown(index) {
-            true => word[..word.len().min(128)].to_vec(),
-            false => b"(redacted)".to_vec(),
-        };
-        let words = call.words.iter().take(32).enumerate().map(shown).collect();
-        let slow = SlowCall {
-            id: self.next_id.fetch_add(1, Ordering::Relaxed),
-            at_ms,
-            micros: self.micros(ticks),
-            words,
-            addr: session.client.addr.clone(),
-            name: session.client.info.lock().name.chars().take(128).collect(),
-        };
-        let max = usize::try_from(state.settings.int(crate::settings::SLOWLOG_MAX_LEN)).unwrap_or(0);
-        let mut calls = self.calls.lock();
-        calls.push_front(slow);
-        calls.truncate(max);
-    }
-
-    pub fn calls(&self) -> Vec<SlowCall> {
-        self.calls.lock().iter().cloned().collect()
+    #[test]
+    fn rates_are_those_between_the_first_and_the_last_sample() {
+        let mut rates = Rates::default();
+        assert_eq!(rates.per_second(), Totals::default());
+        for n in 0..20 {
+            rates.add(n * 500, Totals { calls: n as u64 * 50, net_in: n as u64 * 7, net_out: 3 });
+        }
+        assert_eq!(rates.per_second(), Totals { calls: 100, net_in: 14, net_out: 0 });
     }
 }

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::context::{Inside, SessionCx};
-use super::row::{Command, Inner};
+use super::context::{Inside, SessionCx, WriteCx};
+use super::row::{Command, Inner, Kind};
 use super::shards::{Place, PlaceRef};
 use super::turn::{Caller, Turn};
-use super::{Call, Flow, admit, waiting};
+use super::{Call, Flow, admit, rights, waiting};
 use crate::access::refusals::Context;
 use crate::error::{Code, Error, Result};
 use crate::grammar::{Key, Keys, OwnedWords, Parser};
+use crate::keyspace::entry::Entry;
 use crate::keyspace::hasher::shard_of;
 use crate::reply::Reply;
-use crate::session::{Session, Transaction, WatchFlag, Watched};
+use crate::session::{Condition, Session, Transaction, Wanted, WatchFlag, Watched};
+use crate::types::Elem;
 
 /// Runs the queued calls as one: under the locks of all their keys and of the watched ones, logged as one unit.
 pub fn exec(cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
@@ -24,6 +27,11 @@ pub fn exec(cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flo
     if transaction.broken {
         end(caller.turn, caller.session);
         return Err(Error::new(Code::ExecAbort, "Transaction discarded because of previous errors."));
+    }
+    let may_ask = |condition: &Condition| rights::may_read(caller.turn.state, caller.session, &condition.key);
+    if !transaction.conditions.iter().all(may_ask) {
+        end(caller.turn, caller.session);
+        return Err(rights::NO_KEY_RIGHT);
     }
     match run(caller, &transaction, reply) {
         Ran::Done(flow) => {
@@ -43,6 +51,20 @@ pub fn exec(cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flo
             reply.null_array();
             Ok(Flow::Done)
         }
+    }
+}
+
+/// Whether the condition holds for the key, which is locked.
+fn holds(cx: &WriteCx<'_>, key: &Key<'_>, condition: &Condition) -> bool {
+    let is = |value: Option<Elem<'_>>| match (&condition.wanted, value) {
+        (Wanted::Exists(wanted), value) => value.is_some() == *wanted,
+        (Wanted::Equals(bytes), Some(value)) => value.bytes(&mut itoa::Buffer::new()) == &**bytes,
+        (Wanted::Equals(_), None) => false,
+    };
+    match (&condition.field, &condition.wanted) {
+        (None, Wanted::Exists(wanted)) => cx.exists(key) == *wanted,
+        (None, Wanted::Equals(_)) => is(cx.peek(key).and_then(Entry::as_string)),
+        (Some(field), _) => cx.hash(key).is_ok_and(|hash| is(hash.and_then(|hash| cx.field(hash, field)))),
     }
 }
 
@@ -84,6 +106,8 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         return Ran::NeedAlone;
     }
     mask |= caller.session.watches.keys.iter().fold(0, |mask, watched| mask | 1 << shard_of(watched.hash));
+    let asked = |condition: &Condition| state.hasher.hash(&condition.key);
+    mask |= transaction.conditions.iter().fold(0, |mask, condition| mask | 1 << shard_of(asked(condition)));
 
     let mut cx = caller.turn.context(mask, caller.session.db);
     let writes = planned.iter().filter(|(row, ..)| row.writes());
@@ -101,6 +125,11 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
             touched |= cx.hides(&key) && !watched.was_hidden;
         });
     }
+    for condition in &transaction.conditions {
+        let key = Key { bytes: &condition.key, hash: asked(condition) };
+        cx.meet_one(&key);
+        touched |= !holds(&cx, &key, condition);
+    }
     if touched || caller.session.watches.flag.as_ref().is_some_and(|flag| flag.is_touched()) {
         caller.session.seen = caller.session.seen.max(cx.seen());
         waiting::serve(&mut cx);
@@ -108,6 +137,9 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
         return Ran::Touched;
     }
 
+    // What was said of the next call counts for all of them.
+    let tracking = caller.session.tracking.as_mut();
+    let tracker = tracking.and_then(|tracking| tracking.takes_next().then(|| tracking.tracker.clone()));
     let mut after = Flow::Done;
     let mut published = Vec::new();
     cx.keep_quiet_for(caller.session);
@@ -138,6 +170,8 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
                 flow
             }
         };
+        let slept = if let Ok(Flow::Sleep(time)) = flow { time } else { Duration::ZERO };
+        let spent = state.ticks.since(began) + state.ticks.of(slept);
         match flow {
             Ok(Flow::Block { in_transaction, .. }) => waiting::write_null(in_transaction, reply),
             Ok(Flow::Done) => {}
@@ -152,7 +186,10 @@ fn run(caller: &mut Caller<'_, '_>, transaction: &Transaction, reply: &mut dyn R
                 reply.error(&error);
             }
         }
-        state.stats.ran(row.id, 1, state.ticks.raw().saturating_sub(began));
+        if let Some(tracker) = tracker.as_ref().filter(|_| row.kind == Kind::Read) {
+            cx.remember_for(tracker, &slices, keys);
+        }
+        state.count_elsewhere(&call, &caller.session.client, caller.turn.now_ms, spent);
         cx.record(&call);
     }
     let penalty = std::mem::take(&mut caller.session.penalty);
@@ -228,13 +265,55 @@ pub fn unwatch(turn: &mut Turn<'_>, session: &mut Session) {
 }
 
 /// Takes a flag away from a key whose shard `cx` holds.
-pub(super) fn forget_flag(cx: &mut super::WriteCx<'_>, db: u32, key: &[u8], hash: u64, flag: &Arc<WatchFlag>) {
+pub(super) fn forget_flag(cx: &mut WriteCx<'_>, db: u32, key: &[u8], hash: u64, flag: &Arc<WatchFlag>) {
     let shard = cx.held_mut().get_mut(shard_of(hash));
     let place = PlaceRef { db, key };
     if let Some(flags) = shard.watchers.get_mut(&place) {
         flags.retain(|other| !Arc::ptr_eq(other, flag));
         if flags.is_empty() {
             shard.watchers.remove(&place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestEngine;
+
+    fn condition(key: &str, field: Option<&str>, wanted: Wanted) -> Condition {
+        Condition { key: key.as_bytes().into(), field: field.map(|field| field.as_bytes().into()), wanted }
+    }
+
+    fn equals(value: &str) -> Wanted {
+        Wanted::Equals(value.as_bytes().into())
+    }
+
+    #[test]
+    fn a_transaction_runs_when_its_conditions_hold() {
+        let mut test = TestEngine::default();
+        test.check("SET a 1 => OK\n HSET h f x => 1\n RPUSH l 1 => 1\n SET brief 1 PX 10 => OK");
+        test.clock.advance(10);
+        for (held, condition) in [
+            (true, condition("a", None, equals("1"))),
+            (false, condition("a", None, equals("2"))),
+            (false, condition("none", None, equals(""))),
+            (true, condition("a", None, Wanted::Exists(true))),
+            (false, condition("brief", None, Wanted::Exists(true))),
+            (true, condition("brief", None, Wanted::Exists(false))),
+            (true, condition("h", Some("f"), equals("x"))),
+            (false, condition("h", Some("g"), equals("x"))),
+            (true, condition("h", Some("g"), Wanted::Exists(false))),
+            (true, condition("l", None, Wanted::Exists(true))),
+            (false, condition("l", None, equals("1"))),
+            (false, condition("l", Some("f"), equals("1"))),
+        ] {
+            test.call("MULTI");
+            test.call("INCR count");
+            let transaction = test.session.transaction.as_mut().expect("it has begun");
+            transaction.conditions.push(condition.clone());
+            let reply = test.call("EXEC");
+            assert_eq!(reply != "nil", held, "{condition:?}: {reply}");
         }
     }
 }

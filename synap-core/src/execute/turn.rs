@@ -1,10 +1,13 @@
 //! A turn: one visit of a thread inside the gate, for one batch of a session's calls.
 
+use std::time::Duration;
+
 use super::context::WriteCx;
 use super::gate::{Closed, Entered};
-use super::row::Flags;
 use super::shards::Held;
 use super::state::State;
+use super::stats::Lookups;
+use super::times::bucket_of;
 use super::{Call, waiting};
 use crate::grammar::Keys;
 use crate::keyspace::access::Access;
@@ -34,6 +37,7 @@ pub struct Turn<'e> {
     pub now_ms: i64,
     /// What the turn's accesses leave in entries.
     access: Access<'e>,
+    lookups: Lookups,
     /// Raw ticks at the end of the last call.
     last_tick: u64,
     /// Calls of one row in a row, not yet added to the statistics.
@@ -49,19 +53,27 @@ thread_local! {
     pub static LOCKED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-#[derive(Default)]
+/// Calls of a run are counted together.
+const RUN_MAX: usize = 64;
+
 struct RunOfCalls {
     row: usize,
-    calls: u64,
+    calls: usize,
     ticks: u64,
+    /// How long each took: see [`bucket_of`].
+    buckets: [u8; RUN_MAX],
+}
+
+impl RunOfCalls {
+    const NONE: RunOfCalls = RunOfCalls { row: 0, calls: 0, ticks: 0, buckets: [0; RUN_MAX] };
 }
 
 impl<'e> Turn<'e> {
     pub fn new(state: &'e State, pass: Pass<'e>) -> Turn<'e> {
-        let run = RunOfCalls::default();
+        let (run, lookups) = (RunOfCalls::NONE, Lookups::default());
         let now_ms = state.clock.now_ms();
         let (access, last_tick) = (state.access_at(now_ms), state.ticks.raw());
-        Turn { state, pass, now_ms, access, last_tick, run, answered_unrun: false }
+        Turn { state, pass, now_ms, access, lookups, last_tick, run, answered_unrun: false }
     }
 
     /// Waits until nobody else is inside the gate.
@@ -80,32 +92,37 @@ impl<'e> Turn<'e> {
             pass: Pass::Lent { alone: cx.held().is_alone() },
             now_ms: cx.now_ms(),
             access: state.access_at(cx.now_ms()),
+            lookups: Lookups::default(),
             last_tick: 0,
-            run: RunOfCalls::default(),
+            run: RunOfCalls::NONE,
             answered_unrun: false,
         }
     }
 
-    /// Counts and times the call that has just run.
+    /// Counts and times the call that has just run, and that keeps its connection for `slept` more.
     #[inline]
-    pub(super) fn count(&mut self, call: &Call<'_>, session: &Session) {
+    pub(super) fn count(&mut self, call: &Call<'_>, session: &Session, slept: Duration) {
         let tick = self.state.ticks.raw();
-        let spent = tick.saturating_sub(self.last_tick);
+        let mut spent = tick.saturating_sub(self.last_tick);
         self.last_tick = tick;
-        if self.run.row != call.row.id {
+        if slept > Duration::ZERO {
+            spent += self.state.ticks.of(slept);
+        }
+        if self.run.row != call.row.id || self.run.calls == RUN_MAX {
             self.flush_counts();
             self.run.row = call.row.id;
         }
+        self.run.buckets[self.run.calls] = bucket_of(spent);
         self.run.calls += 1;
         self.run.ticks += spent;
-        if spent > self.state.slowlog.threshold_ticks() && !call.row.flags.has(Flags::SKIP_SLOWLOG) {
-            self.state.slowlog.note(self.state, call, session, self.now_ms, spent);
+        if spent >= self.state.stats.long_ticks() {
+            self.state.note_long(call, &session.client, self.now_ms, spent);
         }
     }
 
     fn flush_counts(&mut self) {
         if self.run.calls > 0 {
-            self.state.stats.ran(self.run.row, self.run.calls, self.run.ticks);
+            self.state.stats.ran(self.run.row, self.run.ticks, &self.run.buckets[..self.run.calls]);
             self.run.calls = 0;
             self.run.ticks = 0;
         }
@@ -129,7 +146,7 @@ impl<'e> Turn<'e> {
             Pass::Closed(closed) => Held::alone(&self.state.shards, closed),
             Pass::Lent { .. } => unreachable!("a command inside a transaction locks through the transaction's context"),
         };
-        WriteCx::new(self.state, held, db, now_ms, &self.access)
+        WriteCx::new(self.state, held, db, now_ms, &self.access, &self.lookups)
     }
 
     /// Has the processor fetch what the calls with these keys will look at: first all buckets, then all entries, so
@@ -175,6 +192,7 @@ impl<'e> Turn<'e> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.flush_counts();
+        self.lookups.flush(&self.state.stats);
     }
 }
 

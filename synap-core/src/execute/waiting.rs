@@ -5,12 +5,14 @@
 //! that made the key ready. The pop, its log record and its reply are one unit under that call's locks.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
 use super::context::{ReadCx, WriteCx};
 use super::row::Inner;
 use super::shards::{Place, PlaceRef};
+use super::state::State;
 use super::turn::Turn;
 use super::{Call, Flow, rights};
 use crate::error::{Code, Error};
@@ -147,6 +149,7 @@ fn serve_key(cx: &mut WriteCx<'_>, key: &Key<'_>) {
         }
         let db = cx.db();
         cx.serve_from(Some(key.hash));
+        let began = cx.state().ticks.raw();
         let flow = run(cx, &call, &mut tape);
         debug_assert!(!matches!(flow, Ok(Flow::Block { .. })), "{} was said to be ready", row.name);
         match flow {
@@ -154,9 +157,11 @@ fn serve_key(cx: &mut WriteCx<'_>, key: &Key<'_>) {
             Ok(_) => write_null(waiter.on_timeout, &mut tape),
             Err(error) => {
                 tape.rollback(crate::reply::Mark(0));
+                cx.state().stats.failed(row, &error);
                 tape.error(&error);
             }
         }
+        count(cx.state(), &call, &waiter.client, began);
         cx.record(&call);
         cx.tell_events();
         cx.serve_from(None);
@@ -203,14 +208,21 @@ pub(super) fn write_null(kind: NullKind, reply: &mut dyn Reply) {
 }
 
 /// Ends a wait from the outside; true when it still waited. The client gets `reply`'s answer and is woken.
-pub fn unblock(client: &Client, end: WaitEnd) -> bool {
+pub fn unblock(state: &State, client: &Client, end: WaitEnd) -> bool {
     let waiter = client.blocked.lock().clone();
     let Some(waiter) = waiter.filter(|waiter| waiter.claim(end)) else { return false };
     let mut tape = Tape::new(waiter.resp3);
     match end {
         WaitEnd::TimedOut => write_null(waiter.on_timeout, &mut tape),
-        _ => tape.error(&Error::new(Code::Unblocked, "client unblocked via CLIENT UNBLOCK")),
+        _ => {
+            let error = Error::new(Code::Unblocked, "client unblocked via CLIENT UNBLOCK");
+            if let Ok(row) = state.table.find(&waiter.words.slices()) {
+                state.stats.failed(row, &error);
+            }
+            tape.error(&error);
+        }
     }
+    count_ended(state, &waiter);
     client.send(Mail::Served(tape), 0);
     true
 }
@@ -226,7 +238,25 @@ pub fn leave(turn: &mut Turn<'_>, session: &mut Session, waiter: &Arc<Waiter>, e
     }
     cx.unlock();
     *session.client.blocked.lock() = None;
+    if ended_here && end == WaitEnd::TimedOut {
+        count_ended(turn.state, waiter);
+    }
     ended_here
+}
+
+/// Counts a call whose wait was in vain. Those that nobody waits for any more are not counted.
+fn count_ended(state: &State, waiter: &Waiter) {
+    let words = waiter.words.slices();
+    if let Ok(row) = state.table.find(&words) {
+        let call = Call { words: &words, raw: None, row, hint: None };
+        count(state, &call, &waiter.client, state.ticks.raw());
+    }
+}
+
+/// Counts a call whose wait has ended, and that ran since `began`. What it waited is not what it took.
+fn count(state: &State, call: &Call<'_>, client: &Client, began: u64) {
+    state.count_elsewhere(call, client, state.clock.now_ms(), state.ticks.since(began));
+    client.calls.fetch_add(1, Ordering::Relaxed);
 }
 
 /// The reply of a call whose wait timed out.

@@ -15,6 +15,7 @@ pub mod disk;
 pub mod reader;
 mod ring;
 pub mod stream;
+pub mod times;
 pub mod unit;
 pub mod wire;
 

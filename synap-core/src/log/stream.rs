@@ -25,6 +25,7 @@ use std::task::{Context, Poll, Waker};
 use super::HistoryId;
 use super::reader::debug_check_one_call;
 use super::ring::Ring;
+use super::times::DiskTimes;
 use super::unit::Unit;
 use super::wire::{self, Put, SmallCall, put_call, put_select};
 use crate::sync::Mutex;
@@ -51,6 +52,8 @@ pub struct Log {
     /// An append has passed a point that somebody waits for: [`Log::notify`] has something to do.
     due: AtomicBool,
     state: Mutex<State>,
+    /// How long the disk takes.
+    pub times: DiskTimes,
 }
 
 struct State {
@@ -110,6 +113,7 @@ impl Log {
                 waiting_for_released: Waiters::default(),
                 waiting_for_end: Waiters::default(),
             }),
+            times: DiskTimes::default(),
         }
     }
 

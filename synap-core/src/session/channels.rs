@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 use parking_lot::RwLock;
 
 use super::client::Client;
-use super::inbox::{Mail, Message};
+use super::inbox::{Change, Mail, Message};
 
 /// The subscriptions of one session. Boxed on first use: most sessions have none.
 #[derive(Debug, Default)]
@@ -19,18 +19,32 @@ struct Sets {
     channels: BTreeSet<Arc<[u8]>>,
     patterns: BTreeSet<Arc<[u8]>>,
     shard: BTreeSet<Arc<[u8]>>,
+    keys: BTreeSet<Arc<[u8]>>,
+    key_patterns: BTreeSet<Arc<[u8]>>,
 }
 
-/// A channel by name, a pattern of them, or a shard channel: a name of its own kind, which patterns do not meet.
+/// A channel by name, a pattern of them, or a shard channel: a name of its own kind, which patterns do not meet. And the
+/// changes of a key or of all keys that match a pattern: their names begin with the database, see [`key_name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Channel,
     Pattern,
     Shard,
+    Key,
+    KeyPattern,
 }
 
 impl Kind {
-    const ALL: [Kind; 3] = [Kind::Channel, Kind::Pattern, Kind::Shard];
+    const ALL: [Kind; 5] = [Kind::Channel, Kind::Pattern, Kind::Shard, Kind::Key, Kind::KeyPattern];
+
+    const fn is_of_keys(self) -> bool {
+        matches!(self, Kind::Key | Kind::KeyPattern)
+    }
+}
+
+/// What a key, or a pattern of keys, of a database is listened to as.
+pub fn key_name(db: u32, key: &[u8]) -> Vec<u8> {
+    [itoa::Buffer::new().format(db).as_bytes(), b":", key].concat()
 }
 
 impl Subscriptions {
@@ -39,12 +53,13 @@ impl Subscriptions {
         self.0.as_ref().map_or(0, |sets| match kind {
             Kind::Channel | Kind::Pattern => sets.channels.len() + sets.patterns.len(),
             Kind::Shard => sets.shard.len(),
+            Kind::Key | Kind::KeyPattern => sets.keys.len() + sets.key_patterns.len(),
         })
     }
 
     /// No subscription of any kind.
     pub fn is_empty(&self) -> bool {
-        self.count(Kind::Channel) + self.count(Kind::Shard) == 0
+        self.count(Kind::Channel) + self.count(Kind::Shard) + self.count(Kind::Key) == 0
     }
 
     fn set(&mut self, kind: Kind) -> &mut BTreeSet<Arc<[u8]>> {
@@ -53,6 +68,8 @@ impl Subscriptions {
             Kind::Channel => &mut sets.channels,
             Kind::Pattern => &mut sets.patterns,
             Kind::Shard => &mut sets.shard,
+            Kind::Key => &mut sets.keys,
+            Kind::KeyPattern => &mut sets.key_patterns,
         }
     }
 
@@ -61,6 +78,8 @@ impl Subscriptions {
             Kind::Channel => sets.channels.iter().cloned().collect(),
             Kind::Pattern => sets.patterns.iter().cloned().collect(),
             Kind::Shard => sets.shard.iter().cloned().collect(),
+            Kind::Key => sets.keys.iter().cloned().collect(),
+            Kind::KeyPattern => sets.key_patterns.iter().cloned().collect(),
         })
     }
 }
@@ -73,6 +92,10 @@ pub struct Channels {
     exact: RwLock<HashMap<Arc<[u8]>, Listeners>>,
     patterns: RwLock<HashMap<Arc<[u8]>, Listeners>>,
     shard: RwLock<HashMap<Arc<[u8]>, Listeners>>,
+    keys: RwLock<HashMap<Arc<[u8]>, Listeners>>,
+    key_patterns: RwLock<HashMap<Arc<[u8]>, Listeners>>,
+    /// How many listen to changes of keys: one load tells a write that nobody does.
+    key_listener_count: AtomicUsize,
 }
 
 impl Channels {
@@ -81,6 +104,8 @@ impl Channels {
             Kind::Channel => &self.exact,
             Kind::Pattern => &self.patterns,
             Kind::Shard => &self.shard,
+            Kind::Key => &self.keys,
+            Kind::KeyPattern => &self.key_patterns,
         }
     }
 
@@ -91,6 +116,9 @@ impl Channels {
             return false;
         }
         self.map(kind).write().entry(name).or_default().push(client.clone());
+        if kind.is_of_keys() {
+            self.key_listener_count.fetch_add(1, Ordering::Relaxed);
+        }
         Channels::note(client, own);
         true
     }
@@ -107,6 +135,9 @@ impl Channels {
             }
         }
         drop(map);
+        if kind.is_of_keys() {
+            self.key_listener_count.fetch_sub(1, Ordering::Relaxed);
+        }
         Channels::note(client, own);
         true
     }
@@ -162,6 +193,54 @@ impl Channels {
             }
         }
         count
+    }
+
+    /// True when somebody listens to changes of keys.
+    #[inline]
+    pub fn has_key_listeners(&self) -> bool {
+        self.key_listener_count.load(Ordering::Relaxed) != 0
+    }
+
+    /// Sends a change of `key` to those who listen to it, each once; `make` is asked when there is somebody. For a caller
+    /// that holds locks: it wakes them when they are gone.
+    pub(crate) fn put_change(
+        &self,
+        db: u32,
+        key: &[u8],
+        make: impl FnOnce() -> Change,
+        seen: u64,
+        wakers: &mut Vec<Waker>,
+    ) {
+        let name = key_name(db, key);
+        let mut listeners = self.keys.read().get(&*name).cloned().unwrap_or_default();
+        for (pattern, others) in self.key_patterns.read().iter() {
+            if crate::glob::matches(pattern, &name) {
+                listeners.extend(others.iter().cloned());
+            }
+        }
+        self.put_to(listeners, make, seen, wakers);
+    }
+
+    /// Sends something that happened to a whole database, or to all, to everybody who listens to a key of it.
+    pub(crate) fn put_change_of_all(&self, db: Option<u32>, change: Change, seen: u64, wakers: &mut Vec<Waker>) {
+        let prefix = db.map(|db| key_name(db, b"")).unwrap_or_default();
+        let mut listeners = Listeners::new();
+        for map in [&self.keys, &self.key_patterns] {
+            let map = map.read();
+            let of_db = map.iter().filter(|(name, _)| name.starts_with(&prefix));
+            listeners.extend(of_db.flat_map(|(_, listeners)| listeners.iter().cloned()));
+        }
+        self.put_to(listeners, || change, seen, wakers);
+    }
+
+    fn put_to(&self, mut listeners: Listeners, make: impl FnOnce() -> Change, seen: u64, wakers: &mut Vec<Waker>) {
+        if listeners.is_empty() {
+            return;
+        }
+        listeners.sort_unstable_by_key(|client| client.id);
+        listeners.dedup_by_key(|client| client.id);
+        let change = Arc::new(make());
+        wakers.extend(listeners.iter().filter_map(|client| client.put(Mail::Change(change.clone()), seen)));
     }
 
     /// How many would get a message.

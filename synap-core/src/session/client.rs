@@ -41,6 +41,8 @@ pub struct Client {
     /// Calls queued in MULTI; -1 outside.
     pub queued: AtomicI64,
     pub watches: AtomicU32,
+    /// Who hears of changes to what it has read: 0 is itself, -1 nobody.
+    pub redirect: AtomicI64,
     pub monitor: AtomicBool,
     pub no_evict: AtomicBool,
     pub no_touch: AtomicBool,
@@ -95,6 +97,7 @@ impl Client {
             shard_subscriptions: AtomicU32::new(0),
             queued: AtomicI64::new(-1),
             watches: AtomicU32::new(0),
+            redirect: AtomicI64::new(-1),
             monitor: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
@@ -128,15 +131,24 @@ impl Client {
     #[must_use = "the client is asleep until it is woken"]
     pub fn put(&self, mail: Mail, seen: u64) -> Option<Waker> {
         let unsent = self.output_bytes.load(Ordering::Relaxed);
-        let put = self.mailbox.put(mail, seen, self.output_limit().hard_bytes().saturating_sub(unsent));
+        let bytes_max = match (&mail, self.is_listener()) {
+            (_, true) => self.output_limits.pubsub.hard_bytes().saturating_sub(unsent),
+            (Mail::Served(_), false) => self.output_limits.normal.hard_bytes().saturating_sub(unsent),
+            // It did not subscribe, and hears things all the same (CLIENT TRACKING, events): they count alone.
+            (_, false) => self.output_limits.pubsub.hard_bytes(),
+        };
+        let put = self.mailbox.put(mail, seen, bytes_max);
         self.output_limits.note(put.bytes + unsent);
         put.waker
     }
 
+    fn is_listener(&self) -> bool {
+        self.listens() || self.monitor.load(Ordering::Relaxed)
+    }
+
     /// The limit of its class, for all that waits for it.
     fn output_limit(&self) -> &Limit {
-        let is_listener = self.listens() || self.monitor.load(Ordering::Relaxed);
-        if is_listener { &self.output_limits.pubsub } else { &self.output_limits.normal }
+        if self.is_listener() { &self.output_limits.pubsub } else { &self.output_limits.normal }
     }
 
     /// Notes how much is unsent; false when it is too much to go on.
@@ -186,6 +198,14 @@ impl Client {
             session.seen = session.seen.max(seen);
         }
         is_served
+    }
+
+    /// Takes all mail, for a door that writes it in its own way; the session's `seen` rises with it.
+    pub fn take_each(session: &mut Session, mut take: impl FnMut(Mail)) {
+        for (mail, seen) in session.client.mailbox.take() {
+            session.seen = session.seen.max(seen);
+            take(mail);
+        }
     }
 
     /// Items in the inbox.

@@ -17,6 +17,30 @@ pub enum Mail {
     Monitor(Arc<str>),
     /// The reply to the call that the client is blocked in.
     Served(Tape),
+    /// A key that somebody has read is another one now; all of them when there is none.
+    Invalidate(Option<Arc<[u8]>>),
+    /// The client with this id was to hear of changes, and has gone.
+    RedirectBroken(u64),
+    /// A key that the client listens to has changed.
+    Change(Arc<Change>),
+}
+
+/// What happened to a key, or to all keys of a database.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// `None` when it happened to all of them.
+    pub key: Option<Box<[u8]>>,
+    /// As keyspace notifications name it.
+    pub event: &'static str,
+    /// The name of the type of what is there now; `None` when nothing is.
+    pub kind: Option<&'static str>,
+    /// The bytes of a string that is short enough to be sent along.
+    pub value: Option<Box<[u8]>>,
+}
+
+impl Change {
+    /// Strings up to this many bytes are sent with their event: it is made while their shard is locked.
+    pub const VALUE_BYTES_MAX: usize = 64 << 10;
 }
 
 /// A published message.
@@ -37,6 +61,13 @@ impl Mail {
             Mail::Message(m) => m.channel.len() + m.payload.len() + 64,
             Mail::Monitor(line) => line.len() + 16,
             Mail::Served(tape) => tape.size(),
+            Mail::Change(change) => {
+                change.key.as_ref().map_or(0, |key| key.len())
+                    + change.value.as_ref().map_or(0, |value| value.len())
+                    + 96
+            }
+            Mail::Invalidate(key) => key.as_ref().map_or(0, |key| key.len()) + 32,
+            Mail::RedirectBroken(_) => 16,
         }
     }
 
@@ -58,6 +89,40 @@ impl Mail {
             }
             Mail::Monitor(line) => reply.status(line),
             Mail::Served(tape) => tape.play(reply),
+            Mail::Change(change) => {
+                reply.push(4);
+                reply.text("change");
+                reply.text(change.event);
+                for bytes in [&change.key, &change.value] {
+                    match bytes {
+                        Some(bytes) => reply.bulk(bytes),
+                        None => reply.null(),
+                    }
+                }
+            }
+            Mail::Invalidate(key) => {
+                if reply.resp3() {
+                    reply.push(2);
+                    reply.bulk(b"invalidate");
+                } else {
+                    // As a message of a channel: nothing else can come by itself in RESP2.
+                    reply.push(3);
+                    reply.bulk(b"message");
+                    reply.bulk(b"__redis__:invalidate");
+                }
+                match key {
+                    Some(key) => {
+                        reply.array(1);
+                        reply.bulk(key);
+                    }
+                    None => reply.null_array(),
+                }
+            }
+            Mail::RedirectBroken(id) => {
+                reply.push(2);
+                reply.bulk(b"tracking-redir-broken");
+                reply.int(*id as i64);
+            }
         }
     }
 }

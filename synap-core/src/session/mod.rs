@@ -11,16 +11,18 @@ mod client;
 mod inbox;
 mod output;
 mod registry;
+mod tracking;
 mod transaction;
 mod waiter;
 mod watch;
 
-pub use channels::{Channels, Kind, Subscriptions};
+pub use channels::{Channels, Kind, Subscriptions, key_name};
 pub use client::{Client, ClientInfo, Door, OutputState};
-pub use inbox::{Inbox, Mail, Mailbox, Message, Wake};
+pub use inbox::{Change, Inbox, Mail, Mailbox, Message, Wake};
 pub use output::{Limit, Limits};
 pub use registry::Registry;
-pub use transaction::Transaction;
+pub use tracking::{Mode as TrackingMode, Tracker, Trackers, Tracking};
+pub use transaction::{Condition, Transaction, Wanted};
 pub use waiter::{NullKind, WaitEnd, Waiter};
 pub use watch::{WatchFlag, Watched, Watches};
 
@@ -43,6 +45,8 @@ pub struct Session {
     pub transaction: Option<Box<Transaction>>,
     pub watches: Watches,
     pub subscriptions: Subscriptions,
+    /// CLIENT TRACKING.
+    pub tracking: Option<Box<Tracking>>,
     /// The largest log offset among the shards that this session's unsent replies saw: they leave when it is settled.
     pub seen: u64,
     pub replies: ReplyMode,
@@ -73,6 +77,7 @@ impl Session {
             transaction: None,
             watches: Watches::default(),
             subscriptions: Subscriptions::default(),
+            tracking: None,
             seen: 0,
             replies: ReplyMode::On,
             paused_at: 0,

@@ -21,6 +21,9 @@ pub struct Registry {
     pub accepted: AtomicU64,
     /// Connections that were not let in.
     pub rejected: AtomicU64,
+    /// Bytes of those who have gone.
+    gone_in: AtomicU64,
+    gone_out: AtomicU64,
     /// How much may wait for clients that do not read.
     pub output_limits: Arc<Limits>,
 }
@@ -37,7 +40,21 @@ impl Registry {
     }
 
     pub fn remove(&self, id: u64) {
-        self.clients.lock().remove(&id);
+        let client = self.clients.lock().remove(&id);
+        if let Some(client) = client {
+            self.gone_in.fetch_add(client.total_in.load(Ordering::Relaxed), Ordering::Relaxed);
+            self.gone_out.fetch_add(client.total_out.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes that all clients have sent and were sent, those included who have gone.
+    pub fn net_bytes(&self) -> (u64, u64) {
+        let clients = self.clients.lock();
+        let sum = |gone: &AtomicU64, of: fn(&Client) -> &AtomicU64| {
+            let there: u64 = clients.values().map(|client| of(client).load(Ordering::Relaxed)).sum();
+            gone.load(Ordering::Relaxed) + there
+        };
+        (sum(&self.gone_in, |client| &client.total_in), sum(&self.gone_out, |client| &client.total_out))
     }
 
     /// From now on, `client` is shown every call (MONITOR).
@@ -78,6 +95,11 @@ impl Registry {
 
     pub fn is_empty(&self) -> bool {
         self.clients.lock().is_empty()
+    }
+
+    /// Shows everybody. Nobody comes or goes meanwhile: be quick, and take no other lock but leaves.
+    pub fn for_each(&self, visit: impl FnMut(&Arc<Client>)) {
+        self.clients.lock().values().for_each(visit);
     }
 
     /// Everybody, by id.

@@ -5,10 +5,28 @@ use crate::grammar::OwnedWords;
 #[derive(Debug, Default)]
 pub struct Transaction {
     pub calls: Vec<OwnedWords>,
+    /// What must hold at the moment of EXEC; else it does nothing, as when a watched key has changed.
+    pub conditions: Vec<Condition>,
     /// A call was refused while queueing: EXEC answers EXECABORT.
     pub broken: bool,
     /// Bytes that the queued calls take.
     pub bytes: usize,
+}
+
+/// What is asked of a string, or of a field of a hash, in the selected database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    pub key: Box<[u8]>,
+    pub field: Option<Box<[u8]>>,
+    pub wanted: Wanted,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is there, or it is not.
+    Exists(bool),
+    /// It is there and has these bytes. A key of another type has not.
+    Equals(Box<[u8]>),
 }
 
 /// Queued calls beyond this many bytes break the transaction: Redis' limit on a client's query buffer.

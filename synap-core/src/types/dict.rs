@@ -267,11 +267,16 @@ impl Dict {
 
     /// Bytes asked of the allocator, those of shared segments included.
     pub fn allocated(&self) -> usize {
+        self.allocated_about(usize::MAX)
+    }
+
+    /// The same when at most so many chunks of a large form are looked at, and the others are taken to be like them.
+    pub fn allocated_about(&self, samples: usize) -> usize {
         size_of::<Dict>()
             + self.directory.capacity() * size_of::<u32>()
             + self.segments.capacity() * size_of::<usize>()
             + self.due.as_ref().map_or(0, |due| size_of::<DueTree>() + due.allocated())
-            + self.segments.iter().map(|segment| segment.allocated()).sum::<usize>()
+            + sample::estimate(self.segments.len(), samples, |index| self.segments[index].allocated())
     }
 
     #[inline]

@@ -285,10 +285,15 @@ impl Hash {
 
     /// Bytes asked of the allocator.
     pub fn allocated(&self) -> usize {
+        self.allocated_about(usize::MAX)
+    }
+
+    /// The same when at most so many chunks of a large form are looked at, and the others are taken to be like them.
+    pub fn allocated_about(&self, samples: usize) -> usize {
         match &self.0 {
             Form::Pack(pack) => pack.allocated(),
             Form::Expiring(expiring) => size_of::<Expiring>() + expiring.pack.allocated(),
-            Form::Dict(dict) => dict.allocated(),
+            Form::Dict(dict) => dict.allocated_about(samples),
         }
     }
 

@@ -275,9 +275,14 @@ impl List {
 
     /// Bytes asked of the allocator, shared ones included.
     pub fn allocated(&self) -> usize {
+        self.allocated_about(usize::MAX)
+    }
+
+    /// The same when at most so many chunks of a large form are looked at, and the others are taken to be like them.
+    pub fn allocated_about(&self, samples: usize) -> usize {
         match &self.form {
             Form::Compact(pack) => pack.allocated(),
-            Form::Large(spine) => spine.allocated(),
+            Form::Large(spine) => spine.allocated_about(samples),
         }
     }
 

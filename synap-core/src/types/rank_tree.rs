@@ -157,7 +157,12 @@ impl RankTree {
 
     /// Bytes asked of the allocator, shared ones included.
     pub fn allocated(&self) -> usize {
-        self.root.allocated()
+        self.allocated_about(usize::MAX)
+    }
+
+    /// The same when at most so many chunks of a large form are looked at, and the others are taken to be like them.
+    pub fn allocated_about(&self, samples: usize) -> usize {
+        self.root.allocated_about(samples)
     }
 
     fn clamp(&self, ranks: Range<usize>) -> Range<usize> {

@@ -56,6 +56,17 @@ pub fn indices(len: usize, count: usize, numbers: &mut Numbers) -> Vec<usize> {
     chosen
 }
 
+/// The sum over `count` items, of which at most `samples` are looked at, evenly spread; at least one.
+pub fn estimate(count: usize, samples: usize, mut of_item: impl FnMut(usize) -> usize) -> usize {
+    let samples = samples.max(1);
+    if count <= samples {
+        return (0..count).map(of_item).sum();
+    }
+    let place = |sample: usize| (sample as u128 * count as u128 / samples as u128) as usize;
+    let sum: usize = (0..samples).map(|sample| of_item(place(sample))).sum();
+    (sum as u128 * count as u128 / samples as u128) as usize
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -208,10 +208,15 @@ impl Set {
 
     /// Bytes asked of the allocator.
     pub fn allocated(&self) -> usize {
+        self.allocated_about(usize::MAX)
+    }
+
+    /// The same when at most so many chunks of a large form are looked at, and the others are taken to be like them.
+    pub fn allocated_about(&self, samples: usize) -> usize {
         match &self.0 {
             Form::Ints(ints) => ints.allocated(),
             Form::Pack(pack) => pack.allocated(),
-            Form::Dict(dict) => dict.allocated(),
+            Form::Dict(dict) => dict.allocated_about(samples),
         }
     }
 

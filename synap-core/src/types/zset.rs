@@ -291,10 +291,16 @@ impl ZSet {
 
     /// Bytes asked of the allocator, shared ones included.
     pub fn allocated(&self) -> usize {
+        self.allocated_about(usize::MAX)
+    }
+
+    /// The same when at most so many chunks of a large form are looked at, and the others are taken to be like them.
+    pub fn allocated_about(&self, samples: usize) -> usize {
         match &self.form {
             Form::Compact(pack) => pack.allocated(),
             Form::Large(large) => {
-                size_of::<Large>() + large.order.allocated() + large.scores.allocated() - size_of::<Dict>()
+                let (order, scores) = (large.order.allocated_about(samples), large.scores.allocated_about(samples));
+                size_of::<Large>() + order + scores - size_of::<Dict>()
             }
         }
     }

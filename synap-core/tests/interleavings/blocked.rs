@@ -318,7 +318,7 @@ fn a_push_and_an_unblock_at_the_same_moment_end_a_wait_once() {
                 if waits() {
                     // A push takes a little longer to come to the point.
                     (0..random.below(100)).for_each(|_| std::hint::spin_loop());
-                    waiting::unblock(&client, WaitEnd::TimedOut);
+                    waiting::unblock(world.engine.state(), &client, WaitEnd::TimedOut);
                 }
             }
         });

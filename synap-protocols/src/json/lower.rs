@@ -64,6 +64,18 @@ pub fn lower_checked(name: &[&str], args: &[ArgSpec], value: &str) -> Result<Wor
 
 /// The words of a call from the segments of a path, still percent-encoded, and a query without its `?`.
 pub fn lower_query(name: &[&str], args: &[ArgSpec], segments: &[&str], query: &str) -> Result<Words> {
+    lower_url(name, args, path_arguments(args), segments, query, None)
+}
+
+/// As [`lower_query`] where segments are for the arguments `expected`, and with a value from elsewhere under its name.
+pub fn lower_url<'s>(
+    name: &[&str],
+    args: &[ArgSpec],
+    mut expected: impl Iterator<Item = &'s ArgSpec>,
+    segments: &[&str],
+    query: &str,
+    extra: Option<(&'static str, Vec<u8>)>,
+) -> Result<Words> {
     let mut members: SmallVec<[Member; 8]> = SmallVec::new();
     let mut add = |name: Cow<'static, str>, value: Vec<u8>| -> Result<()> {
         if let Some(member) = members.iter_mut().find(|member| member.name == name) {
@@ -77,7 +89,9 @@ pub fn lower_query(name: &[&str], args: &[ArgSpec], segments: &[&str], query: &s
         }
         Ok(())
     };
-    let mut expected = path_arguments(args);
+    if let Some((name, value)) = extra {
+        add(Cow::Borrowed(name), value)?;
+    }
     for segment in segments {
         let Some(spec) = expected.next() else {
             return Err(Error::fmt(format!(
@@ -594,7 +608,7 @@ fn twice(name: &str) -> Error {
 }
 
 /// The bytes of a percent-encoded piece of a URL.
-fn percent_decoded(text: &str, plus_is_blank: bool) -> Result<Vec<u8>> {
+pub fn percent_decoded(text: &str, plus_is_blank: bool) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -8,12 +8,14 @@ pub mod bytes;
 pub mod lower;
 pub mod members;
 pub mod raise;
+mod replies;
 pub mod schema;
 pub mod text;
 mod words;
 
 pub use lower::{lower, lower_query};
 pub use raise::JsonReply;
+pub use replies::Replies;
 pub use words::Words;
 
 #[cfg(any(test, feature = "testing"))]

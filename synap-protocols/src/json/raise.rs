@@ -35,6 +35,8 @@ use crate::spec::{Shape, ShapeKind};
 /// A reply as JSON text.
 pub struct JsonReply {
     out: Vec<u8>,
+    /// Where it begins: what stands before is not ours.
+    start: usize,
     shape: &'static Shape,
     follower: Follower,
     /// The error that the whole call was answered with.
@@ -49,13 +51,13 @@ pub struct JsonReply {
 
 impl JsonReply {
     pub fn new(shape: &'static Shape) -> JsonReply {
-        JsonReply::into_buffer(shape, Vec::with_capacity(256))
+        JsonReply::behind(shape, Vec::with_capacity(256))
     }
 
-    /// Writes into `buffer`, which loses what it held.
-    pub fn into_buffer(shape: &'static Shape, mut buffer: Vec<u8>) -> JsonReply {
-        buffer.clear();
+    /// Writes behind what `buffer` holds.
+    pub fn behind(shape: &'static Shape, buffer: Vec<u8>) -> JsonReply {
         JsonReply {
+            start: buffer.len(),
             out: buffer,
             shape,
             follower: Follower::new(shape).deciding_early(),
@@ -67,26 +69,41 @@ impl JsonReply {
     }
 
     /// The JSON text, or the error that the call was answered with.
-    pub fn finish(mut self) -> Result<Vec<u8>> {
+    pub fn finish(self) -> Result<Vec<u8>> {
+        let (buffer, result) = self.into_buffer();
+        result.map(|()| buffer)
+    }
+
+    /// The buffer with the JSON text behind what it held; without it when the call was answered with an error.
+    pub fn into_buffer(mut self) -> (Vec<u8>, Result<()>) {
         const INCOMPLETE: Error = Error::new(synap_core::Code::Internal, "the reply is not complete");
-        if let Some(error) = self.error {
-            return Err(error);
-        }
-        if !self.follower.is_begun() && matches!(self.shape.kind, ShapeKind::Nothing) {
+        let result = if let Some(error) = self.error {
+            Err(error)
+        } else if !self.follower.is_begun() && matches!(self.shape.kind, ShapeKind::Nothing) {
             self.out.extend_from_slice(b"{}");
-            return Ok(self.out);
+            Ok(())
+        } else {
+            self.out.truncate(self.end.unwrap_or(self.out.len()));
+            if self.end.is_some() || self.follower.is_complete() { Ok(()) } else { Err(INCOMPLETE) }
+        };
+        if result.is_err() {
+            self.out.truncate(self.start);
         }
-        self.out.truncate(self.end.unwrap_or(self.out.len()));
-        if self.end.is_some() || self.follower.is_complete() { Ok(self.out) } else { Err(INCOMPLETE) }
+        (self.out, result)
+    }
+
+    /// True when the whole reply was written.
+    pub fn is_complete(&self) -> bool {
+        self.follower.is_complete()
     }
 
     /// Bytes written so far.
     pub fn len(&self) -> usize {
-        self.out.len()
+        self.out.len() - self.start
     }
 
     pub fn is_empty(&self) -> bool {
-        self.out.is_empty()
+        self.len() == 0
     }
 
     fn event(&mut self, event: Event) {

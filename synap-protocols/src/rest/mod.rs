@@ -5,6 +5,8 @@
 //! words is said in [`crate::json::lower`](mod@crate::json::lower).
 
 pub mod credentials;
+mod envelopes;
 pub mod openapi;
 pub mod operation;
+pub mod raw;
 pub mod route;

@@ -6,7 +6,10 @@
 
 use serde_json::{Map, Value, json};
 use synap_core::Code;
+use synap_core::command::alias::Put;
 
+use super::envelopes;
+use super::raw::RawReply;
 use super::route::{self, Verbs};
 use crate::json::members::{each_member, has_direct_parts, is_scalar, path_arguments};
 use crate::json::schema::{Schemas, definitions};
@@ -24,6 +27,8 @@ pub struct Operation<'a> {
     /// More than the summary, in Markdown; may be empty.
     pub doc: &'a str,
     pub args: &'a [ArgSpec],
+    /// An argument that may be left out, and that a path may end with all the same.
+    pub segment: Option<&'a ArgSpec>,
     pub returns: &'a Shape,
     pub verbs: Verbs,
     pub is_deprecated: bool,
@@ -38,11 +43,11 @@ pub struct Info<'a> {
 }
 
 /// The text of the document, indented, with a line break at its end.
-pub fn text(info: &Info, operations: &[Operation]) -> String {
-    format!("{:#}\n", document(info, operations))
+pub fn text(info: &Info, operations: &[Operation], puts: &[(&Put, &Operation)]) -> String {
+    format!("{:#}\n", document(info, operations, puts))
 }
 
-pub fn document(info: &Info, operations: &[Operation]) -> Value {
+pub fn document(info: &Info, operations: &[Operation], puts: &[(&Put, &Operation)]) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     let mut groups: Vec<&str> = Vec::new();
     for operation in operations {
@@ -55,16 +60,36 @@ pub fn document(info: &Info, operations: &[Operation]) -> Value {
         };
         add(route::path(operation.op), "post", by_body(operation));
         let template = route::template(operation.op, operation.args);
+        // All arguments may come in the query, too.
+        let has_segments = path_arguments(operation.args).next().is_some();
+        for (method, has) in [("get", operation.verbs.get), ("delete", operation.verbs.delete)] {
+            if has && has_segments {
+                add(route::path(operation.op), method, by_url(operation, &format!("{method}_query"), 0));
+            }
+        }
         if operation.verbs.get {
             add(template.clone(), "get", by_path(operation, "get"));
+            if let Some(segment) = operation.segment {
+                add(format!("{template}/{{{}}}", segment.name), "get", by_longer_path(operation, segment));
+            }
         }
         if operation.verbs.delete {
             add(template, "delete", by_path(operation, "delete"));
         }
     }
+    for (put, operation) in puts {
+        for key in operation.args.iter().take(1) {
+            paths.insert(format!("/{}/{{{}}}", put.path, key.name), json!({"put": by_put(put, operation)}));
+        }
+    }
+    for (path, item) in envelopes::paths() {
+        paths.insert(path.into(), item);
+    }
+    groups.push(envelopes::TAG);
 
     let mut schemas = definitions();
     schemas.insert("Problem".into(), problem_schema());
+    schemas.extend(envelopes::schemas());
     json!({
         "openapi": "3.1.0",
         "info": {"title": info.title, "version": info.version, "description": info.description},
@@ -102,8 +127,12 @@ fn by_body(operation: &Operation) -> Value {
 }
 
 fn by_path(operation: &Operation, method: &str) -> Value {
+    by_url(operation, method, path_arguments(operation.args).count())
+}
+
+/// With so many of the arguments as segments of the path, and the others in the query.
+fn by_url(operation: &Operation, method: &str, in_path: usize) -> Value {
     let mut described = common(operation, &format!("{}_by_{method}", operation.op.replace('.', "_")));
-    let in_path = path_arguments(operation.args).count();
     let mut parameters: Vec<Value> = Vec::new();
     for spec in &operation.args[..in_path] {
         parameters.push(parameter(spec, "path", true));
@@ -123,6 +152,31 @@ fn by_path(operation: &Operation, method: &str) -> Value {
     }
     with_responses(described, operation)
 }
+
+/// The same with an argument that may be left out in the path.
+fn by_longer_path(operation: &Operation, segment: &ArgSpec) -> Value {
+    let mut described = by_path(operation, "path");
+    if let Some(parameters) = described["parameters"].as_array_mut() {
+        parameters.retain(|other| other["name"] != segment.name);
+        let once = ArgSpec { repeat: Repeat::Once, ..*segment };
+        parameters.insert(0, parameter(&once, "path", true));
+    }
+    described
+}
+
+/// The value itself as the body.
+fn by_put(put: &Put, operation: &Operation) -> Value {
+    let mut described = by_path(operation, "put");
+    if let Some(parameters) = described["parameters"].as_array_mut() {
+        parameters.retain(|parameter| parameter["name"] != put.body);
+    }
+    described["requestBody"] =
+        json!({"required": true, "content": {RAW: {"schema": {"type": "string", "format": "binary"}}}});
+    described
+}
+
+/// Bytes as they are, instead of JSON.
+pub const RAW: &str = "application/octet-stream";
 
 fn common(operation: &Operation, id: &str) -> Value {
     let mut described = json!({"operationId": id, "tags": [operation.group], "summary": operation.summary});
@@ -144,6 +198,10 @@ fn with_responses(mut described: Value, operation: &Operation) -> Value {
         },
         "default": {"$ref": "#/components/responses/Problem"},
     });
+    if RawReply::fits(operation.returns) {
+        let raw = json!({"schema": {"type": "string", "format": "binary"}});
+        described["responses"]["200"]["content"][RAW] = raw;
+    }
     described
 }
 
@@ -230,6 +288,7 @@ mod tests {
             summary: "Does it.",
             doc: "",
             args,
+            segment: None,
             returns,
             verbs: Verbs::default(),
             is_deprecated: false,
@@ -262,7 +321,7 @@ mod tests {
 
     #[test]
     fn operations_are_routes() {
-        let document = document(&INFO, &samples());
+        let document = document(&INFO, &samples(), &[]);
         let paths: Vec<_> = document["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
         assert_eq!(
             paths,
@@ -279,6 +338,10 @@ mod tests {
                 "/bit/field",
                 "/bit/field/{key}",
                 "/server/ping",
+                "/command",
+                "/pipeline",
+                "/transaction",
+                "/events",
             ]
         );
         assert_eq!(document["paths"]["/server/ping"]["post"]["deprecated"], true);
@@ -288,7 +351,7 @@ mod tests {
 
     #[test]
     fn arguments_are_parameters() {
-        let document = document(&INFO, &samples());
+        let document = document(&INFO, &samples(), &[]);
         assert_eq!(names(&document, "/hash/get/{key}/{field}", "get"), ["path key!", "path field!"]);
         assert_eq!(
             names(&document, "/key/scan/{cursor}", "get"),
@@ -330,7 +393,7 @@ mod tests {
                 _ => (),
             }
         }
-        let document = document(&INFO, &samples());
+        let document = document(&INFO, &samples(), &[]);
         let mut found = Vec::new();
         references(&document, &mut found);
         assert!(!found.is_empty());
@@ -341,7 +404,7 @@ mod tests {
 
     #[test]
     fn operations_have_ids_of_their_own() {
-        let document = document(&INFO, &samples());
+        let document = document(&INFO, &samples(), &[]);
         let mut ids: Vec<_> = document["paths"]
             .as_object()
             .expect("paths")
@@ -357,6 +420,6 @@ mod tests {
 
     #[test]
     fn the_same_operations_give_the_same_text() {
-        assert_eq!(text(&INFO, &samples()), text(&INFO, &samples()));
+        assert_eq!(text(&INFO, &samples(), &[]), text(&INFO, &samples(), &[]));
     }
 }

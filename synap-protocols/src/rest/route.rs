@@ -28,13 +28,17 @@ pub struct Verbs {
 }
 
 impl Verbs {
-    /// The value of an `Allow` header.
-    pub const fn allow(self) -> &'static str {
-        match (self.get, self.delete) {
-            (false, false) => "POST",
-            (true, false) => "GET, HEAD, POST",
-            (false, true) => "DELETE, POST",
-            (true, true) => "DELETE, GET, HEAD, POST",
+    /// The value of an `Allow` header of the operation's path, or of one with arguments behind it. A POST has them in its
+    /// body, which is what is told where nothing else is possible.
+    pub const fn allow(self, has_arguments: bool) -> &'static str {
+        match (self.get, self.delete, has_arguments) {
+            (false, false, _) => "POST",
+            (true, false, false) => "GET, HEAD, POST",
+            (false, true, false) => "DELETE, POST",
+            (true, true, false) => "DELETE, GET, HEAD, POST",
+            (true, false, true) => "GET, HEAD",
+            (false, true, true) => "DELETE",
+            (true, true, true) => "DELETE, GET, HEAD",
         }
     }
 
@@ -61,7 +65,7 @@ pub enum Miss {
     /// 404.
     NotFound,
     /// 405, and what would be allowed.
-    Method(Verbs),
+    Method(&'static str),
 }
 
 /// `hash.set` as `/hash/set`.
@@ -88,11 +92,12 @@ pub fn parse<'p, T>(
             continue; // a dot is a slash here
         }
         let Some((operation, verbs)) = find(&op.join(".")) else { continue };
-        if !verbs.has(method) {
-            return Err(Miss::Method(verbs));
+        let is_post_with_arguments = method == Method::Post && !arguments.is_empty();
+        if is_post_with_arguments && verbs == Verbs::default() {
+            return Err(Miss::NotFound);
         }
-        if method == Method::Post && !arguments.is_empty() {
-            return Err(Miss::NotFound); // its arguments are in the body
+        if is_post_with_arguments || !verbs.has(method) {
+            return Err(Miss::Method(verbs.allow(!arguments.is_empty())));
         }
         return Ok(Route { operation, segments: SmallVec::from_slice(arguments) });
     }
@@ -148,14 +153,11 @@ mod tests {
         {
             assert_eq!(parsed(Method::Post, path), Err(Miss::NotFound), "{path}");
         }
-        assert_eq!(parsed(Method::Get, "/hash/set"), Err(Miss::Method(Verbs::default())));
-        assert_eq!(parsed(Method::Delete, "/hash/get/k").map_err(allowed), Err("GET, HEAD, POST"));
-    }
-
-    fn allowed(miss: Miss) -> &'static str {
-        match miss {
-            Miss::Method(verbs) => verbs.allow(),
-            Miss::NotFound => "",
-        }
+        assert_eq!(parsed(Method::Get, "/hash/set"), Err(Miss::Method("POST")));
+        assert_eq!(parsed(Method::Get, "/hash/set/k"), Err(Miss::Method("POST")));
+        assert_eq!(parsed(Method::Delete, "/hash/get"), Err(Miss::Method("GET, HEAD, POST")));
+        assert_eq!(parsed(Method::Delete, "/hash/get/k"), Err(Miss::Method("GET, HEAD")));
+        assert_eq!(parsed(Method::Post, "/hash/get/k"), Err(Miss::Method("GET, HEAD")));
+        assert_eq!(parsed(Method::Post, "/key/delete/k"), Err(Miss::Method("DELETE")));
     }
 }

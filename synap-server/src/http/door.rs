@@ -1,29 +1,36 @@
 //! Requests to calls, and replies to responses.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header;
+use hyper::header::{self, HeaderName};
 use hyper::{HeaderMap, Method, Request, StatusCode};
+use parking_lot::Mutex;
 use smallvec::SmallVec;
+use synap_core::command::alias::Put;
 use synap_core::execute::Input;
 use synap_core::execute::rights::{self, Login};
 use synap_core::execute::state::Rows;
-use synap_core::session;
-use synap_core::{Code, Engine, Error, command, settings};
+use synap_core::session::{self, Client};
+use synap_core::{Code, Engine, Error, Reply, command, settings};
 use synap_protocols::json::{JsonReply, Words, text};
 use synap_protocols::rest::credentials::{self, Credentials};
+use synap_protocols::rest::openapi;
 use synap_protocols::rest::operation::{Operation, Operations};
-use synap_protocols::rest::route::{self, Miss, Route, Verbs};
-use synap_protocols::stream;
+use synap_protocols::rest::raw::RawReply;
+use synap_protocols::rest::route::{self, Miss, Route};
 
 use super::answer::{self, Answer};
+use super::{events, metrics, ndjson, safety};
 use crate::drive::{self, End, Visitor};
 
-/// Bytes of the body of a request at the most.
-const BODY_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the body of a request at the most, and of a line of NDJSON.
+pub(super) const BODY_BYTES_MAX: usize = 64 << 20;
 /// A body must be here within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The header that chooses a numbered database.
@@ -31,19 +38,39 @@ const DATABASE: &str = "synap-database";
 
 /// Everything that requests share.
 pub struct Door {
-    engine: Engine,
-    operations: Operations,
+    pub(super) engine: Engine,
+    pub(super) operations: Operations,
     document: Bytes,
 }
 
 /// Who is at the other end of a connection.
 pub struct Peer {
-    pub addr: String,
-    pub laddr: String,
+    addr: String,
+    laddr: String,
+    /// It came in over the loopback interface.
+    pub is_loopback: bool,
+    /// The client of the stream that it reads, if it does.
+    streams: Mutex<Option<Arc<Client>>>,
+}
+
+impl Peer {
+    pub fn new(addr: SocketAddr, local: SocketAddr) -> Peer {
+        let is_loopback = local.ip().to_canonical().is_loopback();
+        Peer { addr: addr.to_string(), laddr: local.to_string(), is_loopback, streams: Mutex::new(None) }
+    }
+
+    /// True when the client of its stream was ended, and the connection is to end too.
+    pub fn is_cut(&self) -> bool {
+        self.streams.lock().as_ref().is_some_and(|client| client.is_killed())
+    }
+
+    fn streams(&self, client: Option<Arc<Client>>) {
+        *self.streams.lock() = client;
+    }
 }
 
 /// Why there is no result: an answer is all that is left.
-type Refused<T> = Result<T, Box<Answer>>;
+pub(super) type Refused<T> = Result<T, Box<Answer>>;
 
 impl Door {
     pub fn new(engine: Engine) -> Door {
@@ -52,15 +79,26 @@ impl Door {
         Door { engine, operations, document }
     }
 
-    pub async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Answer {
+    pub async fn answer(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Answer {
+        if let Err(refused) = safety::check(self.engine.state(), peer, request.version(), request.headers()) {
+            return *refused;
+        }
         let path = request.uri().path();
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         let answered = match path {
-            "/health" | "/openapi.json" if !is_get => Ok(answer::not_allowed("GET, HEAD")),
+            "/health" | "/ready" | "/metrics" | "/openapi.json" | "/docs" if !is_get => {
+                Ok(answer::not_allowed("GET, HEAD"))
+            }
             "/health" => Ok(answer::json(r#"{"status":"ok"}"#)),
+            "/ready" => Ok(self.ready()),
+            "/metrics" => self.metrics(peer, request.headers()).await,
             "/openapi.json" => Ok(answer::json(self.document.clone())),
+            "/docs" => Ok(answer::page(include_str!("docs.html"))),
             _ => match path.strip_prefix(route::PREFIX) {
-                Some("/command") => self.command(peer, request).await,
+                Some("/command") => self.envelopes(peer, request, Envelopes::Any).await,
+                Some("/pipeline") => self.envelopes(peer, request, Envelopes::Array).await,
+                Some("/transaction") => self.envelopes(peer, request, Envelopes::Transaction).await,
+                Some("/events") => self.listened(peer, request).await,
                 Some(_) => self.operation(peer, request).await,
                 None => Ok(not_found()),
             },
@@ -68,16 +106,48 @@ impl Door {
         answered.unwrap_or_else(|refused| *refused)
     }
 
+    /// Whether calls are served: not while data are loaded, and not all of them while the disk does not take the log.
+    fn ready(&self) -> Answer {
+        let state = self.engine.state();
+        if state.loading.load(Ordering::Relaxed) {
+            return answer::unavailable(r#"{"status":"loading"}"#);
+        }
+        match state.log.is_failing() {
+            true => answer::unavailable(r#"{"status":"disk failing"}"#),
+            false => answer::json(r#"{"status":"ready"}"#),
+        }
+    }
+
+    /// For whoever may call INFO, which tells the same.
+    async fn metrics(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Answer> {
+        let visitor = self.visitor(peer, headers).await?;
+        let Some(user) = &visitor.user else { return Err(not_found().into()) };
+        let may = command::table().find(&[b"INFO"]).is_ok_and(|row| user.may_run(row.id));
+        if !may {
+            let text = format!("User {} has no permissions to run the 'info' command", user.name);
+            return Err(answer::error(&Error { code: Code::NoPerm, text: text.into() }).into());
+        }
+        Ok(answer::text(metrics::text(&self.engine).await, metrics::CONTENT_TYPE))
+    }
+
     /// `/api/v1/hash/set`.
-    async fn operation(&self, peer: &Peer, request: Request<Incoming>) -> Refused<Answer> {
+    async fn operation(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Refused<Answer> {
         let (head, body) = request.into_parts();
         let mut visitor = self.visitor(peer, &head.headers).await?;
         let path = head.uri.path().strip_prefix(route::PREFIX).unwrap_or_default();
+        let query = head.uri.query().unwrap_or_default();
+        if head.method == Method::PUT
+            && let Some((put, operation, segment)) = self.put(path)
+        {
+            let value = read(&head.headers, body).await?;
+            let words = operation.lower_put(segment, query, put.body, value.into());
+            let words = words.map_err(|error| answer::error(&error))?;
+            return self.called(&mut visitor, operation, &words).await;
+        }
         let Route { operation, segments } = self.route(&head.method, path)?;
         if let Some(refusal) = operation.refusal() {
             return Err(answer::status(StatusCode::NOT_FOUND, &refusal).into());
         }
-        let query = head.uri.query().unwrap_or_default();
         let words = if head.method != Method::POST {
             operation.lower_query(&segments, query)
         } else if query.is_empty() {
@@ -86,71 +156,122 @@ impl Door {
             Err(Error::err("the arguments of a POST stand in its body, not in the query"))
         };
         let words = words.map_err(|error| answer::error(&error))?;
-        let reply = self.call(&mut visitor, operation, &words).await;
-        drive::settled(&self.engine, &visitor).await.map_err(|error| answer::error(&error))?;
+        match accepted(&head.headers) {
+            Accepted::Json => self.called(&mut visitor, operation, &words).await,
+            Accepted::Raw => self.raw(&mut visitor, operation, &words).await,
+            Accepted::Events if head.method != Method::POST => Err(events::no_stream().into()),
+            Accepted::Events => {
+                peer.streams(Some(visitor.client.clone()));
+                Ok(self.awaited(visitor, operation.op, words))
+            }
+        }
+    }
+
+    async fn called(&self, visitor: &mut Visitor, operation: &Operation, words: &Words) -> Refused<Answer> {
+        let reply = self.call(visitor, operation, words).await;
+        self.settled(visitor).await?;
         reply.map(answer::json).map_err(|failure| failure.answer().into())
     }
 
-    /// `/api/v1/command`: one call or many in one body, answered in order.
-    async fn command(&self, peer: &Peer, request: Request<Incoming>) -> Refused<Answer> {
+    /// The value itself.
+    async fn raw(&self, visitor: &mut Visitor, operation: &Operation, words: &Words) -> Refused<Answer> {
+        if !RawReply::fits(&operation.row.returns) {
+            let detail = "this operation does not answer with one string: only JSON can be had";
+            return Err(answer::status(StatusCode::NOT_ACCEPTABLE, detail).into());
+        }
+        let mut reply = RawReply::default();
+        let end = self.run(visitor, operation, words, &mut reply).await;
+        self.settled(visitor).await?;
+        if end == End::Killed {
+            return Err(Failure::Killed.answer().into());
+        }
+        match reply.finish().map_err(|error| answer::error(&error))? {
+            Some(bytes) => Ok(answer::raw(bytes)),
+            None => Err(answer::status(StatusCode::NOT_FOUND, "there is no such value").into()),
+        }
+    }
+
+    /// Calls in envelopes.
+    async fn envelopes(
+        self: &Arc<Self>,
+        peer: &Peer,
+        request: Request<Incoming>,
+        wanted: Envelopes,
+    ) -> Refused<Answer> {
         let (head, body) = request.into_parts();
         let mut visitor = self.visitor(peer, &head.headers).await?;
         if head.method != Method::POST {
-            return Err(answer::not_allowed(Verbs::default().allow()).into());
+            return Err(answer::not_allowed("POST").into());
+        }
+        if wanted == Envelopes::Any && media_type(&head.headers, header::CONTENT_TYPE) == ndjson::CONTENT_TYPE {
+            refuse_coded(&head.headers)?;
+            peer.streams(Some(visitor.client.clone()));
+            let door = self.clone();
+            let serve = |out| async move { ndjson::serve(&door, visitor, body, out).await };
+            return Ok(answer::pieces(ndjson::CONTENT_TYPE, serve));
         }
         let body = read(&head.headers, body).await?;
         let document = text::check(&body).map_err(|error| answer::error(&error))?;
-        let envelopes = stream::envelopes(document).map_err(|error| answer::error(&error))?;
-        let is_array = text::kind(document) == text::Kind::Array;
-        let mut out = Vec::with_capacity(256);
-        if is_array {
-            out.push(b'[');
-        }
-        for (index, envelope) in envelopes.into_iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
+        match wanted {
+            Envelopes::Array if text::kind(document) != text::Kind::Array => {
+                Err(answer::error(&Error::err("an array of calls is wanted")).into())
             }
-            let answer = self.envelope(&mut visitor, envelope).await?;
-            stream::write(stream::request_id(envelope), &answer, &mut out);
+            Envelopes::Any | Envelopes::Array => self.several(&mut visitor, document).await,
+            Envelopes::Transaction => self.transaction(&mut visitor, document).await,
         }
-        if is_array {
-            out.push(b']');
-        }
-        drive::settled(&self.engine, &visitor).await.map_err(|error| answer::error(&error))?;
-        Ok(answer::json(out))
     }
 
-    async fn envelope(&self, visitor: &mut Visitor, envelope: &str) -> Refused<Result<Vec<u8>, (u16, Error)>> {
-        let with_status = |error: Error| (error.code.http_status(), error);
-        let stream::Envelope { command, payload } = match stream::read(envelope) {
-            Ok(envelope) => envelope,
-            Err(error) => return Ok(Err(with_status(error))),
-        };
-        let Some(operation) = self.operations.find(&command) else { return Ok(Err(stream::unknown(&command))) };
-        if let Some(refusal) = operation.refusal() {
-            return Ok(Err((404, Error::fmt(refusal))));
+    /// `/api/v1/events`.
+    async fn listened(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Refused<Answer> {
+        let (head, _) = request.into_parts();
+        let visitor = self.visitor(peer, &head.headers).await?;
+        if head.method != Method::GET {
+            return Err(answer::not_allowed("GET").into());
         }
-        let words = match operation.lower_checked(payload) {
-            Ok(words) => words,
-            Err(error) => return Ok(Err(with_status(error))),
-        };
-        match self.call(visitor, operation, &words).await {
-            Ok(reply) => Ok(Ok(reply)),
-            Err(Failure::Error(error)) => Ok(Err(with_status(error))),
-            Err(Failure::Killed) => Err(Failure::Killed.answer().into()),
-        }
+        let (answer, client) = self.events(visitor, head.uri.query().unwrap_or_default()).await?;
+        peer.streams(Some(client));
+        Ok(answer)
     }
 
     /// Runs one call; its reply may be shown when the log has settled.
-    async fn call(&self, visitor: &mut Visitor, operation: &Operation, words: &Words) -> Result<Vec<u8>, Failure> {
-        let mut slices: SmallVec<[&[u8]; 16]> = SmallVec::new();
-        words.as_slices(&mut slices);
-        let input = Input { row: Some(operation.row), ..Input::words(&slices) };
+    pub(super) async fn call(
+        &self,
+        visitor: &mut Visitor,
+        operation: &Operation,
+        words: &Words,
+    ) -> Result<Vec<u8>, Failure> {
         let mut reply = JsonReply::new(&operation.row.returns);
-        match drive::run(&self.engine, visitor, &input, &mut reply).await {
+        match self.run(visitor, operation, words, &mut reply).await {
             End::Replied | End::Quit => reply.finish().map_err(Failure::Error),
             End::Killed => Err(Failure::Killed),
         }
+    }
+
+    async fn run(
+        &self,
+        visitor: &mut Visitor,
+        operation: &Operation,
+        words: &Words,
+        reply: &mut (dyn Reply + Send),
+    ) -> End {
+        let mut slices: SmallVec<[&[u8]; 16]> = SmallVec::new();
+        words.as_slices(&mut slices);
+        let input = Input { row: Some(operation.row_of(words)), ..Input::words(&slices) };
+        drive::run(&self.engine, visitor, &input, reply).await
+    }
+
+    /// Waits until what the visitor saw may be told.
+    pub(super) async fn settled(&self, visitor: &Visitor) -> Refused<()> {
+        drive::settled(&self.engine, visitor).await.map_err(|error| answer::error(&error).into())
+    }
+
+    /// The operation whose value a PUT of this path is, and the rest of the path.
+    fn put<'p>(&self, path: &'p str) -> Option<(&'static Put, &Operation, &'p str)> {
+        let (of, segment) = path.strip_prefix('/')?.split_once('/')?;
+        if segment.contains('/') || self.operations.find(&format!("{of}.{segment}")).is_some() {
+            return None;
+        }
+        self.operations.put(of).map(|(operation, put)| (put, operation, segment))
     }
 
     fn route<'p>(&self, method: &Method, path: &'p str) -> Refused<Route<'p, &Operation>> {
@@ -164,15 +285,17 @@ impl Door {
         };
         match (route::parse(asked.unwrap_or_else(|method| method), path, find), asked) {
             (Ok(route), Ok(_)) => Ok(route),
-            (Ok(route), Err(_)) => Err(answer::not_allowed(route.operation.verbs.allow()).into()),
-            (Err(Miss::Method(verbs)), _) => Err(answer::not_allowed(verbs.allow()).into()),
+            (Ok(route), Err(_)) => {
+                Err(answer::not_allowed(route.operation.verbs.allow(!route.segments.is_empty())).into())
+            }
+            (Err(Miss::Method(allow)), _) => Err(answer::not_allowed(allow).into()),
+            (Err(Miss::NotFound), _) if self.put(path).is_some() => Err(answer::not_allowed("PUT").into()),
             (Err(Miss::NotFound), _) => Err(not_found().into()),
         }
     }
 
     /// The session of one request.
     async fn visitor(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Visitor> {
-        refuse_other_sites(headers)?;
         let session = self.engine.session(session::Door::Http, peer.addr.clone(), peer.laddr.clone());
         let mut visitor = Visitor::new(&self.engine, session);
         if let Err(error) = self.log_in(&mut visitor, headers) {
@@ -210,13 +333,13 @@ impl Door {
 }
 
 /// Why a call has no reply.
-enum Failure {
+pub(super) enum Failure {
     Error(Error),
     Killed,
 }
 
 impl Failure {
-    fn answer(&self) -> Answer {
+    pub(super) fn answer(&self) -> Answer {
         match self {
             Failure::Error(error) => answer::error(error),
             Failure::Killed => answer::closing(answer::status(
@@ -236,24 +359,48 @@ fn not_found() -> Answer {
     answer::status(StatusCode::NOT_FOUND, "nothing is at this path; /openapi.json lists what there is")
 }
 
-/// A browser says which site a call comes from. A page of another site must not reach a server that only trusts its
-/// network; programs send no `Origin`.
-fn refuse_other_sites(headers: &HeaderMap) -> Refused<()> {
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let host = headers.get(header::HOST).map_or(&[][..], |host| host.as_bytes());
-    let own = origin.as_bytes().splitn(2, |byte| *byte == b':').nth(1).and_then(|rest| rest.strip_prefix(b"//"));
-    if own.is_some_and(|own| own.eq_ignore_ascii_case(host)) {
-        return Ok(());
-    }
-    Err(answer::status(StatusCode::FORBIDDEN, "calls from pages of other sites are not taken").into())
+/// What a route takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Envelopes {
+    /// One call, an array of them, or lines.
+    Any,
+    Array,
+    Transaction,
 }
 
-/// The whole body.
-async fn read(headers: &HeaderMap, body: Incoming) -> Refused<Bytes> {
+/// What the client wants to have.
+enum Accepted {
+    Json,
+    /// The value itself.
+    Raw,
+    Events,
+}
+
+fn accepted(headers: &HeaderMap) -> Accepted {
+    match media_type(headers, header::ACCEPT) {
+        openapi::RAW => Accepted::Raw,
+        events::CONTENT_TYPE => Accepted::Events,
+        _ => Accepted::Json,
+    }
+}
+
+/// The first media type of a header, without parameters.
+fn media_type(headers: &HeaderMap, name: HeaderName) -> &str {
+    let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split([',', ';']).next().unwrap_or_default().trim()
+}
+
+fn refuse_coded(headers: &HeaderMap) -> Refused<()> {
     if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         let detail = "a body with a Content-Encoding is not taken";
         return Err(answer::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into());
     }
+    Ok(())
+}
+
+/// The whole body.
+async fn read(headers: &HeaderMap, body: Incoming) -> Refused<Bytes> {
+    refuse_coded(headers)?;
     let too_large = || {
         let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes");
         Box::new(answer::closing(answer::status(StatusCode::PAYLOAD_TOO_LARGE, &detail)))

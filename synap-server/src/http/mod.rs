@@ -4,13 +4,21 @@
 //! every layer between the socket and the call is visible in its cost.
 
 mod answer;
+mod batch;
+mod body;
 mod door;
+mod events;
+mod metrics;
+mod ndjson;
+mod safety;
+mod socket;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -27,12 +35,15 @@ use crate::resp;
 use crate::stream::Stream;
 use crate::tls::Tls;
 use door::{Door, Peer};
+use socket::Socket;
 
 /// The head of a request must come within this time, the next one of a kept connection too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of the head of a request at the most. A GET carries its arguments there.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADER_COUNT_MAX: usize = 64;
+/// A peer that takes nothing of an answer for so long is cut off.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a shutdown waits for calls that run, and then for the answers that say that they were given up.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -134,7 +145,8 @@ async fn connection(
             }
         },
     };
-    let peer = Arc::new(Peer { addr: peer.to_string(), laddr: local.to_string() });
+    let peer = Arc::new(Peer::new(peer, local));
+    let listening = peer.clone();
     let giving_up = phases.clone();
     let service = service_fn(move |request| {
         let (door, peer, mut giving_up) = (door.clone(), peer.clone(), giving_up.clone());
@@ -152,16 +164,25 @@ async fn connection(
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADER_COUNT_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Socket::new(stream, WRITE_TIMEOUT)), service);
     tokio::pin!(connection);
     // An error is a peer that went or does not speak HTTP; hyper has answered what can be answered.
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = reached(&mut phases, Phase::Closing) => {
-            connection.as_mut().graceful_shutdown();
-            connection.as_mut().await
+    let served = async {
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = reached(&mut phases, Phase::Closing) => {
+                connection.as_mut().graceful_shutdown();
+                connection.as_mut().await
+            }
         }
     };
+    tokio::pin!(served);
+    // A stream whose client was ended has nobody to tell: its peer does not read.
+    let ended = std::future::poll_fn(|cx| match listening.is_cut() {
+        true => Poll::Ready(Ok(())),
+        false => served.as_mut().poll(cx),
+    })
+    .await;
     if let Err(error) = ended {
         tracing::debug!("an HTTP connection ended: {error}");
     }

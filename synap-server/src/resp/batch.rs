@@ -255,7 +255,8 @@ fn run_batch(
 /// A call that waits is answered, or not, when its wait ends.
 fn unanswer(session: &mut Session, (len, mode): (usize, ReplyMode), waits: bool, is_message: bool, out: &mut Vec<u8>) {
     let silent = match (mode, session.replies) {
-        (_, ReplyMode::Off | ReplyMode::SkipNext) | (ReplyMode::Skip, _) => true,
+        (_, ReplyMode::Off | ReplyMode::SkipNext) | (ReplyMode::Skip, ReplyMode::Skip) => true,
+        // CLIENT REPLY ON is answered, also when it was the call to be skipped.
         (_, ReplyMode::On | ReplyMode::Skip) => false,
     };
     if silent && !is_message {

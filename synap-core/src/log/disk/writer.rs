@@ -23,7 +23,7 @@ use super::recover::{self, Recovered};
 use super::segment::Segment;
 use super::{Error, io};
 use crate::clock::{Clock, SystemClock};
-use crate::log::{HistoryId, Log, Position};
+use crate::log::{HistoryId, Log, Position, times};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use crate::sync::thread::{self, JoinHandle, Thread};
@@ -416,7 +416,10 @@ impl Writer {
         // Read after the bytes: whoever appended them after a change of the policy is under the new one.
         let policy = self.policy();
         let frame = files.packer.finish(from, synced, to.db, false, files.segment.salt);
-        if let Err(error) = write_all_at(&*files.segment.file, files.segment.position, frame) {
+        let began = self.log.times.begin();
+        let result = write_all_at(&*files.segment.file, files.segment.position, frame);
+        self.log.times.end(times::WRITE, began);
+        if let Err(error) = result {
             files.trouble = Some(Trouble::Write);
             return Err(Error::io("writing", &files.segment.name, error));
         }
@@ -516,7 +519,11 @@ impl Writer {
             let Some(files) = &*held else { return Ok(()) };
             (Arc::clone(&files.segment.file), files.segment.name.clone(), files.written)
         };
-        if let Err(error) = file.sync() {
+        let began = self.log.times.begin();
+        let result = file.sync();
+        let event = if self.policy() == Policy::Always { times::FSYNC_ALWAYS } else { times::FSYNC };
+        self.log.times.end(event, began);
+        if let Err(error) = result {
             if let Some(files) = &mut *self.files.lock() {
                 files.trouble = Some(Trouble::Sync);
             }

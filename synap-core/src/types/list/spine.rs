@@ -8,6 +8,7 @@ use triomphe::Arc;
 
 use super::needle::{Needle, remove_all};
 use crate::types::listpack::{Listpack, Pos, REDIS_FRAME_BYTES};
+use crate::types::sample::estimate;
 use crate::types::{Elem, Limits};
 
 /// Chunks in a group.
@@ -587,14 +588,18 @@ impl Spine {
         Some((**pack).clone())
     }
 
-    pub(super) fn allocated(&self) -> usize {
-        let mut bytes = size_of::<Spine>() + self.groups.capacity() * size_of::<Counted<Group>>();
-        for group in &self.groups {
-            let chunks = &group.node.chunks;
-            bytes += 8 + size_of::<Group>() + chunks.capacity() * size_of::<Counted<Listpack>>();
-            bytes += chunks.iter().map(|c| 8 + size_of::<Listpack>() + c.node.allocated()).sum::<usize>();
-        }
-        bytes
+    /// When at most so many chunks are looked at.
+    pub(super) fn allocated_about(&self, samples: usize) -> usize {
+        let of_each = (samples / self.groups.len().max(1)).max(1);
+        let of_group = |index: usize| {
+            let chunks = &self.groups[index].node.chunks;
+            let bytes = |at: usize| 8 + size_of::<Listpack>() + chunks[at].node.allocated();
+            let own = 8 + size_of::<Group>() + chunks.capacity() * size_of::<Counted<Listpack>>();
+            own + estimate(chunks.len(), of_each, bytes)
+        };
+        size_of::<Spine>()
+            + self.groups.capacity() * size_of::<Counted<Group>>()
+            + estimate(self.groups.len(), samples, of_group)
     }
 }
 

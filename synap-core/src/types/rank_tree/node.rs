@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use smallvec::SmallVec;
 use triomphe::Arc;
 
+use super::super::sample::estimate;
 use super::compare;
 use super::leaf::{LEAF_BYTES_MAX, LEAF_LEN_MAX, Leaf, MEMBER_SHARING_MAX, REFERENCE_COUNT_BYTES};
 
@@ -104,10 +105,16 @@ impl Node {
         }
     }
 
-    pub(super) fn allocated(&self) -> usize {
+    /// When at most so many leaves are looked at.
+    pub(super) fn allocated_about(&self, samples: usize) -> usize {
         match self {
             Node::Leaf(leaf) => leaf.allocated(),
-            Node::Inner(inner) => inner.allocated() + inner.children.iter().map(Node::allocated).sum::<usize>(),
+            Node::Inner(inner) => {
+                let children = &inner.children;
+                let of_each = (samples / children.len().max(1)).max(1);
+                let below = estimate(children.len(), samples, |index| children[index].allocated_about(of_each));
+                inner.allocated() + below
+            }
         }
     }
 
