@@ -2,13 +2,14 @@
 //!
 //! - `options`: what the command line says;
 //! - `rows`: the commands that are measured, their keys, their floors;
-//! - `speed`: drives both servers in turns, row by row; `memory`: bytes per key and per connection;
-//!   `persistence`: the log, snapshots, starts;
+//! - `speed`: drives both servers in turns, row by row; `memory`: bytes per key and per connection; `evictions`: how well
+//!   a full cache chooses what goes; `persistence`: the log, snapshots, starts;
 //! - `load`: the load generator; `verify`: proof that the load had its effects; `fill`: what stands in the servers before;
 //! - `servers`: starts and ends them; `client`: a plain RESP client; `report`: the tables;
 //! - `system`: cores and clocks, the only file that talks to the kernel directly.
 
 mod client;
+mod evictions;
 mod fill;
 mod histogram;
 mod load;
@@ -51,7 +52,8 @@ pub fn main() -> ExitCode {
 
 /// Answers how many floors were missed, when `--strict` asks for it.
 fn run(options: &Options) -> Result<usize> {
-    let needs_reference = options.speed_part() || options.memory_part() || options.persistence_part();
+    let needs_reference =
+        options.speed_part() || options.memory_part() || options.evictions_part() || options.persistence_part();
     let theirs = if needs_reference { Launch::reference(options)? } else { None };
     if needs_reference && theirs.is_none() {
         println!("{}", servers::HOW_TO_INSTALL);
@@ -72,6 +74,9 @@ fn run(options: &Options) -> Result<usize> {
         }
         if options.memory_part() {
             missed += report::memory(&memory::compare(options, &ours, &theirs, &cores)?);
+        }
+        if options.evictions_part() {
+            missed += report::evictions(&evictions::compare(options, &ours, &theirs, &cores)?);
         }
         if options.persistence_part() {
             report::title("Keeping the data", &cores);

@@ -8,7 +8,8 @@ use super::rows::Row;
 
 /// Compares our release build with valkey-server or redis-server: speed, processor time per operation, memory.
 ///
-/// Without one of --memory, --persistence, --workers and --full it measures speed. The result is Markdown on standard output.
+/// Without one of --memory, --evictions, --persistence, --workers and --full it measures speed. The result is Markdown on
+/// standard output.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "redis_comparison", bin_name = "cargo bench --bench redis_comparison --")]
 pub struct Options {
@@ -51,6 +52,9 @@ pub struct Options {
     /// Numbers of string keys for the memory part.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000_000], value_name = "N,N")]
     memory_keys: Vec<u64>,
+    /// Measure the hit ratio of a full cache: which keys are removed, when memory has a limit.
+    #[arg(long)]
+    evictions: bool,
     /// Compare ours with this many workers to ours with one.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=256))]
     workers: Option<u32>,
@@ -87,11 +91,15 @@ pub struct Options {
 
 impl Options {
     pub fn speed_part(&self) -> bool {
-        self.full || !(self.memory || self.persistence || self.workers.is_some())
+        self.full || !(self.memory || self.evictions || self.persistence || self.workers.is_some())
     }
 
     pub fn memory_part(&self) -> bool {
         self.full || self.memory
+    }
+
+    pub fn evictions_part(&self) -> bool {
+        self.full || self.evictions
     }
 
     pub fn persistence_part(&self) -> bool {

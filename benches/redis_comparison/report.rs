@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::Result;
+use super::evictions;
 use super::memory::{self, Floor};
 use super::options::Options;
 use super::persistence;
@@ -172,6 +173,19 @@ pub fn memory(lines: &[memory::Line]) -> usize {
             },
             if line.is_missed() { MISSED } else { "" },
         );
+    }
+    println!();
+    lines.iter().filter(|line| line.is_missed()).count()
+}
+
+/// Prints the table of hit ratios; answers how many floors were missed.
+pub fn evictions(lines: &[evictions::Line]) -> usize {
+    println!("## Hit ratio of a full cache\n");
+    println!("| policy | ours | theirs | |");
+    println!("|---|--:|--:|---|");
+    for line in lines {
+        let missed = if line.is_missed() { MISSED } else { "" };
+        println!("| {} | {:.4} | {:.4} | {missed} |", line.policy, line.ours, line.theirs);
     }
     println!();
     lines.iter().filter(|line| line.is_missed()).count()

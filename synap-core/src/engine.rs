@@ -14,7 +14,7 @@ use crate::command::table;
 use crate::execute::gate::thread_slot;
 use crate::execute::pause::BEHIND_LOOK;
 use crate::execute::state::{Due, Parts, State};
-use crate::execute::{Input, Later, Outcome, Pass, Turn, execute, expiry, rights, waiting};
+use crate::execute::{Input, Later, Outcome, Pass, Turn, eviction, execute, expiry, rights, waiting};
 use crate::log::disk::{self, Disk, RealDisk};
 use crate::log::{HistoryId, Log};
 use crate::persist::{self, Files, LoadError, LoadOptions, Loaded};
@@ -401,9 +401,9 @@ fn history_bytes(seed: u64) -> [u8; 20] {
 /// The thread that frees large values.
 fn start_dropper(state: &Arc<State>) -> Option<JoinHandle<()>> {
     let (sender, receiver) = std::sync::mpsc::channel();
-    let thread =
-        std::thread::Builder::new().name("synap-drop".into()).spawn(move || receiver.into_iter().for_each(drop));
-    match thread {
+    let own = state.clone();
+    let run = move || receiver.into_iter().for_each(|trash| own.dropper.drop_now(trash));
+    match std::thread::Builder::new().name("synap-drop".into()).spawn(run) {
         Ok(thread) => {
             state.dropper.attach(sender);
             Some(thread)
@@ -413,7 +413,7 @@ fn start_dropper(state: &Arc<State>) -> Option<JoinHandle<()>> {
     }
 }
 
-/// The thread that removes what is due; asleep until the earliest deadline.
+/// The thread that removes what is due, and what does not fit into memory; asleep until the earliest deadline.
 fn start_timer(state: &Arc<State>, closing: &Arc<AtomicBool>) -> Option<JoinHandle<()>> {
     let (state, closing) = (state.clone(), closing.clone());
     let run = move || {
@@ -421,6 +421,10 @@ fn start_timer(state: &Arc<State>, closing: &Arc<AtomicBool>) -> Option<JoinHand
         while !closing.load(Ordering::Acquire) {
             let enter = || Turn::new(&state, Pass::Entered(block_on(state.gate.enter(thread_slot()))));
             let next_ms = expiry::expire_all(&state, enter);
+            while !closing.load(Ordering::Acquire) && eviction::relieve(&state, enter) {
+                state.log.notify();
+                state.write_pending();
+            }
             state.log.notify();
             state.write_pending();
             if !closing.load(Ordering::Acquire) {

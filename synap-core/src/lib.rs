@@ -12,6 +12,7 @@
 //! | [`snapshot`] | RDB: values and whole files as bytes |
 //! | [`keyspace`] | tables, entries, timers |
 //! | [`types`] | pure structures |
+//! | [`memory`] | how much of it is in use |
 //! | [`grammar`], [`reply`], [`error`] | words in, answers out |
 
 pub mod access;
@@ -24,6 +25,7 @@ pub mod glob;
 pub mod grammar;
 pub mod keyspace;
 pub mod log;
+pub mod memory;
 pub mod persist;
 pub mod reply;
 pub mod session;
@@ -33,6 +35,10 @@ pub mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod types;
+
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: memory::Counting<std::alloc::System> = memory::Counting(std::alloc::System);
 
 pub use engine::{Engine, Options};
 pub use error::{Code, Error, Result};

@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, Result};
 use crate::execute::notify::Classes;
+use crate::keyspace::eviction::{Order, Policy};
 use crate::types::Limits;
 
 /// One setting.
@@ -38,6 +39,8 @@ pub enum Kind {
     Memory,
     /// Permissions of a file, as `chmod` takes them.
     Octal,
+    /// The same, or a share of `maxmemory` as `5%`: a negative number then.
+    MemoryOrShare,
     /// `yes` or `no`.
     Bool,
     /// One of several words.
@@ -113,16 +116,26 @@ const SMALL: Kind = Kind::Int { min: 0, max: i32::MAX as i64 };
 const PORT_NUMBER: Kind = Kind::Int { min: 0, max: 65535 };
 
 /// In Redis' order, which its refusal lists them in.
-const POLICIES: &[&str] = &[
-    "volatile-lru",
-    "volatile-lfu",
-    "volatile-random",
-    "volatile-ttl",
-    "allkeys-lru",
-    "allkeys-lfu",
-    "allkeys-random",
-    "noeviction",
+const POLICIES: [(&str, Option<Policy>); 8] = [
+    ("volatile-lru", Some(Policy { only_volatile: true, order: Order::LeastRecent })),
+    ("volatile-lfu", Some(Policy { only_volatile: true, order: Order::LeastFrequent })),
+    ("volatile-random", Some(Policy { only_volatile: true, order: Order::Random })),
+    ("volatile-ttl", Some(Policy { only_volatile: true, order: Order::Deadline })),
+    ("allkeys-lru", Some(Policy { only_volatile: false, order: Order::LeastRecent })),
+    ("allkeys-lfu", Some(Policy { only_volatile: false, order: Order::LeastFrequent })),
+    ("allkeys-random", Some(Policy { only_volatile: false, order: Order::Random })),
+    ("noeviction", None),
 ];
+
+const POLICY_NAMES: [&str; POLICIES.len()] = {
+    let mut names = [""; POLICIES.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = POLICIES[index].0;
+        index += 1;
+    }
+    names
+};
 
 settings! {
     /// TCP port of the RESP door; 0 closes it.
@@ -140,6 +153,9 @@ settings! {
     HTTP_BIND = "http-bind", Kind::Words, "127.0.0.1", fixed;
     /// Names that the `Host` of a request may have beside those of the loopback interface, blank between them; `*` is any.
     HTTP_ALLOWED_HOSTS = "http-allowed-hosts", Kind::Text, "";
+    /// The tools of agents at /mcp: essential, full, read-only, groups, operations, tools, blank between them; empty
+    /// closes the door.
+    MCP_TOOLS = "mcp-tools", Kind::Text, "essential", fixed;
     /// TCP port of the RESP door for clients that speak TLS; 0 closes it.
     TLS_PORT = "tls-port", PORT_NUMBER, "0";
     /// TCP port of the HTTP door for clients that speak TLS; 0 closes it.
@@ -194,7 +210,15 @@ settings! {
     /// The most memory for data; 0 has no limit.
     MAXMEMORY = "maxmemory", Kind::Memory, "0";
     /// What happens at the limit.
-    MAXMEMORY_POLICY = "maxmemory-policy", Kind::Choice(POLICIES), "noeviction";
+    MAXMEMORY_POLICY = "maxmemory-policy", Kind::Choice(&POLICY_NAMES), "noeviction";
+    /// Keys that are looked at for each that is removed: the more, the better is the choice, and the longer it takes.
+    MAXMEMORY_SAMPLES = "maxmemory-samples", Kind::Int { min: 1, max: 64 }, "5";
+    /// How long a call may be kept by removing keys: 0 not at all, 10 half a millisecond, 100 as long as it takes. The
+    /// rest goes in the background.
+    MAXMEMORY_EVICTION_TENACITY = "maxmemory-eviction-tenacity", Kind::Int { min: 0, max: 100 }, "10";
+    /// The most memory for all clients together, in bytes or as a share of maxmemory (5%): the largest are closed. 0 has
+    /// no limit.
+    MAXMEMORY_CLIENTS = "maxmemory-clients", Kind::MemoryOrShare, "0";
     /// How many accesses it takes to raise the counter of a key's frequency: the larger, the more.
     LFU_LOG_FACTOR = "lfu-log-factor", Kind::Int { min: 0, max: i32::MAX as i64 }, "10";
     /// Minutes without an access that lower the counter of a key's frequency by one; 0 never.
@@ -506,10 +530,16 @@ impl Settings {
         self.numbers[id.0].load(Ordering::Relaxed)
     }
 
+    /// Which keys go when memory is full; none when calls are refused instead.
+    #[inline]
+    pub fn policy(&self) -> Option<Policy> {
+        POLICIES.get(self.int(MAXMEMORY_POLICY) as usize).and_then(|(_, policy)| *policy)
+    }
+
     /// The policy of evictions asks how often keys are used, not when.
     #[inline]
     pub fn counts_frequencies(&self) -> bool {
-        POLICIES.get(self.int(MAXMEMORY_POLICY) as usize).is_some_and(|policy| policy.ends_with("-lfu"))
+        self.policy().is_some_and(|policy| policy.order == Order::LeastFrequent)
     }
 
     pub fn text(&self, id: Id) -> String {
@@ -712,6 +742,11 @@ impl Kind {
                 Ok(_) => Err("argument must be between 0 and 777 inclusive".into()),
                 Err(_) => Err("argument couldn't be parsed as an octal number".into()),
             },
+            Kind::MemoryOrShare => match text.strip_suffix('%') {
+                Some(share) => share.parse::<u8>().ok().filter(|share| *share <= 100).map(|share| -i64::from(share)),
+                None => parse_memory(text),
+            }
+            .ok_or("argument must be a memory or percent value".into()),
             Kind::Int { min, max } => {
                 let value = text.parse::<i64>().map_err(|_| "argument couldn't be parsed into an integer")?;
                 if (min..=max).contains(&value) {
@@ -743,7 +778,8 @@ impl Kind {
             }
             Kind::Bool => if number != 0 { "yes" } else { "no" }.to_string(),
             Kind::Octal => format!("{number:o}"),
-            Kind::Int { .. } | Kind::Memory => number.to_string(),
+            Kind::MemoryOrShare if number < 0 => format!("{}%", -number),
+            Kind::Int { .. } | Kind::Memory | Kind::MemoryOrShare => number.to_string(),
         }
     }
 
@@ -761,6 +797,7 @@ impl Kind {
                 (false, false) => "number".into(),
             },
             Kind::Memory => "bytes, as 100mb".into(),
+            Kind::MemoryOrShare => "bytes, as 100mb, or 5% of maxmemory".into(),
             Kind::Octal => "permissions, as 700".into(),
             Kind::Bool => "yes, no".into(),
             Kind::Choice(words) => words.join(", "),

@@ -9,7 +9,7 @@ use std::fmt::{Debug, Formatter};
 use proptest::prelude::*;
 use synap_core::command::table;
 use synap_core::execute::expiry;
-use synap_core::execute::row::{Command, Kind};
+use synap_core::execute::row::{Command, Flags, Kind};
 use synap_core::execute::state::Rows as _;
 use synap_core::execute::walk::Walk;
 use synap_core::grammar::generate::{self, Choices};
@@ -180,6 +180,23 @@ fn every_row_replays() {
             let mut test = TestEngine::prepared(seed);
             test.call_at_once(&slices(&call(row, &numbers(seed, 200))));
             test.check_twin();
+        }
+    }
+}
+
+/// Agents are told which rows they may call again when they did not hear the answer.
+#[test]
+fn what_says_so_changes_nothing_when_it_is_called_again() {
+    let rows: Vec<_> = table().all().iter().filter(|row| row.flags.has(Flags::IDEMPOTENT)).collect();
+    assert!(rows.len() > 10 && rows.iter().all(|row| row.writes()));
+    for row in rows {
+        for seed in 0..60 {
+            let mut test = TestEngine::prepared(seed);
+            let words = call(row, &numbers(seed, 200));
+            test.call_at_once(&slices(&words));
+            let once = test.dump();
+            test.call_at_once(&slices(&words));
+            assert_eq!(test.dump(), once, "{:?}", Step::Call(words));
         }
     }
 }

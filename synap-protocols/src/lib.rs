@@ -4,12 +4,14 @@
 //! - [`resp`]: the Redis protocol, both ways;
 //! - [`json`]: named arguments to words, replies to JSON, and the JSON Schemas of both;
 //! - [`rest`]: operations as routes, and the OpenAPI document;
+//! - [`mcp`]: operations as tools for agents;
 //! - [`stream`]: calls in envelopes, alone or in arrays;
 //! - [`problem`]: errors as problem documents.
 
 #![forbid(unsafe_code)]
 
 pub mod json;
+pub mod mcp;
 pub mod problem;
 pub mod resp;
 pub mod rest;

@@ -1,11 +1,12 @@
 //! One call, many doors: generated calls over all rows, and over all other names of them, through RESP2, RESP3, REST by
-//! body and by path, and envelopes. Each door has an engine of its own; replies and data are the same in all of them.
+//! body and by path, envelopes and tools of agents. Each door has an engine of its own; replies and data are the same in all of them.
 //!
 //! What is compared with what: the reply in RESP3, read back and written as JSON, with the JSON of the other doors, text
 //! for text; RESP2 with RESP3 leaf by leaf, for it knows neither maps nor numbers with a point.
 
+use synap_core::access::User;
 use synap_core::command::table;
-use synap_core::execute::row::{Command, Flags, Kind};
+use synap_core::execute::row::{Command, Flags, Kind, Tool};
 use synap_core::execute::state::Rows as _;
 use synap_core::grammar::generate::{self, Choices};
 use synap_core::session::{Door, Session};
@@ -13,6 +14,8 @@ use synap_core::testing::{TestEngine, numbers, run_at_once, vocabulary_of};
 use synap_core::types::score::format_double;
 use synap_core::{Code, Error, Reply};
 use synap_protocols::json::{JsonReply, Words, render, text};
+use synap_protocols::mcp::answer;
+use synap_protocols::mcp::tools::{self, Tools};
 use synap_protocols::resp::value::ValueLimits;
 use synap_protocols::resp::{RespWriter, Value};
 use synap_protocols::rest::operation::{Operation, Operations};
@@ -74,6 +77,23 @@ impl Side {
         self.run(words, &mut reply);
         shown(reply)
     }
+}
+
+/// What an agent is told of a call that the door has lowered by itself. A reply that is cut says so, and is not compared.
+fn told(agent: &mut Side, tools: &Tools, operation: &Operation, body: &str, words: &Words, expected: &str) {
+    if operation.row.tool == Tool::Never || (operation.is_alias() && operation.tool != Tool::Default) {
+        agent.json(operation, words);
+        return;
+    }
+    let Ok(call) = tools.call(&tools::name(operation.op), body, &User::default_user()) else {
+        panic!("no tool {}", operation.op)
+    };
+    assert_eq!(&call.words, words, "{}", operation.op);
+    let mut reply = answer::writer(operation.row);
+    agent.run(words, &mut reply);
+    let is_cut = !reply.left_out().is_nothing();
+    let text = answer::text(reply, operation.row).unwrap_or_else(|error| error.to_string());
+    assert!(is_cut || text == expected, "{} {body}: {text} instead of {expected}", operation.op);
 }
 
 fn shown(reply: JsonReply) -> String {
@@ -162,11 +182,12 @@ fn lowered(operations: &Operations, operation: &Operation, given: &[generate::Gi
 #[test]
 fn a_call_is_the_same_through_every_door() {
     let operations = Operations::of(table().all());
+    let tools = Tools::new(table().all(), "full").expect("all tools");
     let compared: Vec<&Operation> = operations.offered().filter(|operation| is_compared(operation.row)).collect();
     for seed in 0..SEQUENCES {
         let mut resp2 = Side::new(seed, Door::Resp, false);
         let mut resp3 = Side::new(seed, Door::Resp, true);
-        let [mut body, mut path, mut envelope] = [(); 3].map(|()| Side::new(seed, Door::Http, true));
+        let [mut body, mut path, mut envelope, mut agent] = [(); 4].map(|()| Side::new(seed, Door::Http, true));
         let mut history = String::new();
         for index in 0..CALLS {
             let numbers = numbers(seed * 1_000_003 + index, 260);
@@ -206,9 +227,11 @@ fn a_call_is_the_same_through_every_door() {
                 let got = side.json(operation, words);
                 assert_eq!(expected, got, "seed {seed}: RESP3 (left) and {name} after\n{history}");
             }
+            let arguments = render::json(operation.args, &given, &mut Choices::new(&numbers[200..]));
+            told(&mut agent, &tools, operation, &arguments, &by_body, &expected);
         }
         let expected = resp3.test.dump();
-        for mut side in [resp2, resp3, body, path, envelope] {
+        for mut side in [resp2, resp3, body, path, envelope, agent] {
             assert_eq!(side.test.dump(), expected, "seed {seed}: the data after\n{history}");
             side.test.engine.leave(&mut side.session);
         }

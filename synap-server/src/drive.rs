@@ -39,8 +39,19 @@ pub enum End {
 /// Runs one call. `reply` has received the whole answer when it returns [`End::Replied`] or [`End::Quit`], and may be
 /// shown once [`settled`] has returned.
 pub async fn run(engine: &Engine, session: &mut Session, input: &Input<'_>, reply: &mut (dyn Reply + Send)) -> End {
+    run_within(engine, session, input, reply, None).await
+}
+
+/// As [`run`]. A call that waits gives up after `wait_max`, in the way that it does when its own time is over.
+pub async fn run_within(
+    engine: &Engine,
+    session: &mut Session,
+    input: &Input<'_>,
+    reply: &mut (dyn Reply + Send),
+    wait_max: Option<Duration>,
+) -> End {
     let outcome = engine.inside(|turn| execute(turn, session, input, reply)).await;
-    resume(engine, session, input, outcome, reply).await
+    go_on(engine, session, input, outcome, reply, wait_max).await
 }
 
 /// The rest of [`run`], for a call that somebody else has begun.
@@ -48,8 +59,19 @@ pub async fn resume(
     engine: &Engine,
     session: &mut Session,
     input: &Input<'_>,
+    outcome: Outcome,
+    reply: &mut (dyn Reply + Send),
+) -> End {
+    go_on(engine, session, input, outcome, reply, None).await
+}
+
+async fn go_on(
+    engine: &Engine,
+    session: &mut Session,
+    input: &Input<'_>,
     mut outcome: Outcome,
     reply: &mut (dyn Reply + Send),
+    wait_max: Option<Duration>,
 ) -> End {
     loop {
         outcome = match outcome {
@@ -62,7 +84,7 @@ pub async fn resume(
                 }
                 engine.inside(|turn| execute(turn, session, input, reply)).await
             }
-            Outcome::Blocked(waiter) => return wait(engine, session, &waiter, reply).await,
+            Outcome::Blocked(waiter) => return wait(engine, session, &waiter, reply, wait_max).await,
             Outcome::Sleep(time) => {
                 engine.state().log.notify();
                 return tokio::select! {
@@ -74,7 +96,10 @@ pub async fn resume(
                 engine.state().host().shutdown(options);
                 return End::Replied;
             }
-            Outcome::Later(wanted) => {
+            Outcome::Later(mut wanted) => {
+                if let (Some((ms, _)), Some(wait_max)) = (&mut wanted.timeout, wait_max) {
+                    *ms = (*ms).min(to_ms(wait_max));
+                }
                 let tape = tokio::select! {
                     tape = later(wanted) => tape,
                     () = session.client.killed() => return End::Killed,
@@ -152,12 +177,20 @@ async fn unpaused(engine: &Engine, session: &Session) -> bool {
 }
 
 /// Waits with a blocked call until it is served, its time is over or its session is killed.
-async fn wait(engine: &Engine, session: &mut Session, waiter: &Arc<Waiter>, reply: &mut (dyn Reply + Send)) -> End {
+async fn wait(
+    engine: &Engine,
+    session: &mut Session,
+    waiter: &Arc<Waiter>,
+    reply: &mut (dyn Reply + Send),
+    wait_max: Option<Duration>,
+) -> End {
     let state = engine.state();
+    let latest_ms = wait_max.map(|wait_max| state.clock.now_ms().saturating_add_unsigned(to_ms(wait_max)));
+    let deadline_ms = [waiter.deadline_ms, latest_ms].into_iter().flatten().min();
     state.log.notify(); // what the call found due is logged
     let client = session.client.clone();
     let end = loop {
-        let left_ms = waiter.deadline_ms.map(|deadline_ms| deadline_ms - state.clock.now_ms());
+        let left_ms = deadline_ms.map(|deadline_ms| deadline_ms - state.clock.now_ms());
         if left_ms.is_some_and(|left_ms| left_ms <= 0) {
             break WaitEnd::TimedOut;
         }
@@ -196,6 +229,10 @@ async fn wait(engine: &Engine, session: &mut Session, waiter: &Arc<Waiter>, repl
 
 fn from_ms(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+fn to_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A session that leaves the engine when it is dropped, also when the task that ran it was cancelled.
@@ -327,6 +364,20 @@ mod tests {
         let begin = Instant::now();
         assert_eq!(house.reply("BLPOP a 0.05").await, "nil");
         assert!(begin.elapsed() >= Duration::from_millis(50));
+    }
+
+    #[tokio::test]
+    async fn a_blocked_call_gives_up_when_its_door_does() {
+        let house = House::open();
+        let mut visitor = house.visitor();
+        let mut text = Text::new(true);
+        let begin = Instant::now();
+        let input = Input::words(&[b"BLPOP", b"a", b"0"]);
+        let end = run_within(&house.engine, &mut visitor, &input, &mut text, Some(Duration::from_millis(50))).await;
+        assert_eq!((end, text.out.as_str()), (End::Replied, "nil"));
+        assert!(begin.elapsed() >= Duration::from_millis(50));
+        assert_eq!(house.reply("RPUSH a 1").await, "1");
+        assert_eq!(house.reply("LLEN a").await, "1");
     }
 
     #[tokio::test]

@@ -91,10 +91,6 @@ impl Host for ServerHost {
         }
     }
 
-    fn memory_used(&self) -> Option<u64> {
-        stat(tikv_jemalloc_ctl::stats::allocated::read)
-    }
-
     fn allocator(&self) -> Option<Allocator> {
         use tikv_jemalloc_ctl::stats;
         Some(Allocator {

@@ -29,7 +29,7 @@ static LEVEL: Mutex<String> = Mutex::new(String::new());
 
 /// Lines of text to the standard error, until the settings are known.
 pub fn begin() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directive("notice")));
     let (filter, handle) = reload::Layer::new(filter);
     let lines =
         tracing_subscriber::fmt::layer().event_format(Lines).with_ansi(io::stderr().is_terminal()).with_writer(Output);
@@ -70,9 +70,10 @@ fn directive(level: &str) -> &'static str {
     match level {
         "debug" => "trace",
         "verbose" => "debug",
-        "warning" => "warn",
+        // What the SDK of agents says of messages, of hang-ups too, is for those who look for a fault in it.
+        "warning" => "warn,rmcp=off",
         "nothing" => "off",
-        _ => "info",
+        _ => "info,rmcp=off",
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`listeners`] | the doors that listen, and what changes them while the server runs |
 //! | [`resp`] | RESP connections, over a [`stream`] of one kind or another |
 //! | [`http`] | the HTTP listener and its requests |
+//! | [`mcp`] | the door of agents |
 //! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
 //! | [`host`] | what the engine asks of the program around it |
 //! | [`limits`] | open files |
@@ -22,6 +23,8 @@ mod http;
 mod limits;
 mod listeners;
 mod logs;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod notify;
 mod resp;
 mod stream;
@@ -34,7 +37,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use synap_core::execute::{ShutdownOptions, State};
+use synap_core::execute::{ShutdownOptions, State, eviction};
+use synap_core::memory::Counting;
 use synap_core::persist::{LoadOptions, end};
 use synap_core::settings;
 use synap_core::{Engine, Options};
@@ -42,7 +46,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: Counting<tikv_jemallocator::Jemalloc> = Counting(tikv_jemallocator::Jemalloc);
 
 /// Read by the allocator at its start. Large pages: random keys miss the address cache far less often. They are bad
 /// for a server that forks and copies whole pages; this one does not fork.
@@ -71,6 +75,8 @@ fn main() -> ExitCode {
 /// Opens the engine and its doors, and stays until the program is to end.
 fn run(config: config::Config) -> Result<(), String> {
     let config::Config { settings, users, file, load: load_options, warnings } = config;
+    #[cfg(feature = "mcp")]
+    mcp::tools(&settings)?;
     logs::follow(&settings)?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if let Some(warning) = limits::raise_descriptors(&settings)? {
@@ -91,7 +97,7 @@ fn run(config: config::Config) -> Result<(), String> {
     let listeners = Arc::new(listeners::Listeners::new(calls.handle().clone()));
     let (host, asked) = host::ServerHost::new(listeners.clone(), file);
     state.set_host(Box::new(host));
-    state.memory_startup.store(state.memory_used().unwrap_or(0), Ordering::Relaxed);
+    state.memory_startup.store(eviction::usage(state).used as u64, Ordering::Relaxed);
 
     side.spawn(resp::look_after(engine.clone()));
     side.spawn(look(engine.clone()));

@@ -2,6 +2,7 @@
 //! rights are those of the row, and the doors compute routes, documents and tools from both alike.
 
 use super::{list, string};
+use crate::execute::row::Tool;
 use crate::grammar::spec::{ArgKind, ArgSpec, Repeat};
 
 /// Another name of a row, or one name of several rows that take the same arguments.
@@ -15,6 +16,8 @@ pub struct Alias {
     pub args: &'static [ArgSpec],
     /// An argument that may be left out, and that a path may end with all the same.
     pub segment: &'static str,
+    /// How agents see the name. The rows have tools of their own beside it.
+    pub tool: Tool,
 }
 
 /// The value itself as the body of `PUT /api/v1/{path}/{key}`.
@@ -29,28 +32,28 @@ pub struct Put {
 pub const PUTS: &[Put] = &[Put { path: "kv", row: string::SET.op, body: "value" }];
 
 pub const ALIASES: &[Alias] = &[
-    named("kv.set", &["string.set"]),
-    named("kv.get", &["string.get"]),
+    essential("kv.set", &["string.set"]),
+    essential("kv.get", &["string.get"]),
     named("kv.mset", &["string.mset"]),
     named("kv.mget", &["string.mget"]),
     named("kv.incr", &["string.incr"]),
     named("kv.incrby", &["string.incrby"]),
     named("kv.append", &["string.append"]),
-    named("kv.del", &["key.del"]),
+    essential("kv.del", &["key.del"]),
     named("kv.exists", &["key.exists"]),
     named("kv.type", &["key.type"]),
-    named("kv.expire", &["key.expire"]),
+    essential("kv.expire", &["key.expire"]),
     named("kv.ttl", &["key.ttl"]),
     named("kv.persist", &["key.persist"]),
     named("kv.rename", &["key.rename"]),
-    named("kv.scan", &["key.scan"]),
+    essential("kv.scan", &["key.scan"]),
     Alias {
         args: &[POSITION, list::LPUSH.args[0], list::LPUSH.args[1]],
-        ..named("list.push", &["list.lpush", "list.rpush"])
+        ..essential("list.push", &["list.lpush", "list.rpush"])
     },
     Alias {
         args: &[POSITION, list::LPOP.args[0], list::LPOP.args[1]],
-        ..named("list.pop", &["list.lpop", "list.rpop"])
+        ..essential("list.pop", &["list.lpop", "list.rpop"])
     },
     Alias { segment: "section", ..named("info", &["server.info"]) },
     // Where there is no such row yet, there is no such name.
@@ -58,7 +61,12 @@ pub const ALIASES: &[Alias] = &[
 ];
 
 const fn named(op: &'static str, rows: &'static [&'static str]) -> Alias {
-    Alias { op, rows, args: &[], segment: "" }
+    Alias { op, rows, args: &[], segment: "", tool: Tool::Full }
+}
+
+/// One that agents have before they ask for more.
+const fn essential(op: &'static str, rows: &'static [&'static str]) -> Alias {
+    Alias { tool: Tool::Default, ..named(op, rows) }
 }
 
 /// Which end of a list.

@@ -25,8 +25,8 @@ pub const COMMANDS: &[Command] = &[
     CLIENT_GETNAME,
     CLIENT_SETINFO,
     CLIENT_REPLY,
-    CLIENT_NO_TOUCH,
     CLIENT_NO_EVICT,
+    CLIENT_NO_TOUCH,
     super::help::row(CLIENTS, "CLIENT HELP", "client.help", "5.0.0"),
 ];
 
@@ -189,7 +189,7 @@ pub(super) fn describe(client: &Client, state: &State, now_ms: i64, out: &mut St
     let _ = write!(
         out,
         "id={} addr={} laddr={} fd=-1 name={} age={age} idle={idle} flags={flags}{tracks} db={} sub={} psub={} ssub={} multi={} \
-         watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll={} omem=0 tot-mem=0 events=r \
+         watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll={} omem={} tot-mem={} events=r \
          cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         client.id,
         client.addr,
@@ -202,8 +202,12 @@ pub(super) fn describe(client: &Client, state: &State, now_ms: i64, out: &mut St
         client.queued.load(Ordering::Relaxed),
         load(&client.watches),
         client.query_bytes.load(Ordering::Relaxed),
+        client.query_free_bytes.load(Ordering::Relaxed),
+        client.multi_bytes.load(Ordering::Relaxed),
         client.output_bytes.load(Ordering::Relaxed),
         client.mail_count(),
+        client.mail_bytes(),
+        client.memory_bytes(),
         info.user,
         client.redirect.load(Ordering::Relaxed),
         if client.resp3.load(Ordering::Relaxed) { 3 } else { 2 },

@@ -267,6 +267,7 @@ impl SessionCommand for Reset {
         let caller = cx.caller();
         caller.session.transaction = None;
         caller.session.client.queued.store(-1, Ordering::Relaxed);
+        caller.session.client.multi_bytes.store(0, Ordering::Relaxed);
         transaction::unwatch(caller.turn, caller.session);
         let session = &mut *caller.session;
         leave_everything(state, session);

@@ -67,7 +67,6 @@ pub const INCR: Command = Command {
     since: "1.0.0",
     summary: "Adds one to the number at a key.",
     returns: VALUE,
-    tool: Tool::Default,
     flags: Flags::DENYOOM.and(Flags::FAST),
     ..STRING.write::<Incr>()
 };

@@ -6,6 +6,7 @@ use super::prelude::*;
 use crate::execute::State;
 use crate::grammar::spec::ArgKind;
 use crate::grammar::{How, Parser};
+use crate::keyspace::access;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::hasher::shard_of;
 use crate::keyspace::value::Value;
@@ -107,6 +108,17 @@ pub enum Usage {
     Frequency(Frequency),
 }
 
+impl Usage {
+    fn known(self) -> access::Usage {
+        match self {
+            Usage::IdleTime(IdleTime(idle_s)) => access::Usage { idle_s: u64::try_from(idle_s).ok(), frequency: None },
+            Usage::Frequency(Frequency(frequency)) => {
+                access::Usage { idle_s: None, frequency: u8::try_from(frequency).ok() }
+            }
+        }
+    }
+}
+
 #[derive(Args)]
 #[args(any_order)]
 pub struct RestoreOptions {
@@ -147,7 +159,9 @@ impl WriteCommand for Restore<'_> {
                 cx.log_instead(&[b"DEL", self.key.bytes]);
             }
         } else {
-            cx.put(&self.key, Entry::new(self.key.bytes, value).until(deadline_ms), Event::generic("restore"));
+            let entry = Entry::new(self.key.bytes, value).until(deadline_ms);
+            cx.access().bring_in(&entry, self.options.usage.map(Usage::known).unwrap_or_default());
+            cx.put(&self.key, entry, Event::generic("restore"));
             self.log(cx, deadline_ms);
         }
         reply.ok();
@@ -237,6 +251,33 @@ mod tests {
                 START_MS - 1,
             ));
         }
+    }
+
+    #[test]
+    fn a_key_is_used_as_it_was_where_it_comes_from() {
+        let mut test = TestEngine::prepared(1);
+        let payload = quoted(&dump(&mut test, "text"));
+        test.check(&format!(
+            "
+            RESTORE copy 0 {payload} => OK
+            OBJECT IDLETIME copy => 0
+            RESTORE copy 0 {payload} REPLACE IDLETIME 70 => OK
+            OBJECT IDLETIME copy => 70
+            RESTORE copy 0 {payload} REPLACE FREQ 9 => OK
+            OBJECT IDLETIME copy => 0
+            CONFIG SET maxmemory-policy allkeys-lfu => OK
+            RESTORE copy 0 {payload} REPLACE FREQ 9 => OK
+            OBJECT FREQ copy => 9
+            RESTORE copy 0 {payload} REPLACE IDLETIME 70 => OK
+            OBJECT FREQ copy => 5
+            DEBUG RELOAD => OK
+            OBJECT FREQ copy => 5
+            CONFIG SET maxmemory-policy allkeys-lru => OK
+            RESTORE copy 0 {payload} REPLACE IDLETIME 70 => OK
+            DEBUG RELOAD => OK
+            OBJECT IDLETIME copy => 70
+            "
+        ));
     }
 
     /// They stand among the words of generated calls.

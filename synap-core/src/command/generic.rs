@@ -62,7 +62,6 @@ pub const DEL: Command = Command {
     summary: "Removes keys. Large values are freed in the background.",
     complexity: "O(N) for N keys",
     returns: Shape::int("removed", "Keys that were there."),
-    tool: Tool::Default,
     ..KEYS.write::<Del>()
 };
 
@@ -107,7 +106,6 @@ pub const EXISTS: Command = Command {
     summary: "Counts how many of the keys exist.",
     complexity: "O(N) for N keys",
     returns: Shape::int("count", "Keys that exist."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..KEYS.read::<Exists>()
 };
@@ -222,7 +220,6 @@ pub const EXPIRE: Command = Command {
     since: "1.0.0",
     summary: "Gives a key a time to live in seconds.",
     returns: WAS_SET,
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..KEYS.write::<Expire>()
 };
@@ -293,7 +290,7 @@ pub const EXPIREAT: Command = Command {
     since: "1.2.0",
     summary: "Gives a key a point in time at which it goes, as Unix time in seconds.",
     returns: WAS_SET,
-    flags: Flags::FAST,
+    flags: Flags::FAST.and(Flags::IDEMPOTENT),
     ..KEYS.write::<ExpireAt>()
 };
 
@@ -328,7 +325,7 @@ pub const PEXPIREAT: Command = Command {
     since: "2.6.0",
     summary: "Gives a key a point in time at which it goes, as Unix time in milliseconds.",
     returns: WAS_SET,
-    flags: Flags::FAST,
+    flags: Flags::FAST.and(Flags::IDEMPOTENT),
     ..KEYS.write::<PExpireAt>()
 };
 
@@ -375,7 +372,6 @@ pub const TTL: Command = Command {
     since: "1.0.0",
     summary: "Returns how many seconds a key has to live.",
     returns: Shape::int("seconds", "-1 when it has no time to live, -2 when there is no such key."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..KEYS.read::<Ttl>()
 };
@@ -464,8 +460,7 @@ pub const PERSIST: Command = Command {
     since: "2.2.0",
     summary: "Takes a key's time to live away.",
     returns: Shape::boolean("changed", "False when there is no such key or it had no time to live."),
-    tool: Tool::Default,
-    flags: Flags::FAST,
+    flags: Flags::FAST.and(Flags::IDEMPOTENT),
     ..KEYS.write::<Persist>()
 };
 
@@ -489,7 +484,6 @@ pub const TYPE: Command = Command {
     since: "1.0.0",
     summary: "Returns the type of the value at a key.",
     returns: Shape::status("type", "string, list, set, zset, hash; none when there is no such key."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..KEYS.read::<Type>()
 };
@@ -532,7 +526,6 @@ pub const RENAME: Command = Command {
     since: "1.0.0",
     summary: "Gives a key another name, with its value and its time to live.",
     returns: Shape::OK,
-    tool: Tool::Default,
     ..KEYS.write::<Rename>()
 };
 
@@ -833,7 +826,6 @@ pub const SCAN: Command = Command {
             Shape::array("keys", "Names of keys; there may be none before the end.", &Shape::BYTES),
         ],
     ),
-    tool: Tool::Default,
     ..KEYS.walk::<Scan>()
 };
 
@@ -970,7 +962,6 @@ pub const DBSIZE: Command = Command {
     since: "1.0.0",
     summary: "Counts the keys of the selected database.",
     returns: Shape::int("count", "Keys, those included whose time is over and that nobody has met yet."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..KEYS.walk::<DbSize>()
 };

@@ -279,8 +279,7 @@ pub const GEOADD: Command = Command {
     summary: "Adds places to a sorted set, or moves them.",
     complexity: "O(log N) for each place, N in the sorted set",
     returns: Shape::int("added", "Places that were not there before; with CH also those that were moved."),
-    tool: Tool::Default,
-    flags: Flags::DENYOOM,
+    flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..GEO.write::<GeoAdd>()
 };
 
@@ -357,7 +356,6 @@ pub const GEOPOS: Command = Command {
         "For each member its place; null when there is no such member.",
         &Shape::optional(&POINT),
     ),
-    tool: Tool::Default,
     ..GEO.read::<GeoPos>()
 };
 
@@ -431,7 +429,6 @@ pub const GEODIST: Command = Command {
         "distance",
         "With four digits behind the dot; null when a member is missing.",
     )),
-    tool: Tool::Default,
     ..GEO.read::<GeoDist>()
 };
 
@@ -770,7 +767,6 @@ pub const GEOSEARCH: Command = Command {
     summary: "Returns the places inside a circle, a box or a polygon.",
     complexity: "O(N + M*log M) for N places around and M inside",
     returns: FOUND,
-    tool: Tool::Default,
     min_words: 6,
     ..GEO.read::<GeoSearch>()
 };

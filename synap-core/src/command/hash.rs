@@ -66,7 +66,7 @@ pub const HSET: Command = Command {
     complexity: "O(N) for N pairs",
     returns: Shape::int("added", "Fields that did not exist before."),
     tool: Tool::Default,
-    flags: Flags::DENYOOM.and(Flags::FAST),
+    flags: Flags::DENYOOM.and(Flags::FAST).and(Flags::IDEMPOTENT),
     ..HASH.write::<HSet>()
 };
 
@@ -91,7 +91,7 @@ pub const HMSET: Command = Command {
     summary: "Sets fields of a hash; HSET answers how many are new.",
     complexity: "O(N) for N pairs",
     returns: Shape::OK,
-    flags: Flags::DENYOOM.and(Flags::FAST),
+    flags: Flags::DENYOOM.and(Flags::FAST).and(Flags::IDEMPOTENT),
     ..HASH.write::<HMSet>()
 };
 
@@ -124,7 +124,7 @@ pub const HSETNX: Command = Command {
     since: "2.0.0",
     summary: "Sets a field of a hash that is not there yet.",
     returns: Shape::boolean("set", "False when the field was there."),
-    flags: Flags::DENYOOM.and(Flags::FAST),
+    flags: Flags::DENYOOM.and(Flags::FAST).and(Flags::IDEMPOTENT),
     ..HASH.write::<HSetNx>()
 };
 
@@ -196,7 +196,6 @@ pub const HMGET: Command = Command {
     summary: "Returns several fields of a hash.",
     complexity: "O(N) for N fields",
     returns: VALUES,
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..HASH.read::<HMGet>()
 };
@@ -297,7 +296,6 @@ pub const HEXISTS: Command = Command {
     since: "2.0.0",
     summary: "Tells whether a hash has a field.",
     returns: Shape::boolean("exists", "False when there is no such field."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..HASH.read::<HExists>()
 };
@@ -323,7 +321,6 @@ pub const HLEN: Command = Command {
     since: "2.0.0",
     summary: "Counts the fields of a hash.",
     returns: Shape::int("count", "0 when there is no such hash."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..HASH.read::<HLen>()
 };
@@ -386,7 +383,6 @@ pub const HKEYS: Command = Command {
     summary: "Returns the names of all fields of a hash.",
     complexity: "O(N) for N fields",
     returns: Shape::array("fields", "In no particular order.", &Shape::BYTES),
-    tool: Tool::Default,
     ..HASH.read::<HKeys>()
 };
 
@@ -636,7 +632,6 @@ pub const HINCRBY: Command = Command {
     since: "2.0.0",
     summary: "Adds to the number in a field of a hash. Its time to live stays.",
     returns: Shape::int("value", "The number after it."),
-    tool: Tool::Default,
     flags: Flags::DENYOOM.and(Flags::FAST),
     ..HASH.write::<HIncrBy>()
 };
@@ -697,7 +692,6 @@ pub const HINCRBYFLOAT: Command = Command {
     since: "2.6.0",
     summary: "Adds to the number in a field of a hash, which may have a fraction. Its time to live stays.",
     returns: Shape::text("value", "The number after it: at most 17 digits behind the dot, no exponent."),
-    tool: Tool::Default,
     flags: Flags::DENYOOM.and(Flags::FAST),
     ..HASH.write::<HIncrByFloat>()
 };
@@ -729,7 +723,6 @@ pub const HDEL: Command = Command {
     summary: "Removes fields of a hash.",
     complexity: "O(N) for N fields",
     returns: Shape::int("removed", "Fields that were there."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..HASH.write::<HDel>()
 };

@@ -101,8 +101,7 @@ pub const PFADD: Command = Command {
     summary: "Adds elements to a HyperLogLog, creating it when it does not exist.",
     complexity: "O(N) for N elements",
     returns: Shape::boolean("changed", "True when the estimate may have changed."),
-    tool: Tool::Default,
-    flags: Flags::DENYOOM.and(Flags::FAST),
+    flags: Flags::DENYOOM.and(Flags::FAST).and(Flags::IDEMPOTENT),
     ..HLL.write::<PfAdd>()
 };
 
@@ -153,7 +152,6 @@ pub const PFCOUNT: Command = Command {
     summary: "Estimates how many different elements were added, with an error below 1 %.",
     complexity: "O(N) for N keys",
     returns: Shape::int("count", "0 when there is no such key."),
-    tool: Tool::Default,
     ..HLL.keeping::<PfCount>()
 };
 

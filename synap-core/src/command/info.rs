@@ -175,7 +175,7 @@ fn memory(cx: &SessionCx<'_, '_, '_>, lines: &mut Lines<'_>) {
         lines.put("rss_overhead_bytes", memory.resident as i64 - allocator.resident as i64);
         lines.put("mem_fragmentation_ratio", format_args!("{:.2}", memory.fragmentation()));
         lines.put("mem_fragmentation_bytes", memory.resident as i64 - memory.used as i64);
-        lines.put("mem_not_counted_for_evict", memory.log + memory.snapshot);
+        lines.put("mem_not_counted_for_evict", memory.apart);
         lines.put("mem_clients_slaves", 0);
         lines.put("mem_clients_normal", memory.clients);
         lines.put("mem_snapshot_old_values", memory.snapshot);
@@ -184,6 +184,7 @@ fn memory(cx: &SessionCx<'_, '_, '_>, lines: &mut Lines<'_>) {
     lines.put("maxmemory_policy", state.settings.show(settings::MAXMEMORY_POLICY));
     lines.put("mem_replication_backlog", state.log.memory_bytes());
     lines.put("mem_total_replication_buffers", state.log.memory_bytes());
+    lines.put("lazyfree_pending_bytes", state.dropper.leaving_bytes());
     lines.put("mem_aof_buffer", state.log.unreleased_bytes());
 }
 
@@ -237,7 +238,11 @@ fn stats(cx: &SessionCx<'_, '_, '_>, lines: &mut Lines<'_>) {
     lines.put("expired_keys", load(&stats.expired_keys));
     lines.put("expired_subkeys", load(&stats.expired_fields));
     lines.put("expire_cycle_cpu_milliseconds", state.ticks.micros(load(&stats.expire_ticks)) / 1000);
-    lines.put("evicted_keys", 0);
+    let (exceeded_ms, exceeds_ms) = state.eviction.exceeded_ms(state);
+    lines.put("evicted_keys", load(&stats.evicted_keys));
+    lines.put("evicted_clients", load(&stats.evicted_clients));
+    lines.put("total_eviction_exceeded_time", exceeded_ms);
+    lines.put("current_eviction_exceeded_time", exceeds_ms);
     lines.put("keyspace_hits", load(&stats.keyspace_hits));
     lines.put("keyspace_misses", load(&stats.keyspace_misses));
     lines.put("pubsub_channels", state.channels.active(Kind::Channel, None).len());
@@ -324,7 +329,6 @@ pub const INFO: Command = Command {
     since: "1.0.0",
     summary: "Describes the server.",
     returns: Shape::text("info", "Chapters with lines of name:value."),
-    tool: Tool::Default,
     flags: Flags::LOADING.and(Flags::STALE).and(Flags::DANGEROUS).and(Flags::LOOKS),
     ..SERVER.session::<Info>()
 };

@@ -62,7 +62,6 @@ pub const LPUSH: Command = Command {
     summary: "Puts elements at the front of a list, creating the list when it does not exist.",
     complexity: "O(N) for N elements",
     returns: LENGTH,
-    tool: Tool::Default,
     flags: Flags::DENYOOM.and(Flags::FAST),
     ..LIST.write::<LPush>()
 };
@@ -74,7 +73,6 @@ pub const RPUSH: Command = Command {
     summary: "Puts elements at the back of a list, creating the list when it does not exist.",
     complexity: "O(N) for N elements",
     returns: LENGTH,
-    tool: Tool::Default,
     flags: Flags::DENYOOM.and(Flags::FAST),
     ..LIST.write::<RPush>()
 };
@@ -205,7 +203,6 @@ pub const LPOP: Command = Command {
     summary: "Takes elements from the front of a list.",
     complexity: "O(N) for N elements",
     returns: POPPED,
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..LIST.write::<LPop>()
 };
@@ -217,7 +214,6 @@ pub const RPOP: Command = Command {
     summary: "Takes elements from the back of a list.",
     complexity: "O(N) for N elements",
     returns: POPPED,
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..LIST.write::<RPop>()
 };
@@ -242,7 +238,6 @@ pub const LLEN: Command = Command {
     since: "1.0.0",
     summary: "Counts the elements of a list.",
     returns: Shape::int("count", "0 when there is no such list."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..LIST.read::<LLen>()
 };
@@ -280,7 +275,6 @@ pub const LINDEX: Command = Command {
     summary: "Returns one element of a list.",
     complexity: "O(N) for an element at N from the nearer end",
     returns: Shape::optional(&Shape::bytes("element", "Null when the list is not that long.")),
-    tool: Tool::Default,
     ..LIST.read::<LIndex>()
 };
 
@@ -436,7 +430,7 @@ pub const LSET: Command = Command {
     summary: "Puts another element in the place of one.",
     complexity: "O(N) for an element at N from the nearer end",
     returns: Shape::OK,
-    flags: Flags::DENYOOM,
+    flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..LIST.write::<LSet>()
 };
 

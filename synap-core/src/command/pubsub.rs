@@ -210,7 +210,6 @@ pub const PUBLISH: Command = Command {
     summary: "Sends a message to all who listen to a channel.",
     complexity: "O(N+M) for N listeners of the channel and M patterns",
     returns: Shape::int("receivers", "Clients that it was sent to."),
-    tool: Tool::Default,
     flags: Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::MAY_REPLICATE),
     ..PUBSUB.session::<Publish>()
 };

@@ -277,6 +277,17 @@ impl SessionCommand for ConfigSet<'_> {
     }
 }
 
+/// What follows from a new value of `maxmemory-clients`, or of what it is a share of.
+fn limit_clients(state: &State) {
+    let bytes_max = match state.settings.int(settings::MAXMEMORY_CLIENTS) {
+        share @ ..0 => i128::from(state.settings.int(settings::MAXMEMORY)) * -i128::from(share) / 100,
+        bytes => bytes.into(),
+    };
+    let bytes_max = usize::try_from(bytes_max).ok().filter(|bytes| *bytes > 0);
+    let closed = state.registry.set_bytes_max(bytes_max);
+    state.stats.evicted_clients.fetch_add(closed, Ordering::Relaxed);
+}
+
 /// Sets all of them, or none.
 fn set_all(state: &State, values: &[(settings::Id, String)]) -> Result<(), (settings::Id, String)> {
     let ids: Vec<settings::Id> = values.iter().map(|(id, _)| *id).collect();
@@ -306,7 +317,16 @@ pub fn setting_changed(state: &State, id: settings::Id) {
         settings::LATENCY_TRACKING => {
             state.stats.tracks_times.store(state.settings.int(id) != 0, Ordering::Relaxed);
         }
+        settings::MAXMEMORY => {
+            state.eviction.set_limit(state.settings.int(id));
+            limit_clients(state);
+        }
+        settings::MAXMEMORY_CLIENTS => limit_clients(state),
         _ => {}
+    }
+    if matches!(id, settings::MAXMEMORY | settings::MAXMEMORY_POLICY) {
+        // What is too much goes by itself; calls only help.
+        state.timer.wake_by(i64::MIN);
     }
     if let Some(storage) = state.storage() {
         storage.setting_changed(id);
@@ -335,6 +355,7 @@ pub struct ConfigResetStat;
 impl SessionCommand for ConfigResetStat {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         cx.state().stats.reset();
+        cx.state().eviction.reset();
         cx.state().users.refusals.reset_counts();
         reply.ok();
         Ok(Flow::Done)

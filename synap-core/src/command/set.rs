@@ -36,7 +36,7 @@ pub const SADD: Command = Command {
     complexity: "O(N) for N members",
     returns: Shape::int("added", "Members that were not there before."),
     tool: Tool::Default,
-    flags: Flags::DENYOOM.and(Flags::FAST),
+    flags: Flags::DENYOOM.and(Flags::FAST).and(Flags::IDEMPOTENT),
     ..SET.write::<SAdd>()
 };
 
@@ -67,7 +67,6 @@ pub const SREM: Command = Command {
     summary: "Removes members of a set.",
     complexity: "O(N) for N members",
     returns: Shape::int("removed", "Members that were there."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..SET.write::<SRem>()
 };
@@ -185,7 +184,6 @@ pub const SCARD: Command = Command {
     since: "1.0.0",
     summary: "Counts the members of a set.",
     returns: Shape::int("count", "0 when there is no such set."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..SET.read::<SCard>()
 };
@@ -212,7 +210,6 @@ pub const SISMEMBER: Command = Command {
     since: "1.0.0",
     summary: "Tells whether a set has a member.",
     returns: Shape::boolean("is_member", "False when there is no such set."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..SET.read::<SIsMember>()
 };
@@ -286,7 +283,7 @@ pub const SMOVE: Command = Command {
     since: "1.0.0",
     summary: "Takes a member out of one set and adds it to another.",
     returns: Shape::boolean("moved", "False when there is no such member."),
-    flags: Flags::FAST,
+    flags: Flags::FAST.and(Flags::IDEMPOTENT),
     ..SET.write::<SMove>()
 };
 
@@ -400,7 +397,6 @@ pub const SPOP: Command = Command {
         "The member; with a count an array of them; null or empty when there is no such set.",
         &[Shape::optional(&Shape::BYTES), MEMBERS],
     ),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..SET.write::<SPop>()
 };

@@ -169,7 +169,6 @@ pub const SUNION: Command = Command {
     summary: "Returns the members of several sets, each once.",
     complexity: "O(N) for N members of all sets",
     returns: MEMBERS,
-    tool: Tool::Default,
     ..SET.read::<SUnion>()
 };
 
@@ -209,7 +208,6 @@ pub const SDIFF: Command = Command {
     summary: "Returns the members of the first set that no other one has.",
     complexity: "O(N) for N members of all sets",
     returns: MEMBERS,
-    tool: Tool::Default,
     ..SET.read::<SDiff>()
 };
 

@@ -32,7 +32,6 @@ pub const GET: Command = Command {
     since: "1.0.0",
     summary: "Returns the string at a key.",
     returns: Shape::optional(&Shape::bytes("value", "The string; null when there is no such key.")),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..STRING.read::<Get>()
 };
@@ -228,8 +227,7 @@ pub const SET: Command = Command {
         "OK; null when a condition was not met; with GET the string from before, null when there was none.",
         &[Shape::OK, Shape::optional(&Shape::BYTES)],
     ),
-    tool: Tool::Default,
-    flags: Flags::DENYOOM,
+    flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..STRING.write::<Set>()
 };
 
@@ -259,7 +257,7 @@ pub const SETNX: Command = Command {
     since: "1.0.0",
     summary: "Stores a string at a key that does not exist.",
     returns: Shape::boolean("set", "False when the key exists."),
-    flags: Flags::DENYOOM.and(Flags::FAST),
+    flags: Flags::DENYOOM.and(Flags::FAST).and(Flags::IDEMPOTENT),
     ..STRING.write::<SetNx>()
 };
 
@@ -461,7 +459,6 @@ pub const MGET: Command = Command {
         "For each key its string; null when there is none or it holds another type.",
         &Shape::optional(&Shape::BYTES),
     ),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..STRING.read::<MGet>()
 };
@@ -499,8 +496,7 @@ pub const MSET: Command = Command {
     summary: "Stores several strings, all at one moment.",
     complexity: "O(N) for N pairs",
     returns: Shape::OK,
-    tool: Tool::Default,
-    flags: Flags::DENYOOM,
+    flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..STRING.write::<MSet>()
 };
 
@@ -538,7 +534,7 @@ pub const MSETNX: Command = Command {
     summary: "Stores several strings, all at one moment, when none of the keys exists.",
     complexity: "O(N) for N pairs",
     returns: Shape::boolean("set", "False when one of the keys exists: nothing is stored."),
-    flags: Flags::DENYOOM,
+    flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..STRING.write::<MSetNx>()
 };
 

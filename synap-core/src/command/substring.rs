@@ -202,7 +202,7 @@ pub const SETRANGE: Command = Command {
     summary: "Overwrites a part of a string, which grows when it must.",
     complexity: "O(N) for N bytes written and filled in",
     returns: LENGTH,
-    flags: Flags::DENYOOM,
+    flags: Flags::DENYOOM.and(Flags::IDEMPOTENT),
     ..STRING.write::<SetRange>()
 };
 

@@ -153,7 +153,6 @@ pub const ZADD: Command = Command {
         "How many were added (with CH: or changed); with INCR the new score, null when a condition was not met.",
         &[Shape::INT, Shape::optional(&Shape::double("", ""))],
     ),
-    tool: Tool::Default,
     flags: Flags::DENYOOM.and(Flags::FAST),
     ..ZSET.write::<ZAdd>()
 };
@@ -186,7 +185,6 @@ pub const ZINCRBY: Command = Command {
     summary: "Adds to the score of a member, which is added when it is not there.",
     complexity: "O(log N)",
     returns: Shape::double("score", "The new score."),
-    tool: Tool::Default,
     flags: Flags::DENYOOM.and(Flags::FAST),
     ..ZSET.write::<ZIncrBy>()
 };
@@ -218,7 +216,6 @@ pub const ZREM: Command = Command {
     summary: "Removes members of a sorted set.",
     complexity: "O(M*log N) for M members",
     returns: Shape::int("removed", "Members that were there."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..ZSET.write::<ZRem>()
 };
@@ -243,7 +240,6 @@ pub const ZCARD: Command = Command {
     since: "1.2.0",
     summary: "Counts the members of a sorted set.",
     returns: Shape::int("count", "0 when there is no such sorted set."),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..ZSET.read::<ZCard>()
 };
@@ -276,7 +272,6 @@ pub const ZSCORE: Command = Command {
     since: "1.2.0",
     summary: "Returns the score of a member.",
     returns: Shape::optional(&Shape::double("score", "Null when there is no such member.")),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..ZSET.read::<ZScore>()
 };
@@ -309,7 +304,6 @@ pub const ZMSCORE: Command = Command {
         "For each member its score; null when there is no such member.",
         &Shape::optional(&Shape::double("", "")),
     ),
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..ZSET.read::<ZMScore>()
 };
@@ -382,7 +376,6 @@ pub const ZRANK: Command = Command {
     summary: "Returns the place of a member, counted from the lowest score.",
     complexity: "O(log N)",
     returns: PLACE,
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..ZSET.read::<ZRank>()
 };
@@ -394,7 +387,6 @@ pub const ZREVRANK: Command = Command {
     summary: "Returns the place of a member, counted from the highest score.",
     complexity: "O(log N)",
     returns: PLACE,
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..ZSET.read::<ZRevRank>()
 };

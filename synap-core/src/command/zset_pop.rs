@@ -99,7 +99,6 @@ pub const ZPOPMIN: Command = Command {
     summary: "Takes the members with the lowest scores out of a sorted set.",
     complexity: "O(log N + M) for M members",
     returns: POPPED,
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..ZSET.write::<ZPopMin>()
 };
@@ -111,7 +110,6 @@ pub const ZPOPMAX: Command = Command {
     summary: "Takes the members with the highest scores out of a sorted set.",
     complexity: "O(log N + M) for M members",
     returns: POPPED,
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..ZSET.write::<ZPopMax>()
 };

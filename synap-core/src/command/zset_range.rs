@@ -245,7 +245,6 @@ pub const ZRANGE: Command = Command {
     summary: "Returns members of a sorted set within a range of ranks, scores or names.",
     complexity: "O(log N + M) for M members answered",
     returns: RANGE,
-    tool: Tool::Default,
     ..ZSET.read::<ZRange>()
 };
 
@@ -544,7 +543,6 @@ pub const ZCOUNT: Command = Command {
     summary: "Counts the members of a sorted set within a range of scores.",
     complexity: "O(log N)",
     returns: FOUND,
-    tool: Tool::Default,
     flags: Flags::FAST,
     ..ZSET.read::<ZCount>()
 };
@@ -641,7 +639,6 @@ pub const ZREMRANGEBYRANK: Command = Command {
     summary: "Removes members of a sorted set within a range of ranks.",
     complexity: "O(log N + M) for M members removed",
     returns: REMOVED,
-    tool: Tool::Default,
     ..ZSET.write::<ZRemRangeByRank>()
 };
 
@@ -669,7 +666,6 @@ pub const ZREMRANGEBYSCORE: Command = Command {
     summary: "Removes members of a sorted set within a range of scores.",
     complexity: "O(log N + M) for M members removed",
     returns: REMOVED,
-    tool: Tool::Default,
     ..ZSET.write::<ZRemRangeByScore>()
 };
 

@@ -1,10 +1,10 @@
-//! Whether a call may run now: rights, disk, loading, pause, and whether it is queued instead.
+//! Whether a call may run now: rights, disk, loading, memory, pause, and whether it is queued instead.
 
 use std::sync::atomic::Ordering;
 
 use super::row::Flags;
 use super::state::State;
-use super::{Call, Caller, Outcome, rights};
+use super::{Call, Caller, Outcome, eviction, rights};
 use crate::access::refusals::Context;
 use crate::error::{Code, Error, Result};
 use crate::grammar::Keys;
@@ -25,6 +25,11 @@ pub fn admit(caller: &mut Caller<'_, '_>, call: &Call<'_>, keys: &Keys, reply: &
         return Admission::Elsewhere(super::refuse(caller.turn, caller.session, Some(call.row), &error, reply));
     }
     if let Err(error) = serves(caller, call) {
+        return Admission::Elsewhere(super::refuse(caller.turn, caller.session, Some(call.row), &error, reply));
+    }
+    if caller.turn.state.eviction.is_over(caller.turn.state)
+        && let Err(error) = eviction::admit(caller, call)
+    {
         return Admission::Elsewhere(super::refuse(caller.turn, caller.session, Some(call.row), &error, reply));
     }
     if caller.session.transaction.is_some() && !call.row.flags.has(Flags::IMMEDIATE) {
@@ -90,8 +95,11 @@ fn queue(caller: &mut Caller<'_, '_>, call: &Call<'_>, reply: &mut dyn Reply) ->
         return super::refuse(caller.turn, caller.session, Some(call.row), &error, reply);
     }
     if transaction.broken || transaction.queue(call.words) {
+        transaction.needs_room |= call.row.flags.has(Flags::DENYOOM);
         let count = transaction.calls.len();
+        let bytes = transaction.bytes;
         caller.session.client.queued.store(count as i64, Ordering::Relaxed);
+        caller.session.client.multi_bytes.store(bytes, Ordering::Relaxed);
         caller.turn.answered_unrun = true;
         reply.status("QUEUED");
     } else {

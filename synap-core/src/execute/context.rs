@@ -17,7 +17,7 @@ use super::{Call, Caller, Turn};
 use crate::error::{Error, Result};
 use crate::grammar::Key;
 use crate::keyspace::EntryMut;
-use crate::keyspace::access::Access;
+use crate::keyspace::access::{Access, Usage};
 use crate::keyspace::cut::Old;
 use crate::keyspace::db::{Db, Expiry, Stored};
 use crate::keyspace::entry::Entry;
@@ -814,7 +814,8 @@ impl<'t> WriteCx<'t> {
     }
 
     /// Puts an entry of a snapshot into its place. It is in the log already.
-    pub fn load(&mut self, db: u32, hash: u64, entry: Entry) {
+    pub fn load(&mut self, db: u32, hash: u64, entry: Entry, usage: Usage) {
+        self.read.access.bring_in(&entry, usage);
         let (deadline, fields) = (entry.expires_at(), Hash::of(entry.value()).and_then(Hash::next_due));
         let db = self.read.held.get_mut(shard_of(hash)).db_mut(db);
         db.insert_entry(hash, entry);

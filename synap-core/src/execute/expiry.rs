@@ -21,7 +21,7 @@ const FAILING_LOOK_MS: i64 = 100;
 impl State {
     /// When something is due: until when it is only hidden, if it is. Nothing changes during a pause; and while the disk
     /// does not take the log, a removal would make what is safe unsafe, and reads of it would wait.
-    fn hides_due_until(&self, now_ms: i64) -> Option<i64> {
+    pub(super) fn hides_due_until(&self, now_ms: i64) -> Option<i64> {
         self.pause.until(now_ms).or_else(|| self.log.is_failing().then_some(now_ms + FAILING_LOOK_MS))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::context::WalkCx;
+use super::eviction;
 use super::state::State;
 use crate::session::Door;
 
@@ -127,6 +128,8 @@ pub struct Memory {
     pub log: u64,
     /// Values that a snapshot has not written yet.
     pub snapshot: u64,
+    /// All that does not count, replies that clients have still to read included.
+    pub apart: u64,
     pub clients: u64,
     pub tables: u64,
 }
@@ -135,20 +138,21 @@ impl Memory {
     /// None when the program does not count its memory.
     pub fn of(state: &State, walk: &WalkCx<'_>) -> Option<Memory> {
         let allocator = state.host().allocator()?;
-        let used = state.memory_used()?;
+        let usage = eviction::usage(state);
         let clients = Clients::of(state);
         let now_ms = state.clock.now_ms();
         let system = proc_value("/proc/meminfo", "MemTotal:").map_or(0, |kilobytes| kilobytes * 1024);
         Some(Memory {
-            used,
-            peak: state.memory_peak.fetch_max(used, Ordering::Relaxed).max(used),
+            used: usage.used as u64,
+            peak: usage.peak as u64,
             startup: state.memory_startup.load(Ordering::Relaxed),
             allocator,
             resident: proc_value("/proc/self/status", "VmRSS:")
                 .map_or(allocator.resident, |kilobytes| kilobytes * 1024),
             system,
-            log: state.log.memory_bytes() as u64,
-            snapshot: state.walks.old_bytes() as u64,
+            log: usage.log as u64,
+            snapshot: usage.old_values as u64,
+            apart: usage.apart() as u64,
             clients: (clients.query_bytes + clients.output_bytes) as u64,
             tables: databases(walk, now_ms).iter().map(|db| db.table_bytes as u64).sum(),
         })

@@ -4,7 +4,7 @@
 //! | step | where |
 //! |---|---|
 //! | the gate | [`gate`], [`Turn`] |
-//! | admit | [`admit`]; [`rights`]: users |
+//! | admit | [`admit`]; [`rights`]: users; [`eviction`]: full memory |
 //! | lock | [`shards`], [`Turn::lock`] |
 //! | run | [`context`]: `ReadCx`, `WriteCx`, the change guards |
 //! | log, tell, unlock | [`finish`]; [`notify`]: keyspace events |
@@ -18,6 +18,7 @@
 pub mod admit;
 pub mod context;
 pub mod departure;
+pub mod eviction;
 pub mod expiry;
 pub mod figures;
 pub mod finish;

@@ -130,6 +130,7 @@ impl Event {
     pub const PERSIST: Event = Event::generic("persist");
     pub const SET: Event = Event::string("set");
     pub(super) const EXPIRED: Event = Event::new(Classes::EXPIRED, "expired");
+    pub(super) const EVICTED: Event = Event::new(Classes::EVICTED, "evicted");
     pub(super) const FIELDS_EXPIRED: Event = Event::new(Classes::HASH, "hexpired");
     pub(super) const FLUSHED: Event = Event::new(Classes::WHOLE, "flush");
     pub(super) const SWAPPED: Event = Event::new(Classes::WHOLE, "swapdb");

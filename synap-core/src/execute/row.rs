@@ -80,7 +80,7 @@ pub enum Kind {
 /// How agents see the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
-    /// In the default set of MCP tools.
+    /// In the default set of MCP tools, which is small: an agent reads all of them before its first call.
     Default,
     /// Only when asked for.
     Full,
@@ -153,6 +153,8 @@ flags! {
     NO_ASYNC_LOADING = 21 "no_async_loading";
     /// Its arguments may hold secrets: SLOWLOG shows the name alone.
     SECRET = 26 "";
+    /// The same call again leaves the data as they are: agents are told, so that they may try again.
+    IDEMPOTENT = 30 "";
 }
 
 impl Flags {

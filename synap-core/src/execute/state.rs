@@ -1,11 +1,12 @@
 //! Everything that calls share: one object for each engine.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
+use super::eviction::{self, Eviction};
 use super::figures::Allocator;
 use super::gate::Gate;
 use super::latency::{self, Latency};
@@ -51,10 +52,10 @@ pub struct State {
     pub table: &'static dyn Rows,
     pub expiry: ExpiryMode,
     pub timer: Timer,
+    pub eviction: Eviction,
     pub dropper: Dropper,
     pub started_ms: i64,
-    /// The most memory that was seen in use, and what was in use when the program had started.
-    pub memory_peak: AtomicU64,
+    /// The memory that was in use when the program had started.
     pub memory_startup: AtomicU64,
     /// The data are not there yet: most calls are refused.
     pub loading: AtomicBool,
@@ -110,11 +111,7 @@ pub trait Host: Send + Sync {
         let error = Error::new(Code::IoErr, "error or timeout connecting to the client");
         Box::pin(std::future::ready(Arrived { taken: Vec::new(), error: Some(error) }))
     }
-    /// Bytes of memory in use, when the program counts them.
-    fn memory_used(&self) -> Option<u64> {
-        None
-    }
-    /// The same with what it costs to have it, and what more the allocator tells.
+    /// What the allocator tells of itself, when the program knows it.
     fn allocator(&self) -> Option<Allocator> {
         None
     }
@@ -258,8 +255,12 @@ impl ExpiryMode {
 }
 
 /// Drops large values away from the locks, on its own thread.
-#[derive(Debug)]
-pub struct Dropper(Mutex<Option<std::sync::mpsc::Sender<Trash>>>);
+#[derive(Debug, Default)]
+pub struct Dropper {
+    sender: Mutex<Option<std::sync::mpsc::Sender<Trash>>>,
+    /// Of what waits to be dropped, about.
+    leaving_bytes: AtomicUsize,
+}
 
 /// Something large that nobody can reach any more.
 pub enum Trash {
@@ -269,6 +270,9 @@ pub enum Trash {
 
 /// A collection of more elements is freed elsewhere: about what a message to another thread costs.
 const DROP_HERE_MAX: usize = 256;
+
+/// What a key takes with its value, when nobody looks: about that of a small string.
+const KEY_BYTES: usize = 64;
 
 impl Trash {
     /// Dropping it takes longer than telling another thread to.
@@ -282,24 +286,50 @@ impl Trash {
             Trash::Db(_) => true,
         }
     }
+
+    /// Memory that it gives back, about.
+    fn bytes(&self) -> usize {
+        match self {
+            Trash::Value(value) => value.view().element_bytes(),
+            Trash::Db(db) => db.len() * KEY_BYTES,
+        }
+    }
 }
 
 impl Dropper {
     pub fn attach(&self, sender: std::sync::mpsc::Sender<Trash>) {
-        *self.0.lock() = Some(sender);
+        *self.sender.lock() = Some(sender);
     }
 
     /// Lets the thread come to its end.
     pub fn detach(&self) {
-        *self.0.lock() = None;
+        *self.sender.lock() = None;
     }
 
     /// Drops something large: elsewhere, or here when there is no thread for it.
     pub fn drop(&self, trash: Trash) {
-        if let Some(sender) = &*self.0.lock() {
+        let bytes = trash.bytes();
+        if let Some(sender) = &*self.sender.lock() {
+            self.leaving_bytes.fetch_add(bytes, Ordering::Relaxed);
             // A closed channel gives it back and it is dropped here.
-            let _ = sender.send(trash);
+            if sender.send(trash).is_err() {
+                self.leaving_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// What the thread does with each.
+    pub(crate) fn drop_now(&self, trash: Trash) {
+        let bytes = trash.bytes();
+        drop(trash);
+        crate::memory::fold_all();
+        self.leaving_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Memory that is about to be given back, about.
+    #[inline]
+    pub fn leaving_bytes(&self) -> usize {
+        self.leaving_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -343,9 +373,9 @@ impl State {
             table: parts.table,
             expiry: ExpiryMode::new(parts.due),
             timer: Timer::new(),
-            dropper: Dropper(Mutex::new(None)),
+            eviction: Eviction::default(),
+            dropper: Dropper::default(),
             started_ms,
-            memory_peak: AtomicU64::new(0),
             memory_startup: AtomicU64::new(0),
             random: Random::new(parts.seed),
             loading: AtomicBool::new(false),
@@ -440,25 +470,17 @@ impl State {
         self.storage().map_or(KeptLog::None, |storage| storage.kept_log())
     }
 
-    /// The disk, or the walk of a snapshot, does not keep up: calls that write wait before they run.
+    /// The disk, the walk of a snapshot, or the dropper does not keep up: calls that write wait before they run.
     #[inline]
     pub fn is_behind(&self) -> bool {
-        self.storage.get().is_some_and(|storage| storage.is_behind()) || self.walks.is_behind()
-    }
-
-    /// Bytes that count against `maxmemory`. The log's buffer does not, nor what a snapshot has not written yet: a slow
-    /// disk must not look like data.
-    pub fn memory_used(&self) -> Option<u64> {
-        let apart = self.log.memory_bytes() + self.walks.old_bytes();
-        self.host().memory_used().map(|used| used.saturating_sub(apart as u64))
+        self.storage.get().is_some_and(|storage| storage.is_behind())
+            || self.walks.is_behind()
+            || eviction::is_behind(self)
     }
 
     /// Takes a look at what goes on by itself. Said by the program a few times in a second.
     pub fn sample(&self) {
         self.stats.sample(self);
-        if let Some(used) = self.memory_used() {
-            self.memory_peak.fetch_max(used, Ordering::Relaxed);
-        }
     }
 
     /// Has everything written that was appended: before replies leave, outside of the gate and with nothing locked.

@@ -24,6 +24,10 @@ pub struct Stats {
     pub(super) long_ticks: AtomicU64,
     pub expired_keys: AtomicU64,
     pub expired_fields: AtomicU64,
+    /// Removed because memory was full.
+    pub evicted_keys: AtomicU64,
+    /// Closed because clients took too much memory.
+    pub evicted_clients: AtomicU64,
     pub keyspace_hits: AtomicU64,
     pub keyspace_misses: AtomicU64,
     /// Raw ticks that the engine's thread spent removing what was due.
@@ -60,6 +64,8 @@ impl Stats {
             long_ticks: AtomicU64::new(u64::MAX),
             expired_keys: AtomicU64::new(0),
             expired_fields: AtomicU64::new(0),
+            evicted_keys: AtomicU64::new(0),
+            evicted_clients: AtomicU64::new(0),
             keyspace_hits: AtomicU64::new(0),
             keyspace_misses: AtomicU64::new(0),
             expire_ticks: AtomicU64::new(0),
@@ -116,9 +122,18 @@ impl Stats {
             }
         }
         self.errors.lock().clear();
-        let counters =
-            [&self.expired_keys, &self.expired_fields, &self.keyspace_hits, &self.keyspace_misses, &self.expire_ticks];
-        counters.iter().for_each(|counter| counter.store(0, Ordering::Relaxed));
+        let counters = [
+            &self.expired_keys,
+            &self.expired_fields,
+            &self.evicted_keys,
+            &self.evicted_clients,
+            &self.keyspace_hits,
+            &self.keyspace_misses,
+            &self.expire_ticks,
+        ];
+        for counter in counters {
+            counter.store(0, Ordering::Relaxed);
+        }
         *self.rates.lock() = Rates::default();
     }
 

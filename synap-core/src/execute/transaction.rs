@@ -215,6 +215,7 @@ pub(super) fn abort(turn: &mut Turn<'_>, session: &mut Session, error: &Error) -
 fn end(turn: &mut Turn<'_>, session: &mut Session) {
     session.transaction = None;
     session.client.queued.store(-1, Ordering::Relaxed);
+    session.client.multi_bytes.store(0, Ordering::Relaxed);
     unwatch(turn, session);
 }
 
@@ -250,6 +251,7 @@ pub fn watch(cx: &mut SessionCx<'_, '_, '_>, keys: impl Iterator<Item = (u64, Bo
         session.watches.add(Watched { db, key, hash, was_hidden });
     }
     session.client.watches.store(session.watches.keys.len() as u32, Ordering::Relaxed);
+    session.client.watch_bytes.store(session.watches.bytes, Ordering::Relaxed);
 }
 
 /// Forgets what was watched.
@@ -262,6 +264,7 @@ pub fn unwatch(turn: &mut Turn<'_>, session: &mut Session) {
         cx.unlock();
     }
     session.client.watches.store(0, Ordering::Relaxed);
+    session.client.watch_bytes.store(0, Ordering::Relaxed);
 }
 
 /// Takes a flag away from a key whose shard `cx` holds.

@@ -13,6 +13,7 @@ use crate::grammar::Keys;
 use crate::keyspace::access::Access;
 use crate::keyspace::hasher::shard_of;
 use crate::keyspace::table::Table;
+use crate::memory;
 use crate::session::Session;
 
 /// How a turn is inside the gate.
@@ -193,6 +194,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.flush_counts();
         self.lookups.flush(&self.state.stats);
+        memory::fold();
     }
 }
 

@@ -34,6 +34,7 @@ pub struct Walks {
     epoch: AtomicU16,
     /// Of the walk that is on.
     old: Mutex<Option<Arc<OldValues>>>,
+    is_on: AtomicBool,
     /// See [`Walks::is_behind`].
     is_behind: AtomicBool,
 }
@@ -50,6 +51,9 @@ impl Walks {
 
     /// Memory that the old values take which a walk has not written yet: what writers are slowed down for.
     pub fn old_bytes(&self) -> usize {
+        if !self.is_on.load(Ordering::Relaxed) {
+            return 0;
+        }
         self.old.lock().as_ref().map_or(0, |old| old.bytes())
     }
 
@@ -90,6 +94,7 @@ impl<'e> Walk<'e> {
         }
         let old = Arc::new(OldValues::default());
         *current = Some(old.clone());
+        state.walks.is_on.store(true, Ordering::Relaxed);
         let epoch = state.walks.epoch.load(Ordering::Relaxed).wrapping_add(1);
         state.walks.epoch.store(epoch, Ordering::Relaxed);
         let mut cx = turn.shard_context(0);
@@ -118,7 +123,7 @@ impl<'e> Walk<'e> {
         self.state.walks.is_behind.store(self.old.bytes() > OLD_BYTES_MAX, Ordering::Relaxed);
         for old in self.old.take() {
             match old {
-                Old::Entry { db, entry } => write(db, &entry, true),
+                Old::Entry { db, entry, .. } => write(db, &entry, true),
                 Old::Db(db) => self.dropped.push_back(db),
             }
         }
@@ -193,6 +198,7 @@ impl Drop for Walk<'_> {
     /// The next one may begin.
     fn drop(&mut self) {
         self.state.walks.is_behind.store(false, Ordering::Relaxed);
+        self.state.walks.is_on.store(false, Ordering::Relaxed);
         *self.state.walks.old.lock() = None;
     }
 }

@@ -20,6 +20,15 @@ pub struct Access<'a> {
     frequency: Option<Frequency<'a>>,
 }
 
+/// How an entry is used, as a snapshot or RESTORE tell it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Seconds since the last access.
+    pub idle_s: Option<u64>,
+    /// How often it is accessed: the logarithm that Redis keeps.
+    pub frequency: Option<u8>,
+}
+
 /// How frequencies are counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Frequency<'a> {
@@ -59,8 +68,25 @@ impl<'a> Access<'a> {
 
     #[cold]
     fn count(&self, frequency: &Frequency<'_>, entry: &Entry) {
-        let counter = self.decayed(frequency, entry);
-        entry.set_access(self.packed(frequency.raised(counter)));
+        entry.set_access(self.packed(frequency.raised(self.decayed(entry))));
+    }
+
+    /// Gives an entry from elsewhere the usage that is told of it, as far as it is of the kind that is noted here;
+    /// otherwise it counts as used just now.
+    pub fn bring_in(&self, entry: &Entry, usage: Usage) {
+        let access = match (self.frequency, usage) {
+            (None, Usage { idle_s: Some(idle_s), .. }) => {
+                self.clock.saturating_sub(u32::try_from(idle_s).unwrap_or(u32::MAX))
+            }
+            (Some(_), Usage { frequency: Some(counter), .. }) => self.packed(counter),
+            _ => self.fresh(),
+        };
+        entry.set_access(access);
+    }
+
+    /// How an entry is used, to be told elsewhere.
+    pub fn usage(&self, entry: &Entry) -> Usage {
+        Usage { idle_s: self.idle_seconds(entry).map(u64::from), frequency: self.frequency(entry) }
     }
 
     fn minutes(&self) -> u16 {
@@ -72,11 +98,12 @@ impl<'a> Access<'a> {
     }
 
     /// The counter, less what the minutes since the last access have taken.
-    fn decayed(&self, frequency: &Frequency<'_>, entry: &Entry) -> u8 {
+    pub(super) fn decayed(&self, entry: &Entry) -> u8 {
+        let decay_minutes = self.frequency.map_or(0, |frequency| frequency.decay_minutes);
         let (then, counter) = ((entry.access() >> 8) as u16, entry.access() as u8);
         // Another thread's turn may have begun a minute later.
         let elapsed = self.minutes().wrapping_sub(then).checked_add(1).map_or(0, |more| more - 1);
-        let periods = u32::from(elapsed).checked_div(frequency.decay_minutes).unwrap_or(0);
+        let periods = u32::from(elapsed).checked_div(decay_minutes).unwrap_or(0);
         counter.saturating_sub(periods.min(u32::from(u8::MAX)) as u8)
     }
 
@@ -89,7 +116,7 @@ impl<'a> Access<'a> {
 
     /// The counter as it is now; `None` when times are noted.
     pub fn frequency(&self, entry: &Entry) -> Option<u8> {
-        self.frequency.as_ref().map(|frequency| self.decayed(frequency, entry))
+        self.frequency.is_some().then(|| self.decayed(entry))
     }
 }
 
@@ -142,6 +169,25 @@ mod tests {
         at(70).note(&entry);
         assert_eq!((at(100).idle_seconds(&entry), at(100).frequency(&entry)), (Some(30), None));
         assert_eq!(at(69).idle_seconds(&entry), Some(0));
+    }
+
+    #[test]
+    fn usage_comes_from_elsewhere_when_it_is_of_the_same_kind() {
+        let random = Random::new(1);
+        let frequency = Frequency { log_factor: 10, decay_minutes: 1, random: &random };
+        let (by_time, by_count) = (Access::new(START_MS, None), Access::new(START_MS, Some(frequency)));
+        let entry = Entry::new(b"key", Value::Int(1));
+        let (idle, often) = (Some(70), Some(9));
+        by_time.bring_in(&entry, Usage { idle_s: idle, frequency: often });
+        assert_eq!(by_time.usage(&entry), Usage { idle_s: idle, frequency: None });
+        by_time.bring_in(&entry, Usage { idle_s: None, frequency: often });
+        assert_eq!(by_time.idle_seconds(&entry), Some(0));
+        by_time.bring_in(&entry, Usage { idle_s: Some(u64::MAX), frequency: None });
+        assert_eq!(by_time.idle_seconds(&entry), Some((START_MS / 1000) as u32));
+        by_count.bring_in(&entry, Usage { idle_s: idle, frequency: often });
+        assert_eq!(by_count.usage(&entry), Usage { idle_s: None, frequency: often });
+        by_count.bring_in(&entry, Usage { idle_s: idle, frequency: None });
+        assert_eq!(by_count.frequency(&entry), Some(INITIAL));
     }
 
     #[test]

@@ -58,19 +58,28 @@ impl Cut {
         self.walk.as_ref().map(|walk| walk.old.clone())
     }
 
-    /// `entry` is about to change or to go.
+    /// `entry` is about to change.
     #[inline]
     pub(super) fn keep(&self, entry: &Entry) {
         if let Some(walk) = &self.walk {
-            self.keep_for(walk, entry);
+            self.keep_for(walk, entry, false);
+        }
+    }
+
+    /// `entry` has been taken out: nobody else has its elements any more.
+    #[inline]
+    pub(super) fn keep_removed(&self, entry: &Entry) {
+        if let Some(walk) = &self.walk {
+            self.keep_for(walk, entry, true);
         }
     }
 
     #[cold]
-    fn keep_for(&self, walk: &Walk, entry: &Entry) {
+    fn keep_for(&self, walk: &Walk, entry: &Entry, is_removed: bool) {
         if entry.epoch() != self.epoch {
             entry.set_epoch(self.epoch);
-            walk.old.put(Old::Entry { db: walk.db, entry: entry.copy_as(entry.key()) });
+            let element_bytes = if is_removed { entry.value().element_bytes() } else { 0 };
+            walk.old.put(Old::Entry { db: walk.db, entry: entry.copy_as(entry.key()), element_bytes });
         }
     }
 
@@ -86,8 +95,8 @@ impl Cut {
 
 /// Something as it was at the cut.
 pub enum Old {
-    /// One key of a database, under its number at the cut.
-    Entry { db: u32, entry: Entry },
+    /// One key of a database, under its number at the cut, and what its elements take, when they are its own alone.
+    Entry { db: u32, entry: Entry, element_bytes: usize },
     /// A database that was dropped whole; some of its entries may be written already ([`Db::take_old`] tells).
     Db(Box<Db>),
 }
@@ -127,7 +136,7 @@ impl Old {
     fn bytes(&self) -> usize {
         OLD_BYTES
             + match self {
-                Old::Entry { entry, .. } => entry.allocated_bytes(),
+                Old::Entry { entry, element_bytes, .. } => entry.allocated_bytes() + element_bytes,
                 // It was there before, and is dropped when it is written.
                 Old::Db(_) => 0,
             }

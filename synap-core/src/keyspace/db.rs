@@ -4,15 +4,17 @@
 //! reading only. Time is told by the caller, and nothing here removes a key because of it. What a snapshot in the making
 //! has not seen yet is kept for it before it changes (see [`super::cut`]).
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::EntryMut;
-use super::access::Access;
+use super::access::{Access, Random};
 use super::cut::{Cut, OldValues};
 use super::entry::{Body, Entry, with_body};
+use super::eviction::{Order, Policy};
 use super::hasher::KeyHasher;
 use super::table::Table;
-use super::timers::{Deadline, NEAR_MS_MAX, Timers};
+use super::timers::{Deadline, Item, NEAR_MS_MAX, Timers};
 use super::value::Value;
 
 /// What becomes of a key's deadline when its value is replaced. Unix time in milliseconds.
@@ -36,6 +38,12 @@ pub struct Due {
     pub hash: u64,
     pub key: Box<[u8]>,
 }
+
+/// One key in so many with a deadline is enough to find some by looking at all keys.
+const CROWDED: usize = 4;
+/// Filed deadlines that are looked at for each key that is wanted: more than half of them may be stale.
+const LOOKS_PER_SAMPLE: usize = 16;
+const LOOKS_MIN: usize = 128;
 
 pub struct Db {
     table: Table,
@@ -188,7 +196,7 @@ impl Db {
     /// Takes a key out. The entry may be dropped after the lock.
     pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {
         let entry = self.table.remove(hash, key)?;
-        self.cut.keep(&entry);
+        self.cut.keep_removed(&entry);
         self.recount(entry.deadline(), None);
         Some(entry)
     }
@@ -232,6 +240,47 @@ impl Db {
     /// caller asks the keys ([`Table::find_by_hash`]) and files their next deadlines.
     pub fn due_fields(&mut self, now_ms: i64, budget: usize) -> Vec<u64> {
         std::iter::from_fn(|| self.fields.pop_due(now_ms)).take(budget).map(|item| item.hash).collect()
+    }
+
+    /// Shows up to `count` keys that may go by `policy`, with their hashes. Which ones, `seed` chooses.
+    pub fn sample(&self, policy: Policy, seed: u64, count: usize, mut visit: impl FnMut(u64, &Entry)) {
+        let is_crowded = self.volatile * CROWDED >= self.len();
+        if policy.only_volatile && (policy.order == Order::Deadline || !is_crowded) {
+            return self.sample_timers(policy, seed, count, visit);
+        }
+        let mut left = count;
+        self.table.sample(seed, |entry| {
+            if policy.takes(entry) {
+                visit(self.table.hasher().hash(entry.key()), entry);
+                left = left.saturating_sub(1);
+            }
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+    }
+
+    /// The same by way of the filed deadlines: for keys with one among many without, and for the nearest ones.
+    fn sample_timers(&self, policy: Policy, seed: u64, count: usize, mut visit: impl FnMut(u64, &Entry)) {
+        let mut left = count;
+        let mut look = |item: Item| {
+            let is_live = |entry: &&Entry| entry.mark().is_some_and(|mark| mark.generation() == item.mark.generation());
+            if let Some(entry) = self.table.find_by_hash(item.hash).find(is_live) {
+                visit(item.hash, entry);
+                left -= 1;
+            }
+            left > 0
+        };
+        let looks = count.saturating_mul(LOOKS_PER_SAMPLE).max(LOOKS_MIN);
+        let items = self.timers.items();
+        let _ = if policy.order == Order::Deadline {
+            // They stand at the front, the earliest first of all.
+            items.iter().take(looks).all(|item| look(*item))
+        } else if items.len() <= looks {
+            let (before, from) = items.split_at((seed % items.len().max(1) as u64) as usize);
+            from.iter().chain(before).all(|item| look(*item))
+        } else {
+            let random = Random::new(seed);
+            (0..looks).all(|_| look(items[(random.next() % items.len() as u64) as usize]))
+        };
     }
 
     fn create(&mut self, hash: u64, key: &[u8], body: Body<'_>, expiry: Expiry, access: &Access<'_>) {

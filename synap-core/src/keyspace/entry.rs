@@ -24,6 +24,7 @@ use std::slice;
 
 use super::timers::{Deadline, Mark};
 use super::value::{Blob, INLINE_BYTES_MAX, Kind, Value, ValueMut, ValueRef};
+use crate::memory::size_class;
 use crate::types::hash::Hash;
 use crate::types::list::List;
 use crate::types::set::Set;
@@ -240,15 +241,6 @@ impl Shape {
     fn is_int(self) -> bool {
         self.flags & (FIXED_MASK | BLOB) == 1 << FIXED_SHIFT
     }
-}
-
-/// The allocator's size class: multiples of 16, from 128 on four for each doubling (jemalloc; other allocators lose
-/// little by such sizes).
-#[inline]
-pub(super) fn size_class(bytes: usize) -> usize {
-    debug_assert!(bytes >= HEADER_BYTES);
-    let step = 1 << ((bytes - 1).ilog2() - 2).max(4);
-    bytes.next_multiple_of(step)
 }
 
 impl Entry {
@@ -762,32 +754,6 @@ mod tests {
 
     fn text(entry: &Entry) -> Vec<u8> {
         entry.as_string().unwrap().to_vec()
-    }
-
-    #[test]
-    fn size_classes_are_those_of_jemalloc() {
-        let expect = [
-            (12, 16),
-            (16, 16),
-            (17, 32),
-            (48, 48),
-            (49, 64),
-            (112, 112),
-            (128, 128),
-            (129, 160),
-            (160, 160),
-            (193, 224),
-            (256, 256),
-            (257, 320),
-            (512, 512),
-            (513, 640),
-            (1025, 1280),
-            (4097, 5120),
-            (14337, 16384),
-        ];
-        for (bytes, class) in expect {
-            assert_eq!(size_class(bytes), class, "{bytes}");
-        }
     }
 
     /// Keys with and without a long word.

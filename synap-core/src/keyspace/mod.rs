@@ -5,6 +5,7 @@ pub mod cut;
 pub mod db;
 mod edit;
 pub mod entry;
+pub mod eviction;
 pub mod hasher;
 mod segment;
 pub mod table;

@@ -107,6 +107,11 @@ impl Bucket {
         self.occupied().filter_map(|slot| self.get(slot))
     }
 
+    /// The same, beginning at any slot.
+    pub(super) fn entries_from(&self, first: usize) -> impl Iterator<Item = &Entry> {
+        (0..BUCKET_SLOTS).filter_map(move |step| self.get((first % BUCKET_SLOTS + step) % BUCKET_SLOTS))
+    }
+
     /// Entries with the tag of `hash`.
     pub(super) fn tagged(&self, hash: u64) -> impl Iterator<Item = &Entry> + use<'_> {
         self.matching(tag_of(hash)).filter_map(|slot| self.get(slot))

@@ -23,7 +23,7 @@
 //! merges and rehashes of segments between two steps neither lose an element nor show it twice.
 
 use std::mem;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use super::EntryMut;
 use super::entry::Entry;
@@ -38,6 +38,9 @@ const PREFIX_BITS: u32 = 50;
 
 /// Two buddies are merged when neither has more: a quarter of a grown segment.
 const MERGE_COUNT_MAX: u32 = (BUCKET_SLOTS << BUCKETS_LOG2) as u32 / 4;
+
+/// Buckets that a sample looks at, at most.
+const SAMPLE_BUCKETS_MAX: usize = 64;
 
 /// Directory slots for each key that a split may ask for when keys are crowded: 64 bytes a key while a load begins.
 const DIRECTORY_SLOTS_PER_KEY: usize = 4;
@@ -175,6 +178,32 @@ impl Table {
         }
         let (before, from) = self.directory.split_at(index);
         from.iter().chain(before).find_map(|segment| segment.buckets().iter().find_map(|b| b.entries().next()))
+    }
+
+    /// Shows entries of neighbouring buckets, from a place that `seed` chooses, until `visit` says that it has enough
+    /// or many were looked at. Cheaper than as many of [`Table::random`], and neighbours have nothing in common but
+    /// bits of their hashes.
+    pub fn sample(&self, seed: u64, mut visit: impl FnMut(&Entry) -> ControlFlow<()>) {
+        if self.is_empty() {
+            return;
+        }
+        let mut state = seed;
+        let draw = split_mix(&mut state);
+        let mut run = self.run(self.index(draw));
+        let mut bucket = draw as usize & (self.directory[run.start].bucket_count() - 1);
+        let looks = if self.depth == 0 { self.directory[0].bucket_count() } else { SAMPLE_BUCKETS_MAX };
+        for _ in 0..looks.min(SAMPLE_BUCKETS_MAX) {
+            // From any slot on: what came last is often in the first one.
+            let mut entries = self.directory[run.start].buckets()[bucket].entries_from(split_mix(&mut state) as usize);
+            if entries.try_for_each(&mut visit).is_break() {
+                return;
+            }
+            bucket += 1;
+            if bucket == self.directory[run.start].bucket_count() {
+                bucket = 0;
+                run = self.run(run.end % self.directory.len());
+            }
+        }
     }
 
     /// Asks for the cache line where a search for `hash` begins.

@@ -119,6 +119,11 @@ impl Timers {
         self.heap.first().map(|item| item.mark.deadline_ms())
     }
 
+    /// All items, in the order of the heap: the earliest ones stand at the front.
+    pub fn items(&self) -> &[Item] {
+        &self.heap
+    }
+
     /// Files a deadline and returns what the entry is to remember. `current` is what it remembers now.
     pub fn file(&mut self, deadline_ms: i64, hash: u64, current: Option<Deadline>) -> Deadline {
         if deadline_ms > NEAR_MS_MAX {

@@ -2,6 +2,7 @@
 
 use triomphe::Arc;
 
+use crate::memory::size_class;
 use crate::types::hash::Hash;
 use crate::types::list::List;
 use crate::types::set::Set;
@@ -57,7 +58,7 @@ impl Blob {
 
     /// Bytes taken from the allocator, the unused capacity included.
     pub fn allocated_bytes(&self) -> usize {
-        size_of::<usize>() + size_of::<Vec<u8>>() + self.0.capacity()
+        size_class(size_of::<usize>() + size_of::<Vec<u8>>()) + size_class(self.0.capacity())
     }
 
     /// Entries, snapshots and replies that hold these bytes.
@@ -136,6 +137,11 @@ impl Value {
     }
 }
 
+/// Elements that tell how long the others are.
+const MEASURED_MAX: usize = 8;
+/// What an element takes besides its content, about.
+const ELEMENT_BYTES: usize = 16;
+
 /// A value where it is, to read.
 #[derive(Clone, Copy)]
 pub enum ValueRef<'a> {
@@ -154,6 +160,21 @@ impl ValueRef<'_> {
             ValueRef::Set(_) => Kind::Set,
             ValueRef::Hash(_) => Kind::Hash,
             ValueRef::ZSet(_) => Kind::ZSet,
+        }
+    }
+
+    /// Memory that the elements of a collection take, about: a few stand for all. A string has none.
+    pub fn element_bytes(self) -> usize {
+        let of = |count: usize, measured: &mut dyn Iterator<Item = usize>| {
+            let (number, bytes) = measured.take(MEASURED_MAX).fold((0, 0), |(n, sum), len| (n + 1, sum + len));
+            count * (bytes / usize::max(number, 1) + ELEMENT_BYTES)
+        };
+        match self {
+            ValueRef::String(_) => 0,
+            ValueRef::List(list) => of(list.len(), &mut list.iter().map(|item| item.len())),
+            ValueRef::Set(set) => of(set.len(), &mut set.iter().map(|item| item.len())),
+            ValueRef::Hash(hash) => of(hash.len(), &mut hash.iter().map(|(field, value, _)| field.len() + value.len())),
+            ValueRef::ZSet(zset) => of(zset.len(), &mut zset.iter().map(|(item, _)| item.len() + size_of::<f64>())),
         }
     }
 }

@@ -29,7 +29,7 @@ use super::times::DiskTimes;
 use super::unit::Unit;
 use super::wire::{self, Put, SmallCall, put_call, put_select};
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// The most that one [`Log::read_from`] copies: appenders wait meanwhile, for a few microseconds.
 pub const READ_BYTES_MAX: usize = 128 * 1024;
@@ -47,6 +47,8 @@ pub struct Log {
     released: AtomicU64,
     /// Appends so far.
     changes: AtomicU64,
+    /// What the ring took at the last append.
+    memory_bytes: AtomicUsize,
     /// The sink cannot go on for now.
     failing: AtomicBool,
     /// An append has passed a point that somebody waits for: [`Log::notify`] has something to do.
@@ -100,6 +102,7 @@ impl Log {
             settled: AtomicU64::new(offset),
             released: AtomicU64::new(offset),
             changes: AtomicU64::new(0),
+            memory_bytes: AtomicUsize::new(0),
             failing: AtomicBool::new(false),
             due: AtomicBool::new(false),
             state: Mutex::new(State {
@@ -204,6 +207,7 @@ impl Log {
         state.db = leaves_db;
         // Only ever stored with the lock held.
         self.changes.store(self.changes.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.memory_bytes.store(state.ring.size(), Ordering::Relaxed);
         self.end.store(end, Ordering::Release);
         match state.needed_from {
             Some(from) => state.note_cut(from),
@@ -272,9 +276,10 @@ impl Log {
         self.state.lock().ring.start()
     }
 
-    /// Bytes of memory that the ring takes.
+    /// Bytes of memory that the ring takes, as of the last append.
+    #[inline]
     pub fn memory_bytes(&self) -> usize {
-        self.state.lock().ring.size()
+        self.memory_bytes.load(Ordering::Relaxed)
     }
 
     /// What was appended up to here may be shown.

@@ -263,10 +263,11 @@ pub fn reload(turn: &Turn<'_>) -> Result<(), ReloadError> {
     let state = turn.state;
     let mut writer = snapshot::Writer::new(Vec::new(), snapshot::WriteOptions::default())?;
     let mut written = Ok(());
+    let access = state.access_at(turn.now_ms);
     WalkCx::of_turn(turn, 0).each_db(|db, data| {
         for entry in data.table().iter() {
             if written.is_ok() {
-                let usage = snapshot::Usage::default();
+                let usage = access.usage(entry);
                 written = writer.key(db, entry.key(), entry.value(), entry.expires_at(), usage);
             }
         }
@@ -281,7 +282,7 @@ pub fn reload(turn: &Turn<'_>) -> Result<(), ReloadError> {
     cx.forget_changes();
     for item in items {
         if let Item::Key(key) = item {
-            cx.load(key.db, state.hasher.hash(key.entry.key()), key.entry);
+            cx.load(key.db, state.hasher.hash(key.entry.key()), key.entry, key.usage);
         }
     }
     cx.unlock();

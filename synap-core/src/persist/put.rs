@@ -10,7 +10,7 @@ use super::enter;
 use crate::execute::State;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::hasher::shard_of;
-use crate::snapshot::{self, Item};
+use crate::snapshot::{self, Item, Usage};
 
 /// Keys that are put in during one visit inside the gate.
 const KEYS_A_TURN: usize = 64;
@@ -27,6 +27,7 @@ struct Hashed {
     hash: u64,
     db: u32,
     entry: Entry,
+    usage: Usage,
 }
 
 /// Puts all keys that `reader` has into the shards; `other` is told what else stands there, `progress` of the bytes that
@@ -84,7 +85,7 @@ fn put_keys_with<R: Read>(
             keys += 1;
             let hash = state.hasher.hash(key.entry.key());
             let index = shard_of(hash) % batches.len();
-            batches[index].push(Hashed { hash, db: key.db, entry: key.entry });
+            batches[index].push(Hashed { hash, db: key.db, entry: key.entry, usage: key.usage });
             if batches[index].len() == batch_keys {
                 let batch = std::mem::replace(&mut batches[index], Vec::with_capacity(batch_keys));
                 hand_over(index, batch);
@@ -101,9 +102,9 @@ fn put(state: &State, batch: Vec<Hashed>) {
     let mut rest = batch.into_iter().peekable();
     while rest.peek().is_some() {
         let turn = enter(state);
-        for Hashed { hash, db, entry } in rest.by_ref().take(KEYS_A_TURN) {
+        for Hashed { hash, db, entry, usage } in rest.by_ref().take(KEYS_A_TURN) {
             let mut cx = turn.shard_context(shard_of(hash));
-            cx.load(db, hash, entry);
+            cx.load(db, hash, entry, usage);
             cx.unlock();
         }
     }
@@ -112,7 +113,7 @@ fn put(state: &State, batch: Vec<Hashed>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{ReadOptions, Usage, WriteOptions, Writer};
+    use crate::snapshot::{ReadOptions, WriteOptions, Writer};
     use crate::testing::TestEngine;
 
     fn file(keys: u32) -> Vec<u8> {

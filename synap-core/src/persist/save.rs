@@ -25,7 +25,9 @@ use crate::error::{Error, Result};
 use crate::execute::State;
 use crate::execute::state::{KeptLog, SaveKind, Saved};
 use crate::execute::walk::Walk;
-use crate::execute::{Pass, Turn};
+use crate::execute::{Pass, Turn, eviction};
+use crate::keyspace::entry::Entry;
+use crate::keyspace::eviction::Policy;
 use crate::log::disk::folder::UNFINISHED;
 use crate::log::disk::io::{Disk, File, write_all_at};
 use crate::log::disk::{Writer, manifest};
@@ -580,13 +582,17 @@ fn write<'e>(
     writer.header(&snapshot::Header {
         redis_version: crate::command::REDIS_VERSION,
         created_s: state.clock.now_ms() / 1000,
-        used_memory: state.host().memory_used().unwrap_or(0),
+        used_memory: eviction::usage(state).used as u64,
         position: has_place.then(|| snapshot::Position {
             history: state.log.history().to_string(),
             offset: walk.position.offset,
             db: walk.position.db,
         }),
     })?;
+    let access = state.access_at(state.clock.now_ms());
+    // Nobody asks for it when another policy is in force: it would only make the file longer.
+    let is_noted = state.settings.policy().is_some_and(Policy::goes_by_usage);
+    let usage_of = |entry: &Entry| if is_noted { access.usage(entry) } else { snapshot::Usage::default() };
     let mut result = Ok(());
     let mut count = 0;
     let mut goes_on = true;
@@ -596,7 +602,7 @@ fn write<'e>(
             |db, entry, may_wait| {
                 writer.sink().may_wait = may_wait;
                 let deadline_ms = entry.expires_at();
-                let put = writer.key(db, entry.key(), entry.value(), deadline_ms, snapshot::Usage::default());
+                let put = writer.key(db, entry.key(), entry.value(), deadline_ms, usage_of(entry));
                 if result.is_ok() {
                     result = put;
                 }

@@ -21,7 +21,12 @@ struct Sets {
     shard: BTreeSet<Arc<[u8]>>,
     keys: BTreeSet<Arc<[u8]>>,
     key_patterns: BTreeSet<Arc<[u8]>>,
+    /// Memory that they take, about.
+    bytes: usize,
 }
+
+/// What a subscription takes besides its name: here, and among the listeners of its channel.
+const SUBSCRIPTION_BYTES: usize = 96;
 
 /// A channel by name, a pattern of them, or a shard channel: a name of its own kind, which patterns do not meet. And the
 /// changes of a key or of all keys that match a pattern: their names begin with the database, see [`key_name`].
@@ -73,6 +78,11 @@ impl Subscriptions {
         }
     }
 
+    fn change_bytes(&mut self, change: impl FnOnce(usize) -> usize) {
+        let sets = self.0.get_or_insert_default();
+        sets.bytes = change(sets.bytes);
+    }
+
     pub fn list(&self, kind: Kind) -> Vec<Arc<[u8]>> {
         self.0.as_ref().map_or_else(Vec::new, |sets| match kind {
             Kind::Channel => sets.channels.iter().cloned().collect(),
@@ -115,6 +125,7 @@ impl Channels {
         if !own.set(kind).insert(name.clone()) {
             return false;
         }
+        own.change_bytes(|bytes| bytes + SUBSCRIPTION_BYTES + name.len());
         self.map(kind).write().entry(name).or_default().push(client.clone());
         if kind.is_of_keys() {
             self.key_listener_count.fetch_add(1, Ordering::Relaxed);
@@ -127,6 +138,7 @@ impl Channels {
         if !own.set(kind).remove(name) {
             return false;
         }
+        own.change_bytes(|bytes| bytes - SUBSCRIPTION_BYTES - name.len());
         let mut map = self.map(kind).write();
         if let Some(listeners) = map.get_mut(name) {
             listeners.retain(|other| other.id != client.id);
@@ -156,6 +168,7 @@ impl Channels {
         client.subscriptions.store(sets.channels.len() as u32, Ordering::Relaxed);
         client.patterns.store(sets.patterns.len() as u32, Ordering::Relaxed);
         client.shard_subscriptions.store(sets.shard.len() as u32, Ordering::Relaxed);
+        client.subscription_bytes.store(sets.bytes, Ordering::Relaxed);
     }
 
     /// Sends `payload` to all who listen; `seen` is the log offset that must be settled before it leaves. Returns how

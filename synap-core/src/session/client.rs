@@ -48,7 +48,15 @@ pub struct Client {
     pub no_touch: AtomicBool,
     /// Bytes waiting unparsed, and unsent; kept by the connection.
     pub query_bytes: AtomicUsize,
+    /// Bytes that the buffer of the first has beyond them.
+    pub query_free_bytes: AtomicUsize,
     pub output_bytes: AtomicUsize,
+    /// Bytes that the session holds: calls queued in MULTI, names of watched keys, names of subscriptions.
+    pub multi_bytes: AtomicUsize,
+    pub watch_bytes: AtomicUsize,
+    pub subscription_bytes: AtomicUsize,
+    /// What the registry has counted for it; none when it counts no more.
+    pub(super) counted_bytes: Mutex<Option<usize>>,
     pub total_in: AtomicU64,
     pub total_out: AtomicU64,
     pub calls: AtomicU64,
@@ -60,6 +68,9 @@ pub struct Client {
     /// The blocking call that it waits in.
     pub blocked: Mutex<Option<Arc<Waiter>>>,
 }
+
+/// What a client takes that has nothing: this, its session, and the door's part, which is about as large.
+const CLIENT_BYTES: usize = 2 * (size_of::<Client>() + size_of::<Session>());
 
 /// What [`Client::look_at_output`] has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +113,12 @@ impl Client {
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             query_bytes: AtomicUsize::new(0),
+            query_free_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
+            multi_bytes: AtomicUsize::new(0),
+            watch_bytes: AtomicUsize::new(0),
+            subscription_bytes: AtomicUsize::new(0),
+            counted_bytes: Mutex::new(Some(0)),
             total_in: AtomicU64::new(0),
             total_out: AtomicU64::new(0),
             calls: AtomicU64::new(0),
@@ -112,6 +128,26 @@ impl Client {
             large_since_ms: AtomicI64::new(0),
             blocked: Mutex::new(None),
         }
+    }
+
+    /// What its connection has read and not run yet.
+    #[inline]
+    pub fn note_query(&self, input: &Vec<u8>) {
+        self.query_bytes.store(input.len(), Ordering::Relaxed);
+        self.query_free_bytes.store(input.capacity() - input.len(), Ordering::Relaxed);
+    }
+
+    /// Memory that it takes, about.
+    pub fn memory_bytes(&self) -> usize {
+        let parts =
+            [&self.query_bytes, &self.output_bytes, &self.multi_bytes, &self.watch_bytes, &self.subscription_bytes];
+        let mail_bytes = if self.has_mail() { self.mailbox.bytes() } else { 0 };
+        CLIENT_BYTES + mail_bytes + parts.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
+    }
+
+    /// Bytes in the inbox.
+    pub fn mail_bytes(&self) -> usize {
+        self.mailbox.bytes()
     }
 
     /// True when it has subscriptions.

@@ -218,11 +218,6 @@ impl Mailbox {
         Put { waker: self.waker.lock().take(), bytes }
     }
 
-    /// Bytes of all mail.
-    pub fn bytes(&self) -> usize {
-        self.inbox.lock().bytes()
-    }
-
     /// Takes everything, each with the log offset that must be settled before it leaves.
     pub fn take(&self) -> VecDeque<(Mail, u64)> {
         let mut inbox = self.inbox.lock();
@@ -238,6 +233,11 @@ impl Mailbox {
     /// Items in the inbox.
     pub fn count(&self) -> usize {
         self.inbox.lock().len()
+    }
+
+    /// Bytes in the inbox.
+    pub fn bytes(&self) -> usize {
+        self.inbox.lock().bytes()
     }
 
     /// Ends the client: its task closes the connection as soon as it looks.

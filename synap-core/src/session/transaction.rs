@@ -9,6 +9,8 @@ pub struct Transaction {
     pub conditions: Vec<Condition>,
     /// A call was refused while queueing: EXEC answers EXECABORT.
     pub broken: bool,
+    /// One of the calls is refused when memory is full: EXEC is then.
+    pub needs_room: bool,
     /// Bytes that the queued calls take.
     pub bytes: usize,
 }

@@ -30,11 +30,16 @@ pub struct Watched {
     pub was_hidden: bool,
 }
 
+/// What a watched key takes besides its name: here, and in its shard.
+const WATCHED_BYTES: usize = 2 * size_of::<Watched>();
+
 /// What a session watches.
 #[derive(Debug, Default)]
 pub struct Watches {
     pub flag: Option<Arc<WatchFlag>>,
     pub keys: Vec<Watched>,
+    /// Memory that they take, about.
+    pub bytes: usize,
     /// Places in `keys` by database and key: a client may watch as many as it likes.
     index: HashTable<u32>,
 }
@@ -50,6 +55,7 @@ impl Watches {
 
     /// Adds a key that it does not know.
     pub fn add(&mut self, watched: Watched) {
+        self.bytes += WATCHED_BYTES + watched.key.len();
         let keys = &self.keys;
         self.index.insert_unique(watched.hash, keys.len() as u32, |&at| keys[at as usize].hash);
         self.keys.push(watched);

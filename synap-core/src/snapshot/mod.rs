@@ -31,14 +31,7 @@ pub use input::{Cause, ReadError};
 pub use reader::{Item, Key, ReadOptions, Reader, Skipped, Unsupported};
 pub use writer::{Header, WriteOptions, Writer};
 
-/// How a key is used, for a policy that goes by it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Seconds since the last access.
-    pub idle_s: Option<u64>,
-    /// How often it is accessed: the logarithm that Redis keeps.
-    pub frequency: Option<u8>,
-}
+pub use crate::keyspace::access::Usage;
 
 /// Where in the log a snapshot stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

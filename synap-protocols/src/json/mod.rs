@@ -14,7 +14,7 @@ pub mod text;
 mod words;
 
 pub use lower::{lower, lower_query};
-pub use raise::JsonReply;
+pub use raise::{JsonReply, LeftOut, Room};
 pub use replies::Replies;
 pub use words::Words;
 

@@ -22,6 +22,9 @@
 //! | `Optional` | `null` or the shape |
 //! | an error inside | `{"error":{"code":"…","message":"…"}}` |
 //!
+//! A reply with bounds ([`JsonReply::bounded`]) leaves out what has no room: the end of arrays and maps, of pairs both
+//! halves, and the end of long strings. What a shape promises by name is always there.
+//!
 //! A reply that departs from its shape is written by the type of what was replied, as for `Any`; reporting it is the
 //! checker's work (`synap_core::reply::check`). An error at the top is the error of the call.
 
@@ -47,6 +50,40 @@ pub struct JsonReply {
     end: Option<usize>,
     /// Where keys began that are aggregates, and the depth that they are at.
     key_starts: Vec<(usize, usize)>,
+    bounds: Option<Bounds>,
+}
+
+/// How large a reply may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes, about: what is under way is finished.
+    pub bytes_max: usize,
+    /// Items of one array, pairs of one map.
+    pub item_count_max: usize,
+}
+
+/// What had no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Items of arrays and pairs of maps.
+    pub item_count: usize,
+    /// Bytes of strings that are there in part.
+    pub bytes: usize,
+}
+
+impl LeftOut {
+    pub fn is_nothing(self) -> bool {
+        self == LeftOut::default()
+    }
+}
+
+struct Bounds {
+    room: Room,
+    left_out: LeftOut,
+    /// The depths of the open aggregates that take no more items.
+    full: Vec<usize>,
+    /// The depth of the aggregate an item of which is being left out.
+    skipping: Option<usize>,
 }
 
 impl JsonReply {
@@ -65,7 +102,19 @@ impl JsonReply {
             is_wrapped: false,
             end: None,
             key_starts: Vec::new(),
+            bounds: None,
         }
+    }
+
+    /// A reply of limited size. It is marked only where nothing was left out before: not between the calls of EXEC.
+    pub fn bounded(shape: &'static Shape, room: Room) -> JsonReply {
+        let bounds = Bounds { room, left_out: LeftOut::default(), full: Vec::new(), skipping: None };
+        JsonReply { bounds: Some(bounds), ..JsonReply::new(shape) }
+    }
+
+    /// What a bounded reply had no room for.
+    pub fn left_out(&self) -> LeftOut {
+        self.bounds.as_ref().map_or(LeftOut::default(), |bounds| bounds.left_out)
     }
 
     /// The JSON text, or the error that the call was answered with.
@@ -113,6 +162,9 @@ impl JsonReply {
         if let (Event::Error(error), false) = (event, self.follower.is_begun()) {
             self.error = Some(error.clone());
         }
+        if self.has_no_room(event) {
+            return self.leave_out(event);
+        }
         let step = self.follower.step(event);
         match &step.parent {
             Some(parent) => self.before_item(parent, event),
@@ -125,6 +177,67 @@ impl JsonReply {
             self.value(event, &step);
         }
         self.after_item(event);
+    }
+
+    /// True when the next item is to be left out.
+    fn has_no_room(&mut self, event: Event) -> bool {
+        let Some(bounds) = &mut self.bounds else { return false };
+        let Some(frame) = self.follower.frame() else { return false };
+        let depth = self.follower.depth();
+        if bounds.skipping.is_some() || bounds.full.last() == Some(&depth) {
+            return true;
+        }
+        let items_each = match frame.form {
+            Form::Named(_) | Form::Fields { .. } => return false,
+            Form::Map(_) | Form::FlatPairs(_) => 2,
+            _ => 1,
+        };
+        if !frame.next.is_multiple_of(items_each) {
+            return false; // the other half of a pair that is there
+        }
+        let is_name = items_each == 2;
+        let left = bounds.room.bytes_max.saturating_sub(self.out.len());
+        let fits = match event {
+            Event::Bulk(name) if is_name => name.len() <= left,
+            _ => left > 0,
+        };
+        if fits && frame.next / items_each < bounds.room.item_count_max {
+            return false;
+        }
+        bounds.left_out.item_count += (frame.item_count - frame.next) / items_each;
+        bounds.full.push(depth);
+        true
+    }
+
+    /// Follows an item, or a part of one, without writing it.
+    fn leave_out(&mut self, event: Event) {
+        let depth = self.follower.depth();
+        let Some(bounds) = &mut self.bounds else { return };
+        let outside = *bounds.skipping.get_or_insert(depth);
+        self.follower.step(event);
+        while self.follower.depth() > outside && self.follower.close().is_some() {}
+        if self.follower.depth() == outside {
+            bounds.skipping = None;
+            self.close_finished(false);
+        }
+    }
+
+    /// The beginning of a string, as long as there is room.
+    fn fitted<'a>(&mut self, event: Event<'a>) -> Event<'a> {
+        let Some(bounds) = &mut self.bounds else { return event };
+        let left = bounds.room.bytes_max.saturating_sub(self.out.len());
+        let (whole, kept) = match event {
+            Event::Bulk(bytes) => (bytes.len(), beginning(bytes, left).len()),
+            Event::Status(text) | Event::Verbatim(text) => (text.len(), text.floor_char_boundary(left)),
+            _ => return event,
+        };
+        bounds.left_out.bytes += whole - kept;
+        match event {
+            Event::Bulk(bytes) => Event::Bulk(&bytes[..kept]),
+            Event::Status(text) if kept < whole => Event::Verbatim(&text[..kept]),
+            Event::Verbatim(text) => Event::Verbatim(&text[..kept]),
+            other => other,
+        }
     }
 
     /// Opens the object around the whole reply.
@@ -206,7 +319,12 @@ impl JsonReply {
                 self.any(Event::Int(value));
                 self.out.push(b'"');
             }
-            _ => self.any(event),
+            // The beginning of a cursor is another cursor.
+            (ShapeKind::Cursor, _) => self.any(event),
+            _ => {
+                let event = self.fitted(event);
+                self.any(event);
+            }
         }
     }
 
@@ -239,14 +357,19 @@ impl JsonReply {
             return; // its own items are to come
         }
         // An empty aggregate is closed like any other, but is no half of a pair before it is.
-        let mut is_item_done = event.item_count().is_none();
+        self.close_finished(event.item_count().is_none());
+    }
+
+    /// Closes the aggregates that have all their items; `is_item_done` when the last one was written.
+    fn close_finished(&mut self, mut is_item_done: bool) {
         while let Some(frame) = self.follower.frame() {
             if is_item_done && matches!(frame.form, Form::FlatPairs(_)) && frame.next.is_multiple_of(2) {
                 self.out.push(b'}');
             }
             let depth = self.follower.depth();
             let Some(frame) = self.follower.close() else { return };
-            if matches!(frame.form, Form::FlatPairs(_)) && !frame.next.is_multiple_of(2) {
+            let was_full = self.bounds.as_mut().and_then(|bounds| bounds.full.pop_if(|full| *full == depth)).is_some();
+            if matches!(frame.form, Form::FlatPairs(_)) && !frame.next.is_multiple_of(2) && !was_full {
                 self.out.push(b'}'); // half a pair
             }
             self.out.push(if is_object(frame.form) { b'}' } else { b']' });
@@ -285,6 +408,18 @@ pub(super) fn name_at_top(shape: Shape, event: Event) -> Option<&'static str> {
         }
         ShapeKind::Nothing => Some("push"),
         _ => or_result(shape.name),
+    }
+}
+
+/// The first bytes of `bytes`, `len` at the most; no letter of a text is broken.
+fn beginning(bytes: &[u8], len: usize) -> &[u8] {
+    if bytes.len() <= len {
+        return bytes;
+    }
+    let cut = &bytes[..len];
+    match std::str::from_utf8(cut) {
+        Err(error) if error.error_len().is_none() => &cut[..error.valid_up_to()],
+        _ => cut,
     }
 }
 
@@ -351,6 +486,7 @@ impl Reply for JsonReply {
     }
 
     fn mark(&self) -> Mark {
+        debug_assert!(self.left_out().is_nothing(), "a bounded reply is marked at its beginning");
         let mark = Mark(self.out.len());
         self.follower.save(mark);
         mark
@@ -359,6 +495,9 @@ impl Reply for JsonReply {
         self.follower.restore(mark);
         self.out.truncate(mark.0);
         self.key_starts.retain(|(start, _)| *start < mark.0);
+        if let Some(bounds) = &mut self.bounds {
+            *bounds = Bounds { room: bounds.room, left_out: LeftOut::default(), full: Vec::new(), skipping: None };
+        }
         if !self.follower.is_begun() {
             self.error = None;
             self.is_wrapped = false;
@@ -577,6 +716,85 @@ mod tests {
             },
             r#"{"members":["a"]}"#,
         );
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out() {
+        let cut = |shape: &'static Shape, bytes_max, item_count_max, write: &dyn Fn(&mut dyn Reply)| {
+            let mut reply = JsonReply::bounded(shape, Room { bytes_max, item_count_max });
+            write(&mut reply);
+            let left_out = reply.left_out();
+            let text = String::from_utf8(reply.finish().expect("a reply")).expect("text");
+            check(text.as_bytes()).expect("it is JSON");
+            (text, left_out.item_count, left_out.bytes)
+        };
+        let list = |r: &mut dyn Reply| {
+            r.array(3);
+            ["a", "b", "c"].iter().for_each(|item| r.text(item));
+        };
+        assert_eq!(cut(&MEMBERS, 1000, 3, &list), (r#"{"members":["a","b","c"]}"#.into(), 0, 0));
+        assert_eq!(cut(&MEMBERS, 1000, 2, &list), (r#"{"members":["a","b"]}"#.into(), 1, 0));
+        assert_eq!(cut(&MEMBERS, 14, 9, &list), (r#"{"members":["a"]}"#.into(), 2, 0));
+        assert_eq!(cut(&VALUE, 13, 9, &|r| r.text("aé…")), (r#"{"value":"aé"}"#.into(), 0, 3));
+        assert_eq!(cut(&VALUE, 11, 9, &|r| r.bulk(b"\xff\xfe\xfd")), (r#"{"value":{"base64":"//4="}}"#.into(), 0, 1));
+        let map = |r: &mut dyn Reply| {
+            r.map(2);
+            for pair in [("a", "1"), ("b", "2")] {
+                r.text(pair.0);
+                r.text(pair.1);
+            }
+        };
+        assert_eq!(cut(&HASH, 1000, 1, &map), (r#"{"fields":{"a":"1"}}"#.into(), 1, 0));
+        // A name is whole or not there.
+        let long_name = |r: &mut dyn Reply| {
+            r.map(1);
+            r.text(&"x".repeat(100));
+            r.text("1");
+        };
+        assert_eq!(cut(&HASH, 50, 9, &long_name), (r#"{"fields":{}}"#.into(), 1, 0));
+        let flat = |r: &mut dyn Reply| {
+            r.array(4);
+            for (member, score) in [("a", 1.0), ("b", 2.5)] {
+                r.text(member);
+                r.double(score);
+            }
+        };
+        assert_eq!(cut(&SCORED, 1000, 1, &flat), (r#"{"members":[{"member":"a","score":1}]}"#.into(), 1, 0));
+        // The cursor is whole, whatever the room; the members of an object are there.
+        let page = |r: &mut dyn Reply| {
+            r.array(2);
+            r.text("123456789");
+            list(r);
+        };
+        assert_eq!(cut(&PAGE, 1, 9, &page), (r#"{"cursor":"123456789","members":[]}"#.into(), 3, 0));
+        let nested = |r: &mut dyn Reply| {
+            r.array(3);
+            for _ in 0..3 {
+                r.array(2);
+                r.array(0);
+                r.map(1);
+                r.int(1);
+                r.null();
+            }
+        };
+        assert_eq!(cut(&Shape::ANY, 1000, 1, &nested), (r#"{"result":[[[]]]}"#.into(), 3, 0));
+        assert_eq!(
+            cut(&Shape::ANY, 1000, 2, &nested),
+            (r#"{"result":[[[],{"1":null}],[[],{"1":null}]]}"#.into(), 1, 0)
+        );
+    }
+
+    #[test]
+    fn a_reply_with_bounds_can_be_taken_back() {
+        let mut reply = JsonReply::bounded(&MEMBERS, Room { bytes_max: 1000, item_count_max: 1 });
+        let mark = reply.mark();
+        reply.array(3);
+        reply.text("a");
+        reply.text("b");
+        reply.rollback(mark);
+        reply.error(&Error::WRONG_TYPE);
+        assert!(reply.left_out().is_nothing());
+        assert_eq!(reply.finish(), Err(Error::WRONG_TYPE));
     }
 
     #[test]

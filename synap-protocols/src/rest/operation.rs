@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 use synap_core::Result;
 use synap_core::command::alias::{ALIASES, Alias, PUTS, Put};
-use synap_core::execute::row::{Command, Flags};
+use synap_core::execute::row::{Command, Flags, Tool};
 
 use super::openapi::{self, Info};
 use super::route::Verbs;
@@ -29,6 +29,8 @@ pub struct Operation {
     /// Whose reply, rights and flags it has. Where an argument chooses between rows they have these in common.
     pub row: &'static Command,
     pub verbs: Verbs,
+    /// How agents see it.
+    pub tool: Tool,
     /// An argument that a path may end with though it may be left out.
     pub segment: Option<&'static ArgSpec>,
     /// The rows that the first argument chooses between; else just the row.
@@ -108,7 +110,7 @@ impl Operation {
     fn of(row: &'static Command) -> Operation {
         let verbs = Verbs { get: row.only_reads(), delete: only_removes(row) };
         let (name, rows) = (row.name.split(' ').collect(), SmallVec::from_slice(&[row]));
-        Operation { op: row.op, args: row.args, row, verbs, segment: None, rows, name }
+        Operation { op: row.op, args: row.args, row, verbs, tool: row.tool, segment: None, rows, name }
     }
 
     /// An alias; `None` when there are no such rows.
@@ -118,14 +120,19 @@ impl Operation {
         let own = Operation::of(rows.first()?);
         let segment = own.args.iter().find(|arg| arg.name == alias.segment);
         Some(match alias.args {
-            [] => Operation { op: alias.op, segment, ..own },
-            args => Operation { op: alias.op, segment, args, rows, name: SmallVec::new(), ..own },
+            [] => Operation { op: alias.op, segment, tool: alias.tool, ..own },
+            args => Operation { op: alias.op, segment, tool: alias.tool, args, rows, name: SmallVec::new(), ..own },
         })
     }
 
     /// True when it is another name for what a row has.
     pub fn is_alias(&self) -> bool {
         self.op != self.row.op
+    }
+
+    /// Each row that a call of it may reach.
+    pub fn rows(&self) -> &[&'static Command] {
+        &self.rows
     }
 
     /// The row that `words`, which this operation has lowered, are a call of.

@@ -216,6 +216,8 @@ mod tests {
         let other = |id: Id| match id.setting().kind {
             Kind::Int { min, max } => if id.setting().default == max.to_string() { min } else { max }.to_string(),
             Kind::Memory => "77".into(),
+            Kind::MemoryOrShare => "7%".into(),
+            Kind::Percentiles => "1 99.9".into(),
             Kind::Octal => "750".into(),
             Kind::Bool => if id.setting().default == "yes" { "no" } else { "yes" }.into(),
             Kind::Choice(words) => words[0].into(),

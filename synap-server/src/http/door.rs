@@ -41,6 +41,8 @@ pub struct Door {
     pub(super) engine: Engine,
     pub(super) operations: Operations,
     document: Bytes,
+    #[cfg(feature = "mcp")]
+    pub(super) agents: Option<super::mcp::Entrance>,
 }
 
 /// Who is at the other end of a connection.
@@ -76,7 +78,13 @@ impl Door {
     pub fn new(engine: Engine) -> Door {
         let operations = Operations::of(command::table().all());
         let document = operations.document(env!("CARGO_PKG_VERSION")).into();
-        Door { engine, operations, document }
+        Door {
+            #[cfg(feature = "mcp")]
+            agents: super::mcp::Entrance::new(&engine),
+            engine,
+            operations,
+            document,
+        }
     }
 
     pub async fn answer(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Answer {
@@ -94,6 +102,8 @@ impl Door {
             "/metrics" => self.metrics(peer, request.headers()).await,
             "/openapi.json" => Ok(answer::json(self.document.clone())),
             "/docs" => Ok(answer::page(include_str!("docs.html"))),
+            #[cfg(feature = "mcp")]
+            "/mcp" => self.mcp(peer, request).await,
             _ => match path.strip_prefix(route::PREFIX) {
                 Some("/command") => self.envelopes(peer, request, Envelopes::Any).await,
                 Some("/pipeline") => self.envelopes(peer, request, Envelopes::Array).await,
@@ -295,7 +305,7 @@ impl Door {
     }
 
     /// The session of one request.
-    async fn visitor(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Visitor> {
+    pub(super) async fn visitor(&self, peer: &Peer, headers: &HeaderMap) -> Refused<Visitor> {
         let session = self.engine.session(session::Door::Http, peer.addr.clone(), peer.laddr.clone());
         let mut visitor = Visitor::new(&self.engine, session);
         if let Err(error) = self.log_in(&mut visitor, headers) {
@@ -355,7 +365,7 @@ pub fn given_up() -> Answer {
     answer::closing(answer::status(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down"))
 }
 
-fn not_found() -> Answer {
+pub(super) fn not_found() -> Answer {
     answer::status(StatusCode::NOT_FOUND, "nothing is at this path; /openapi.json lists what there is")
 }
 
@@ -399,7 +409,7 @@ fn refuse_coded(headers: &HeaderMap) -> Refused<()> {
 }
 
 /// The whole body.
-async fn read(headers: &HeaderMap, body: Incoming) -> Refused<Bytes> {
+pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> Refused<Bytes> {
     refuse_coded(headers)?;
     let too_large = || {
         let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes");

@@ -8,6 +8,8 @@ mod batch;
 mod body;
 mod door;
 mod events;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod metrics;
 mod ndjson;
 mod safety;

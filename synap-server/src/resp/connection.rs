@@ -29,6 +29,9 @@ const READ_BYTES: usize = 64 << 10;
 /// The same in the middle of a long call.
 const READ_BYTES_LONG: usize = 1 << 20;
 
+/// Shorter beginnings of calls are read by way of the thread's buffer.
+const OWN_BUFFER_BYTES_MIN: usize = 256 << 10;
+
 /// A buffer that grew beyond this is not kept.
 const KEPT_BYTES: usize = 64 << 10;
 
@@ -73,6 +76,8 @@ pub struct Connection {
     /// Computed and not yet written, but for its first `sent` bytes.
     output: Vec<u8>,
     sent: usize,
+    /// What of the output the engine knows that it waits: it does not count against `maxmemory`.
+    waiting_bytes: usize,
     /// The client has sent all that it will send.
     eof: bool,
     /// The engine has forgotten the session.
@@ -82,6 +87,7 @@ pub struct Connection {
 impl Drop for Connection {
     /// For a task that panicked: the engine must not go on sending to nobody.
     fn drop(&mut self) {
+        self.engine.state().eviction.change_outputs(self.waiting_bytes, 0);
         if !self.departed {
             self.engine.leave(&mut self.session);
         }
@@ -110,6 +116,7 @@ impl Connection {
             has_calls: false,
             output: Vec::new(),
             sent: 0,
+            waiting_bytes: 0,
             eof: false,
             departed: false,
         }
@@ -151,9 +158,12 @@ impl Connection {
         loop {
             if !self.output.is_empty() {
                 if !self.settles_now() {
+                    self.weigh();
                     return Poll::Ready(Ok(Wait::Settle));
                 }
                 if self.poll_flush(cx)?.is_pending() {
+                    // Mail comes in meanwhile, for which this task is woken too.
+                    self.weigh();
                     // Nothing more is read from a client that does not read. It can be ended, though.
                     let is_killed = self.session.client.poll_killed(cx.waker());
                     return if is_killed { Poll::Ready(Ok(Wait::Close)) } else { Poll::Pending };
@@ -201,6 +211,12 @@ impl Connection {
         } else {
             if !self.has_calls {
                 ready!(self.poll_read_more(cx, input))?;
+                // A call that is too long for what clients may take ends its client before it runs.
+                self.session.client.note_query(&self.input);
+                self.weigh();
+                if self.session.client.is_killed() {
+                    return Poll::Ready(Ok(Stop::Outcome(Outcome::Quit)));
+                }
             }
             let (done, stop) =
                 batch::run(&self.engine, &mut self.session, &mut self.decoder, &mut self.input, output, scratch);
@@ -211,7 +227,7 @@ impl Connection {
         let state = self.engine.state();
         state.log.notify();
         let client = &self.session.client;
-        client.query_bytes.store(self.input.len(), Ordering::Relaxed);
+        client.note_query(&self.input);
         if !output.is_empty() {
             if self.output.is_empty() {
                 self.output = std::mem::replace(output, spare.pop().unwrap_or_default());
@@ -220,7 +236,12 @@ impl Connection {
                 output.shrink_to(KEPT_BYTES);
             }
             self.note_output()?;
+            if self.output.len() > KEPT_BYTES {
+                // Before others take it for data that have grown.
+                self.note_waiting();
+            }
         }
+        self.weigh();
         Poll::Ready(Ok(stop))
     }
 
@@ -233,6 +254,24 @@ impl Connection {
         }
         tracing::warn!("client {} at {}: {unsent} bytes wait for it, closed at its limit", client.id, client.addr);
         Err(io::Error::other("more than client-output-buffer-limit waits for the client"))
+    }
+
+    /// Tells the engine what this client takes, which may end it or others.
+    fn weigh(&mut self) {
+        let state = self.engine.state();
+        let closed = state.registry.weigh(&self.session.client);
+        if closed > 0 {
+            state.stats.evicted_clients.fetch_add(closed, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells the engine how much output waits, if it has to wait at all.
+    fn note_waiting(&mut self) {
+        let bytes = if self.output.is_empty() { 0 } else { self.output.capacity() };
+        if bytes != self.waiting_bytes {
+            self.engine.state().eviction.change_outputs(self.waiting_bytes, bytes);
+            self.waiting_bytes = bytes;
+        }
     }
 
     /// The client did something: it is not idle.
@@ -279,7 +318,7 @@ impl Connection {
     /// Reads behind what is in the input already.
     fn poll_read_more(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<()>> {
         let len = self.input.len();
-        if len < READ_BYTES {
+        if len < OWN_BUFFER_BYTES_MIN {
             // By way of the thread's buffer: who waits in the middle of a call holds no more than what came.
             buffer.resize(READ_BYTES, 0);
             let count = ready!(self.poll_read(cx, buffer))?;
@@ -325,6 +364,7 @@ impl Connection {
         }
         self.session.client.total_out.fetch_add(done as u64, Ordering::Relaxed);
         self.session.client.output_bytes.store(self.output.len() - self.sent, Ordering::Relaxed);
+        self.note_waiting();
         result
     }
 
@@ -334,6 +374,7 @@ impl Connection {
     /// may be because it does not read.
     async fn flush(&mut self) -> io::Result<()> {
         if !self.settles_now() {
+            self.note_waiting();
             let is_safe = tokio::select! {
                 is_safe = self.settled() => is_safe,
                 () = self.session.client.killed() => return Ok(()),
@@ -576,7 +617,8 @@ impl Connection {
         loop {
             ready!(BUFFERS.with_borrow_mut(|buffers| self.poll_read_more(cx, &mut buffers.input)))?;
             self.has_calls = !self.input.is_empty();
-            self.session.client.query_bytes.store(self.input.len(), Ordering::Relaxed);
+            self.session.client.note_query(&self.input);
+            self.weigh();
             if self.eof {
                 return Poll::Ready(Ok(()));
             }

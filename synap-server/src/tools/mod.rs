@@ -7,6 +7,8 @@
 //! | [`dump`] | the log as commands, or the data as an RDB file |
 //! | [`load`] | begins a folder with the data of Redis or Valkey |
 //!
+//! `synap-server mcp --stdio` stands among them, because it has a folder for itself too: see `crate::mcp::stdio`.
+//!
 //! Those who look take the folder's lock together, and not while a server has it: files that grow and go meanwhile say
 //! nothing for certain. They change nothing in it.
 
@@ -57,6 +59,19 @@ pub enum Tool {
         #[arg(long)]
         load_older_snapshot: bool,
     },
+    /// Serves one agent over standard input and output, on a data folder that no server uses. A server that runs is
+    /// reached over HTTP, at /mcp.
+    #[cfg(feature = "mcp")]
+    Mcp {
+        #[command(flatten)]
+        folder: DataFolder,
+        /// The one way that there is.
+        #[arg(long, required = true)]
+        stdio: bool,
+        /// The tools that the agent has, as in the setting of this name.
+        #[arg(long, value_name = "TOOLS", default_value = settings::MCP_TOOLS.setting().default)]
+        mcp_tools: String,
+    },
     /// Begins an empty data folder with a dump.rdb, an append-only file, or the folder of one, of Redis or Valkey.
     Load {
         #[command(flatten)]
@@ -87,6 +102,8 @@ pub fn run(tool: &Tool) -> Result<(), String> {
         Tool::Dump { folder, from, load_older_snapshot, .. } => {
             (folder, dump::commands(&folder.path, *from, *load_older_snapshot))
         }
+        #[cfg(feature = "mcp")]
+        Tool::Mcp { folder, mcp_tools, .. } => (folder, crate::mcp::stdio::run(&folder.path, mcp_tools)),
         Tool::Load { folder, file, skip_unsupported } => (folder, load::run(&folder.path, file, *skip_unsupported)),
     };
     result.map_err(|error| format!("{}: {error}", folder.path.display()))

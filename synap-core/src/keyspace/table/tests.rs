@@ -393,3 +393,26 @@ proptest! {
         }
     }
 }
+
+/// Every entry comes up in samples, about as often as the others, whatever its place.
+#[test]
+fn samples_are_of_all_entries() {
+    let mut table = table();
+    let mut seen: HashMap<Vec<u8>, u32> = HashMap::new();
+    for key in numbered(3000) {
+        put(&mut table, &key, b"v");
+        seen.insert(key, 0);
+    }
+    for seed in 0..60_000 {
+        let mut left = 5;
+        table.sample(seed, |entry| {
+            *seen.get_mut(entry.key()).expect("it is in the table") += 1;
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!(left, 0);
+    }
+    // A hundred each on average.
+    let (least, most) = (seen.values().min().unwrap(), seen.values().max().unwrap());
+    assert!(*least >= 20 && *most <= 400, "from {least} to {most}");
+}
