@@ -457,7 +457,7 @@ fn a_listener_that_does_not_read_is_cut_off() {
     let message = json!({"channel": "c", "message": "x".repeat(1 << 20)}).to_string();
     let begin = Instant::now();
     while client.call("pubsub.publish", &message) != r#"{"receivers":0}"# {
-        assert!(begin.elapsed() < Duration::from_secs(30), "it is never cut off");
+        assert!(begin.elapsed() < Duration::from_secs(50), "it is never cut off");
     }
     drop(events);
 }
@@ -480,6 +480,12 @@ fn killed_listeners_end() {
 fn is_of_one_server(row: &Command) -> bool {
     let words = ["RAND", "SPOP", "SCAN", "KEYS", "MEMORY", "MIGRATE", "DEBUG"];
     matches!(row.kind, Kind::Walk | Kind::Session) || words.iter().any(|word| row.name.contains(word))
+}
+
+/// The clock goes on between the servers.
+fn is_about_time(word: &[u8]) -> bool {
+    let word = String::from_utf8_lossy(word);
+    ["EX", "PX", "EXAT", "PXAT", "SETEX", "PSETEX", "RESTORE"].contains(&&*word) || word.contains("EXPIRE")
 }
 
 /// The same calls to four servers, each through another door: the same replies, and the same data in the end.
@@ -517,6 +523,10 @@ fn one_call_through_every_door_of_the_server() {
             let numbers = numbers(seed, 200);
             let given = generate::arguments(operation.args, &mut Choices::within(&numbers, vocabulary_of(row.group)));
             let body = render::json(operation.args, &given, &mut Choices::new(&numbers));
+            let words = operation.lower(body.as_bytes()).expect("they were generated");
+            if words.iter().any(is_about_time) {
+                continue;
+            }
             let url = format!("/api/v1{}", route::path(operation.op));
             let [post, wrap, path] = &mut clients;
             let posted = post.post(&url, &body);

@@ -110,6 +110,8 @@ fn run(config: config::Config) -> Result<(), String> {
     listeners.open(&engine)?;
     let (closing, closes) = tokio::sync::watch::channel(false);
     let mut http = tokio::task::JoinSet::new();
+    let pulse = Arc::<http::Pulse>::default();
+    calls.spawn(pulse.clone().beat(side.handle().clone()));
     let bind_all = |door| listeners::bind_all(door, &state.settings);
     let plain = bind_all(listeners::Door::Http)?.into_iter().map(|listener| (listener, None));
     let secured = bind_all(listeners::Door::HttpTls)?.into_iter();
@@ -119,7 +121,7 @@ fn run(config: config::Config) -> Result<(), String> {
             // A sender that is gone closes too.
             let _ = closes.wait_for(|closing| *closing).await;
         };
-        http.spawn_on(http::serve(engine.clone(), listener, tls, shutdown), side.handle());
+        http.spawn_on(http::serve(engine.clone(), listener, tls, pulse.clone(), shutdown), side.handle());
     }
     println!("Synap {}, PID: {}: Server initialized", env!("CARGO_PKG_VERSION"), std::process::id());
     notify::tell(notify::LOADING);

@@ -107,10 +107,10 @@ pub struct Asked<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Denial {
     Command,
-    /// It reads keys that no word names.
-    AnyKey,
     /// The word at this index.
     Key(u32),
+    /// It reads keys that no word names.
+    AnyKey,
     Channel(u32),
 }
 

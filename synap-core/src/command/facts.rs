@@ -17,8 +17,9 @@ pub fn top_names(rows: &[Command]) -> Vec<String> {
 
 /// Every name in small letters: commands, containers, and subcommands behind a bar.
 pub fn all_names(rows: &[Command]) -> Vec<String> {
-    let subcommands = rows.iter().filter(|row| row.name != row.first_word()).map(Command::full_name);
-    top_names(rows).into_iter().map(|name| name.to_ascii_lowercase()).chain(subcommands).collect()
+    let is_container = |name: &String| row(rows, name).is_none();
+    let containers = top_names(rows).into_iter().filter(is_container).map(|name| name.to_ascii_lowercase());
+    rows.iter().map(Command::full_name).chain(containers).collect()
 }
 
 /// True when `name` is a command, a subcommand or a container of some.

@@ -79,22 +79,36 @@ impl WriteCx<'_> {
         }
     }
 
-    /// Sends what was noted; it is in the log.
+    /// Sends what was noted; it is in the log. Who has read keys hears of each by itself, who hears of prefixes of all with
+    /// the same one together.
     #[cold]
     pub(super) fn send_invalid(&mut self) {
-        let (seen, by) = (self.seen(), self.caller());
-        let registry = &self.state().registry;
-        let mut told: Vec<(u64, Option<Arc<[u8]>>)> = Vec::new();
+        let mut news: Vec<News> = Vec::new();
         for Invalid { trackers, key } in std::mem::take(self.invalid()) {
             for tracker in trackers {
-                // A call that changes a key twice tells of it once.
-                let news = (tracker.client.id, key.clone());
-                if !told.contains(&news) {
-                    let waker = tracker.tell(registry, key.as_ref(), by, seen);
-                    self.wakers().extend(waker);
-                    told.push(news);
+                let prefix = key.as_ref().and_then(|key| tracker.prefix_of(key));
+                let is_same = |other: &&mut News| Arc::ptr_eq(&other.tracker, &tracker) && other.prefix == prefix;
+                let together = prefix.and_then(|_| news.iter_mut().find(is_same));
+                match (together.and_then(|news| news.keys.as_mut()), &key) {
+                    // A call that changes a key twice tells of it once.
+                    (Some(keys), Some(key)) if keys.contains(key) => {}
+                    (Some(keys), Some(key)) => keys.push(key.clone()),
+                    _ => news.push(News { tracker, prefix, keys: key.clone().map(|key| vec![key]) }),
                 }
             }
         }
+        let (seen, by) = (self.seen(), self.caller());
+        let registry = &self.state().registry;
+        for News { tracker, keys, .. } in news {
+            let waker = tracker.tell(registry, keys, by, seen);
+            self.wakers().extend(waker);
+        }
     }
+}
+
+/// One message to be sent.
+struct News {
+    tracker: Arc<Tracker>,
+    prefix: Option<usize>,
+    keys: Option<Vec<Arc<[u8]>>>,
 }

@@ -130,15 +130,10 @@ struct Running {
 }
 
 /// What became of the last snapshot.
+#[derive(Default)]
 struct Outcome {
     error: Option<String>,
     took: Option<Duration>,
-}
-
-impl Default for Outcome {
-    fn default() -> Outcome {
-        Outcome { error: None, took: None }
-    }
 }
 
 impl Outcome {

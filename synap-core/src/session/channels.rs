@@ -186,12 +186,13 @@ impl Channels {
         let mut shared: Option<[Arc<[u8]>; 2]> = None;
         let mut deliver = |pattern: Option<&Arc<[u8]>>, listeners: &Listeners| {
             let [channel, payload] = shared.get_or_insert_with(|| [channel.into(), payload.into()]).clone();
-            for client in listeners {
+            // Who was ended is about to leave.
+            for client in listeners.iter().filter(|client| !client.is_killed()) {
                 let (pattern, is_shard) = (pattern.cloned(), kind == Kind::Shard);
                 let message = Message { pattern, is_shard, channel: channel.clone(), payload: payload.clone() };
                 wakers.extend(client.put(Mail::Message(message), seen));
+                count += 1;
             }
-            count += listeners.len();
         };
         if let Some(listeners) = self.map(kind).read().get(channel) {
             deliver(None, listeners);

@@ -17,8 +17,8 @@ pub enum Mail {
     Monitor(Arc<str>),
     /// The reply to the call that the client is blocked in.
     Served(Tape),
-    /// A key that somebody has read is another one now; all of them when there is none.
-    Invalidate(Option<Arc<[u8]>>),
+    /// Keys that somebody has read are others now; all of them when none is named.
+    Invalidate(Option<Vec<Arc<[u8]>>>),
     /// The client with this id was to hear of changes, and has gone.
     RedirectBroken(u64),
     /// A key that the client listens to has changed.
@@ -66,7 +66,7 @@ impl Mail {
                     + change.value.as_ref().map_or(0, |value| value.len())
                     + 96
             }
-            Mail::Invalidate(key) => key.as_ref().map_or(0, |key| key.len()) + 32,
+            Mail::Invalidate(keys) => 32 + keys.iter().flatten().map(|key| key.len() + 16).sum::<usize>(),
             Mail::RedirectBroken(_) => 16,
         }
     }
@@ -100,7 +100,7 @@ impl Mail {
                     }
                 }
             }
-            Mail::Invalidate(key) => {
+            Mail::Invalidate(keys) => {
                 if reply.resp3() {
                     reply.push(2);
                     reply.bulk(b"invalidate");
@@ -110,10 +110,10 @@ impl Mail {
                     reply.bulk(b"message");
                     reply.bulk(b"__redis__:invalidate");
                 }
-                match key {
-                    Some(key) => {
-                        reply.array(1);
-                        reply.bulk(key);
+                match keys {
+                    Some(keys) => {
+                        reply.array(keys.len());
+                        keys.iter().for_each(|key| reply.bulk(key));
                     }
                     None => reply.null_array(),
                 }

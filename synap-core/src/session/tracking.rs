@@ -113,8 +113,7 @@ impl Trackers {
     /// Those who hear of `key` whoever has read it.
     pub fn with_prefix_of(&self, key: &[u8]) -> Vec<Arc<Tracker>> {
         let by_client = self.by_client.lock();
-        let hears = |tracker: &&Arc<Tracker>| tracker.prefixes.iter().any(|prefix| key.starts_with(prefix));
-        by_client.values().filter(hears).cloned().collect()
+        by_client.values().filter(|tracker| tracker.prefix_of(key).is_some()).cloned().collect()
     }
 
     pub fn all(&self) -> Vec<Arc<Tracker>> {
@@ -127,25 +126,30 @@ impl Trackers {
 }
 
 impl Tracker {
+    /// The first of its prefixes that `key` has; none for those who hear of what they have read.
+    pub fn prefix_of(&self, key: &[u8]) -> Option<usize> {
+        self.prefixes.iter().position(|prefix| key.starts_with(prefix))
+    }
+
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// Tells that `key` has changed, or all keys when there is none, by a change of the client with id `by`. Whoever is
-    /// told is woken by the caller.
-    pub fn tell(&self, registry: &Registry, key: Option<&Arc<[u8]>>, by: u64, seen: u64) -> Option<Waker> {
+    /// Tells that `keys` have changed, or all when none is named, by a change of the client with id `by`. Whoever is told
+    /// is woken by the caller.
+    pub fn tell(&self, registry: &Registry, keys: Option<Vec<Arc<[u8]>>>, by: u64, seen: u64) -> Option<Waker> {
         if self.has_ended() || (self.noloop && self.client.id == by) {
             return None;
         }
         let Some(id) = self.redirect else {
             // Who speaks RESP2 would take it for the answer to a call.
             let hears = self.client.resp3.load(Ordering::Relaxed);
-            return hears.then(|| self.client.put(Mail::Invalidate(key.cloned()), seen)).flatten();
+            return hears.then(|| self.client.put(Mail::Invalidate(keys), seen)).flatten();
         };
         match registry.get(id) {
             Some(other) => {
                 let hears = other.resp3.load(Ordering::Relaxed) || other.listens();
-                hears.then(|| other.put(Mail::Invalidate(key.cloned()), seen)).flatten()
+                hears.then(|| other.put(Mail::Invalidate(keys), seen)).flatten()
             }
             None => {
                 let is_news = !self.is_broken.swap(true, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -61,9 +62,10 @@ impl Peer {
         Peer { addr: addr.to_string(), laddr: local.to_string(), is_loopback, streams: Mutex::new(None) }
     }
 
-    /// True when the client of its stream was ended, and the connection is to end too.
-    pub fn is_cut(&self) -> bool {
-        self.streams.lock().as_ref().is_some_and(|client| client.is_killed())
+    /// True when the client of its stream was ended, and the connection is to end too. The task is woken for that: the
+    /// stream itself is not asked for anything while its peer does not read.
+    pub fn is_cut(&self, cx: &mut Context<'_>) -> bool {
+        self.streams.lock().as_ref().is_some_and(|client| client.poll_killed(cx.waker()))
     }
 
     fn streams(&self, client: Option<Arc<Client>>) {

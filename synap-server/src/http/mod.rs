@@ -19,7 +19,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use synap_core::execute::State;
 use synap_core::{Engine, settings};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -48,6 +49,46 @@ const HEADER_COUNT_MAX: usize = 64;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a shutdown waits for calls that run, and then for the answers that say that they were given up.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// So long may a call hold up those of other connections, about.
+const PULSE_PERIOD: Duration = Duration::from_millis(20);
+
+/// Keeps connections apart from each other. The thread that has read a request runs its call, and while that goes on
+/// nobody may be looking for what else comes, for the runtime does not wake another thread for it. A task from outside
+/// does.
+#[derive(Default)]
+pub struct Pulse {
+    open_count: AtomicUsize,
+    opened: Notify,
+}
+
+impl Pulse {
+    /// Gives tasks to the runtime of the connections while there are any. Runs on another one.
+    pub async fn beat(self: Arc<Self>, connections: Handle) {
+        loop {
+            while self.open_count.load(Ordering::Relaxed) == 0 {
+                self.opened.notified().await;
+            }
+            sleep(PULSE_PERIOD).await;
+            connections.spawn(async {});
+        }
+    }
+
+    fn open(self: &Arc<Self>) -> Open {
+        self.open_count.fetch_add(1, Ordering::Relaxed);
+        self.opened.notify_one();
+        Open(self.clone())
+    }
+}
+
+/// A connection that is open.
+struct Open(Arc<Pulse>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open_count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// How far a shutdown has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +110,7 @@ pub async fn serve(
     engine: Engine,
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
+    pulse: Arc<Pulse>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let local = listener.local_addr()?;
@@ -91,7 +133,12 @@ pub async fn serve(
                     } else if resp::is_denied(state, peer.ip()) {
                         refuse(state, &stream, PROTECTED);
                     } else {
-                        connections.spawn(connection(door.clone(), stream, tls.clone(), peer, local, phases.clone()));
+                        let served = connection(door.clone(), stream, tls.clone(), peer, local, phases.clone());
+                        let open = pulse.open();
+                        connections.spawn(async move {
+                            served.await;
+                            drop(open);
+                        });
                     }
                 }
                 Err(error) => {
@@ -180,7 +227,7 @@ async fn connection(
     };
     tokio::pin!(served);
     // A stream whose client was ended has nobody to tell: its peer does not read.
-    let ended = std::future::poll_fn(|cx| match listening.is_cut() {
+    let ended = std::future::poll_fn(|cx| match listening.is_cut(cx) {
         true => Poll::Ready(Ok(())),
         false => served.as_mut().poll(cx),
     })

@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 
 use super::{Agents, Caller};
 use crate::drive::Visitor;
-use crate::host::{self, ServerHost};
+use crate::host::{ServerHost, Stops};
 use crate::listeners::Listeners;
 
 /// Bytes of one message at the most, as for HTTP.
@@ -46,7 +46,7 @@ pub fn run(dir: &Path, chosen_tools: &str) -> Result<(), String> {
 
     let agents = Agents::new(engine.clone(), tools);
     let served = runtime.block_on(async {
-        let mut stops = host::Stops::watch(asked);
+        let mut stops = Stops::watch(asked);
         let serve = async {
             match serve_server(agents, Lines::new(engine.clone())).await {
                 Ok(service) => service.waiting().await.map(drop).map_err(|error| error.to_string()),
@@ -57,7 +57,7 @@ pub fn run(dir: &Path, chosen_tools: &str) -> Result<(), String> {
         };
         tokio::select! {
             served = serve => served,
-            _ = stops.next() => Ok(()),
+            () = crate::until_stopped(engine.state(), &mut stops) => Ok(()),
         }
     });
     runtime.shutdown_timeout(GRACE);
