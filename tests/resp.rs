@@ -1000,7 +1000,7 @@ fn settings_are_got_and_set() {
     // All or nothing.
     for (words, error) in [
         ("CONFIG SET timeout 5 maxclients x", "argument couldn't be parsed into an integer"),
-        ("CONFIG SET timeout 5 port 1", "can't set immutable config"),
+        ("CONFIG SET timeout 5 databases 1", "can't set immutable config"),
         ("CONFIG SET timeout 5 timeout 6", "duplicate parameter"),
         ("CONFIG SET timeout 5 no-such 6", "Unknown option or number of arguments for CONFIG SET - 'no-such'"),
         ("CONFIG SET timeout", "wrong number of arguments for 'config|set' command"),
@@ -1198,7 +1198,7 @@ fn a_start_that_cannot_succeed_says_why() {
     let server = Server::start();
     for (flags, why) in [
         (vec!["--port".to_string(), server.port()], "cannot be listened on"),
-        (vec!["--port".to_string(), "70000".to_string()], "argument must be within the setting's bounds"),
+        (vec!["--port".to_string(), "70000".to_string()], "argument must be between 0 and 65535 inclusive"),
         (["--port", "1", "--bind", "nowhere"].map(String::from).into(), "is not an IP address"),
         (vec!["--no-such".to_string(), "1".to_string()], "--no-such"),
         (vec!["--dir".to_string(), "/proc/no/such".to_string()], "cannot be used"),

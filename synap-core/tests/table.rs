@@ -250,6 +250,7 @@ const REDIS: &[Facts] = &[
     ("CONFIG GET", "2.0.0", -3, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
     ("CONFIG HELP", "5.0.0", 2, (0, 0, 0), "loading stale", "slow", ""),
     ("CONFIG RESETSTAT", "2.0.0", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
+    ("CONFIG REWRITE", "2.8.0", 2, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
     ("CONFIG SET", "2.0.0", -4, (0, 0, 0), "admin loading noscript stale", "admin dangerous slow", ""),
     ("COPY", "6.2.0", -3, (1, 2, 1), "denyoom write", "keyspace slow write", "RO access, OW update"),
     ("DBSIZE", "1.0.0", 1, (0, 0, 0), "fast readonly", "fast keyspace read", ""),
@@ -492,6 +493,8 @@ const OWN_FLAGS: &[(&str, &str)] = &[
     // A pause of writes holds it back, in Redis too, which does not list the flag.
     ("PUBLISH", "may_replicate"),
     ("SPUBLISH", "may_replicate"),
+    // Nobody waits for a disk inside MULTI.
+    ("CONFIG REWRITE", "no_multi"),
     // Redis lets EXEC answer the error.
     ("MONITOR", "no_multi"),
 ];

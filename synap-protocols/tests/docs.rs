@@ -1,4 +1,5 @@
-//! The pages that are computed from the table: `docs/commands.md` and `docs/openapi.json`. They must be current;
+//! The pages that are computed from the tables: `docs/commands.md`, `docs/openapi.json`, `docs/configuration.md` and
+//! `config/synap.toml`. They must be current;
 //! `UPDATE_DOCS=1 cargo test -p synap-protocols --test docs` writes them.
 
 use std::fmt::Write;
@@ -8,6 +9,7 @@ use synap_core::command::{facts, table};
 use synap_core::execute::row::Command;
 use synap_core::execute::state::Rows as _;
 use synap_core::grammar::spec::{ArgKind, ArgSpec, Repeat, Shape, ShapeKind};
+use synap_core::settings::{Kind, SETTINGS, Setting};
 use synap_protocols::rest::operation::{Operation, Operations};
 use synap_protocols::rest::route::{self, PREFIX};
 
@@ -196,4 +198,111 @@ fn describe(shape: &Shape) -> (String, &[Shape]) {
         ShapeKind::Any => ("anything".into(), &[]),
         ShapeKind::Nothing => ("nothing".into(), &[]),
     }
+}
+
+#[test]
+fn the_page_of_settings_is_current() {
+    check("configuration.md", &configuration());
+}
+
+#[test]
+fn the_file_of_all_settings_is_current() {
+    check("../config/synap.toml", &default_file());
+}
+
+const ABOUT_CONFIGURATION: &str = "\
+# Configuration
+
+Computed from the table of settings by a test, not written: `UPDATE_DOCS=1 cargo test -p synap-protocols --test docs`.
+
+A setting has one name everywhere, that of `redis.conf`. What is said later stands over what was said before:
+
+1. the default;
+2. a file, the first argument: `synap-server /etc/synap/synap.toml`, or an existing `redis.conf`, or `-` for standard
+   input. A name that ends in `.toml` is read as TOML (`maxmemory = \"1gb\"`, `port = 7000`, `appendonly = true`, lists as
+   `bind = [\"127.0.0.1\", \"-::1\"]`); anything else has lines as Redis takes them, with quotes, `include` (also of a
+   pattern), several `save` lines and memory as `1k` (1000), `1kb` (1024), `5mb`, `2g`;
+3. the environment: `SYNAP_MAXMEMORY=1gb`, with `_` for `-`;
+4. flags: `--port 7000 --maxmemory 1gb`, as redis-server takes them.
+
+A wrong value stops the start, with the file, the line and what was expected. In TOML and among flags an unknown name does
+so too; in a `redis.conf` and in the environment it is a warning with the name, and what is known without effect (see the
+end of this page) is a warning when it differs from the default. `rename-command` and `loadmodule` lines are among what is
+left out and told. `user` lines and `--user` describe users, as an ACL file does.
+
+`CONFIG GET` takes names and patterns, `CONFIG SET` several settings that are set together or not at all, `CONFIG REWRITE`
+writes those in force into the file that the server was started with, which keeps its comments and its order.
+
+`config/` has a file with every setting and its default (`synap.toml`), one for production and one for development.
+
+";
+
+fn configuration() -> String {
+    let mut out = String::from(ABOUT_CONFIGURATION);
+    out.push_str("## Settings\n\n| name | value | default | at run time | what it is |\n|---|---|---|---|---|\n");
+    for setting in SETTINGS.iter().filter(|setting| !setting.inert) {
+        let change = if setting.fixed { "" } else { "yes" };
+        let _ = writeln!(out, "| {} | {} | {change} | {} |", named(setting), valued(setting), doc(setting));
+    }
+    out.push_str(
+        "\n## Known, without effect\n\nSettings of Redis and Valkey that existing files and tools know. They are checked, \
+         kept and shown; nothing follows from them.\n\n| name | value | default | why |\n|---|---|---|---|\n",
+    );
+    for setting in SETTINGS.iter().filter(|setting| setting.inert) {
+        let _ = writeln!(out, "| {} | {} | {} |", named(setting), valued(setting), doc(setting));
+    }
+    out
+}
+
+fn named(setting: &Setting) -> String {
+    match setting.alias {
+        "" => format!("`{}`", setting.name),
+        alias => format!("`{}`, `{alias}`", setting.name),
+    }
+}
+
+fn valued(setting: &Setting) -> String {
+    let default = if setting.default.is_empty() { "empty".into() } else { format!("`{}`", setting.default) };
+    format!("{} | {default}", setting.kind.describe())
+}
+
+/// The documentation of a setting as one line.
+fn doc(setting: &Setting) -> String {
+    setting.doc.trim().replace("  ", " ")
+}
+
+fn default_file() -> String {
+    let mut out = String::from(
+        "# Every setting with its default. Computed from the table of settings, as docs/configuration.md is.\n\
+         # Copy what is to be different; a file need not say the rest.\n",
+    );
+    for setting in SETTINGS.iter().filter(|setting| !setting.inert) {
+        out.push('\n');
+        for line in wrapped(&doc(setting), 117) {
+            let _ = writeln!(out, "# {line}");
+        }
+        let value = match setting.kind {
+            Kind::Int { .. } => setting.default.to_string(),
+            Kind::Bool => (setting.default == "yes").to_string(),
+            _ => format!("{:?}", setting.default),
+        };
+        let _ = writeln!(out, "{} = {value}", setting.name);
+    }
+    out
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is one");
+        if !line.is_empty() && line.len() + 1 + word.len() > width {
+            lines.push(word.to_string());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
 }

@@ -1,28 +1,63 @@
 //! What the engine asks of the program around it, and how the program is told to end.
 
 use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use synap_core::Error;
 use synap_core::execute::figures::Allocator;
-use synap_core::execute::state::{Transfer, Transferring};
+use synap_core::execute::state::{Rewriting, Transfer, Transferring};
 use synap_core::execute::{Host, ShutdownOptions};
+use synap_core::settings::{self, Id, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::config::rewrite;
+use crate::limits;
+use crate::listeners::Listeners;
+use crate::tls;
+
 pub struct ServerHost {
     stop: watch::Sender<bool>,
+    listeners: Arc<Listeners>,
+    /// The configuration file, if there is one.
+    file: Option<PathBuf>,
 }
 
 impl ServerHost {
     /// The host, and what becomes true when the program is to end.
-    pub fn new() -> (ServerHost, watch::Receiver<bool>) {
+    pub fn new(listeners: Arc<Listeners>, file: Option<PathBuf>) -> (ServerHost, watch::Receiver<bool>) {
         let (stop, stopped) = watch::channel(false);
-        (ServerHost { stop }, stopped)
+        (ServerHost { stop, listeners, file }, stopped)
     }
 }
 
 impl Host for ServerHost {
     fn shutdown(&self, _: ShutdownOptions) {
         self.stop.send_replace(true);
+    }
+
+    fn settings_changed(&self, settings: &Settings, changed: &[Id]) -> Result<(), (Id, String)> {
+        if changed.contains(&settings::MAXCLIENTS) {
+            limits::check_descriptors(settings).map_err(|why| (settings::MAXCLIENTS, why))?;
+        }
+        if changed.iter().any(|id| tls::SETTINGS.contains(id)) {
+            self.listeners.tls.follow(settings)?;
+        }
+        if changed.iter().any(|id| [settings::PORT, settings::TLS_PORT, settings::BIND].contains(id)) {
+            self.listeners.follow(settings).inspect_err(|(_, why)| tracing::warn!("{why}"))?;
+        }
+        Ok(())
+    }
+
+    fn rewrite_config(&self, values: Vec<(Id, String)>) -> Rewriting {
+        let file = self.file.clone();
+        Box::pin(async move {
+            let Some(file) = file else { return Err(Error::err("The server is running without a config file")) };
+            let written = tokio::task::spawn_blocking(move || rewrite::write(&file, &values)).await;
+            let written = written.unwrap_or_else(|_| Err("the server is closing".into()));
+            written.map_err(|why| Error::fmt(format!("Rewriting config file: {why}")))
+        })
     }
 
     fn login_refused(&self, user: &str, addr: &str, count: u32) {

@@ -2,13 +2,17 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`config`] | the command line |
-//! | [`resp`] | the RESP listener and its connections |
+//! | [`config`] | settings from files, environment and command line |
+//! | [`listeners`] | the doors that listen, and what changes them while the server runs |
+//! | [`resp`] | RESP connections, over a [`stream`] of one kind or another |
 //! | [`http`] | the HTTP listener and its requests |
 //! | [`mcp`] | the door of agents |
 //! | [`drive`] | runs one call to its end, for doors whose calls come one at a time |
 //! | [`host`] | what the engine asks of the program around it |
+//! | [`limits`] | open files |
 //! | [`logs`] | what the program tells about itself |
+//! | [`notify`] | tells the service manager how far we are |
+//! | [`tls`] | certificates |
 //! | [`tools`] | what can be done with a data folder while no server runs on it |
 //! | [`transfer`] | keys sent to another server |
 
@@ -16,22 +20,27 @@ mod config;
 mod drive;
 mod host;
 mod http;
+mod limits;
+mod listeners;
 mod logs;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod notify;
 mod resp;
+mod stream;
+mod tls;
 mod tools;
 mod transfer;
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use synap_core::execute::{ShutdownOptions, State, eviction};
 use synap_core::memory::Counting;
 use synap_core::persist::{LoadOptions, end};
-use synap_core::settings::{self, Settings};
+use synap_core::settings;
 use synap_core::{Engine, Options};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -52,46 +61,32 @@ const SIDE_WORKERS: usize = 2;
 
 fn main() -> ExitCode {
     logs::begin();
-    let config = match config::Asked::from_args() {
-        config::Asked::Serve(config) => config,
-        config::Asked::Tool(tool) => {
-            return match tools::run(&tool) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(message) => {
-                    eprintln!("{message}");
-                    ExitCode::FAILURE
-                }
-            };
+    let served = match config::Asked::from_args() {
+        Ok(config::Asked::Serve(config)) => run(config).inspect_err(|message| tracing::error!("{message}")),
+        Ok(config::Asked::Tool(tool)) => tools::run(&tool).inspect_err(|message| eprintln!("{message}")),
+        Err(message) => {
+            eprintln!("{message}");
+            Err(message)
         }
     };
-    match run(&config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            tracing::error!("{message}");
-            ExitCode::FAILURE
-        }
-    }
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Opens the engine and its doors, and stays until the program is to end.
-fn run(config: &config::Config) -> Result<(), String> {
-    let settings = Settings::default();
-    for (name, value) in &config.given {
-        let id = Settings::find(name).ok_or_else(|| format!("there is no setting {name}"))?;
-        settings.set(id, value).map_err(|error| error.to_string())?;
-    }
+fn run(config: config::Config) -> Result<(), String> {
+    let config::Config { settings, users, file, load: load_options, warnings } = config;
     #[cfg(feature = "mcp")]
     mcp::tools(&settings)?;
     logs::follow(&settings)?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    if let Some(warning) = limits::raise_descriptors(&settings)? {
+        tracing::warn!("{warning}");
+    }
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
-    engine.load_users(&config.users).map_err(|error| format!("Aborting startup because of ACL errors: {error}"))?;
+    engine.load_users(&users).map_err(|error| format!("Aborting startup because of ACL errors: {error}"))?;
     let state = engine.state();
     // Before the first caller comes: nobody may see a server that is empty for now.
     state.loading.store(true, Ordering::Relaxed);
-    let (host, asked) = host::ServerHost::new();
-    state.set_host(Box::new(host));
-    state.memory_startup.store(eviction::usage(state).used as u64, Ordering::Relaxed);
-
     // Calls run on the first; the second one keeps HTTP, signals and timers off its threads.
     let workers = match state.settings.int(settings::IO_THREADS) {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -99,8 +94,12 @@ fn run(config: &config::Config) -> Result<(), String> {
     };
     let calls = runtime("synap-resp", workers)?;
     let side = runtime("synap-side", SIDE_WORKERS)?;
+    let listeners = Arc::new(listeners::Listeners::new(calls.handle().clone()));
+    let (host, asked) = host::ServerHost::new(listeners.clone(), file);
+    state.set_host(Box::new(host));
+    state.memory_startup.store(eviction::usage(state).used as u64, Ordering::Relaxed);
 
-    side.spawn(resp::close_idle(engine.clone()));
+    side.spawn(resp::look_after(engine.clone()));
     side.spawn(look(engine.clone()));
     let mut stops = {
         let _inside = side.enter();
@@ -108,27 +107,26 @@ fn run(config: &config::Config) -> Result<(), String> {
         host::Stops::watch(asked)
     };
 
-    let resp = bind(state, settings::BIND, settings::PORT)?;
-    for listener in resp {
-        tell("RESP", &listener)?;
-        let listener = listen(&calls, listener)?;
-        calls.spawn(resp::accept(engine.clone(), listener));
-    }
+    listeners.open(&engine)?;
     let (closing, closes) = tokio::sync::watch::channel(false);
     let mut http = tokio::task::JoinSet::new();
-    let pulse = std::sync::Arc::<http::Pulse>::default();
+    let pulse = Arc::<http::Pulse>::default();
     calls.spawn(pulse.clone().beat(side.handle().clone()));
-    for listener in bind(state, settings::HTTP_BIND, settings::HTTP_PORT)? {
-        tell("HTTP", &listener)?;
+    let bind_all = |door| listeners::bind_all(door, &state.settings);
+    let plain = bind_all(listeners::Door::Http)?.into_iter().map(|listener| (listener, None));
+    let secured = bind_all(listeners::Door::HttpTls)?.into_iter();
+    for (listener, tls) in plain.chain(secured.map(|listener| (listener, Some(listeners.tls.clone())))) {
         let (listener, mut closes) = (listen(&side, listener)?, closes.clone());
         let shutdown = async move {
             // A sender that is gone closes too.
             let _ = closes.wait_for(|closing| *closing).await;
         };
-        http.spawn_on(http::serve(engine.clone(), listener, pulse.clone(), shutdown), side.handle());
+        http.spawn_on(http::serve(engine.clone(), listener, tls, pulse.clone(), shutdown), side.handle());
     }
+    println!("Synap {}, PID: {}: Server initialized", env!("CARGO_PKG_VERSION"), std::process::id());
+    notify::tell(notify::LOADING);
     let (loaded, result) = tokio::sync::oneshot::channel();
-    let (loader, options) = (engine.clone(), config.load);
+    let (loader, options) = (engine.clone(), load_options);
     let load = move || {
         // Whoever asked for the end meanwhile does not listen any more.
         let _ = loaded.send(load(&loader, options));
@@ -141,14 +139,20 @@ fn run(config: &config::Config) -> Result<(), String> {
             () = tell_progress(state) => Ok(false),
             _ = stops.next() => Ok(false),
         }
-    })?;
-    if !is_loaded {
+    });
+    if let Ok(true) = is_loaded {
+        println!("ready: Ready to accept connections");
+        notify::tell(notify::READY);
+        side.block_on(until_stopped(state, &mut stops));
+    }
+    // Nobody comes in any more; those who are in end with what they have begun.
+    notify::tell(notify::STOPPING);
+    listeners.close();
+    if !is_loaded? {
         // Nothing was changed, and nothing is there to be saved.
         tracing::info!("ended before all data were loaded");
         return Ok(());
     }
-    println!("ready");
-    side.block_on(until_stopped(state, &mut stops));
 
     tracing::info!("closing");
     closing.send_replace(true);
@@ -237,54 +241,7 @@ fn runtime(name: &str, workers: usize) -> Result<Runtime, String> {
         .map_err(|error| format!("the runtime {name} cannot start: {error}"))
 }
 
-/// Binds each address of the setting; nothing when the port is 0.
-fn bind(state: &State, addresses: settings::Id, port: settings::Id) -> Result<Vec<std::net::TcpListener>, String> {
-    let port = state.settings.int(port);
-    if port == 0 {
-        return Ok(Vec::new());
-    }
-    let mut listeners = Vec::new();
-    for address in state.settings.text(addresses).split_whitespace() {
-        // A leading minus means that the address may be missing, as in redis.conf.
-        let (address, optional) = address.strip_prefix('-').map_or((address, false), |address| (address, true));
-        let address = if address == "*" { "0.0.0.0" } else { address };
-        let target: SocketAddr = match address.parse() {
-            Ok(ip) => SocketAddr::new(ip, u16::try_from(port).unwrap_or(0)),
-            Err(_) => return Err(format!("{address:?} is not an IP address to bind to")),
-        };
-        match bind_one(target) {
-            Ok(listener) => listeners.push(listener),
-            Err(error) if optional => tracing::warn!("{target} is left out: {error}"),
-            Err(error) => return Err(format!("{target} cannot be listened on: {error}")),
-        }
-    }
-    Ok(listeners)
-}
-
-/// Waiting connections that the system holds for us.
-const BACKLOG: i32 = 1024;
-
-fn bind_one(target: SocketAddr) -> std::io::Result<std::net::TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(target), socket2::Type::STREAM, None)?;
-    if target.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    // So that a restart does not wait for the last connections to be forgotten.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&target.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
 fn listen(runtime: &Runtime, listener: std::net::TcpListener) -> Result<TcpListener, String> {
     let _inside = runtime.enter();
     TcpListener::from_std(listener).map_err(|error| format!("a listener cannot be watched: {error}"))
-}
-
-/// Says where a door is, for people and for tests.
-fn tell(door: &str, listener: &std::net::TcpListener) -> Result<(), String> {
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
-    println!("{door} on {address}");
-    Ok(())
 }

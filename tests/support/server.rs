@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -18,6 +18,18 @@ const START_TIME: Duration = Duration::from_secs(20);
 
 /// What a server says before it is ready, in any order.
 const STEPS: &[&str] = &["RESP on ", "HTTP on ", "ready"];
+
+/// How a server is started. Its ports and its folder come on top.
+#[derive(Default)]
+pub struct Start<'a> {
+    /// The configuration file.
+    pub file: Option<&'a str>,
+    /// What stands on standard input; the flag for it comes by itself.
+    pub stdin: Option<&'a str>,
+    pub vars: &'a [(&'a str, &'a str)],
+    pub flags: &'a [&'a str],
+    pub data: Option<&'a Path>,
+}
 
 /// A server that ends with its test. A panic in one of its threads fails the test.
 pub struct Server {
@@ -35,17 +47,17 @@ impl Server {
 
     /// A server with further flags.
     pub fn with(flags: &[&str]) -> Server {
-        Server::begin(None, flags)
+        Server::begin(&Start { flags, ..Start::default() })
     }
 
     /// A server whose data are in a folder that stays.
     pub fn on(data: &DataFolder, flags: &[&str]) -> Server {
-        Server::begin(Some(&data.0), flags)
+        Server::begin(&Start { flags, data: Some(&data.0), ..Start::default() })
     }
 
-    fn begin(data: Option<&Path>, flags: &[&str]) -> Server {
+    pub fn begin(start: &Start<'_>) -> Server {
         for _ in 0..20 {
-            if let Some(server) = Server::try_start(data, flags) {
+            if let Some(server) = Server::try_start(start) {
                 return server;
             }
         }
@@ -53,7 +65,7 @@ impl Server {
     }
 
     /// None when it ended at once: somebody took a port between our look and its bind.
-    fn try_start(data: Option<&Path>, flags: &[&str]) -> Option<Server> {
+    fn try_start(start: &Start<'_>) -> Option<Server> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("synap-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(name);
@@ -61,15 +73,22 @@ impl Server {
         let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let [resp, http] = free.map(|listener| listener.local_addr().expect("an address"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_synap-server"))
+            .args(start.file)
             .args(["--port", &resp.port().to_string(), "--http-port", &http.port().to_string()])
             .arg("--dir")
-            .arg(data.map_or_else(|| dir.join("data"), Path::to_path_buf))
-            .args(flags)
-            .stdin(Stdio::null())
+            .arg(start.data.map_or_else(|| dir.join("data"), Path::to_path_buf))
+            .args(start.flags)
+            .args(start.stdin.map(|_| "-"))
+            .envs(start.vars.iter().copied())
+            .stdin(if start.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(File::create(dir.join("stderr")).expect("a file"))
             .spawn()
             .expect("the server was built");
+        if let Some(text) = start.stdin {
+            let mut stdin = child.stdin.take().expect("it is piped");
+            stdin.write_all(text.as_bytes()).expect("it reads");
+        }
         let stdout = child.stdout.take().expect("it is piped");
         let (sender, lines) = channel();
         thread::spawn(move || {
@@ -98,6 +117,9 @@ impl Server {
     pub fn refuses(flags: &[&str]) -> String {
         let dir = std::env::temp_dir().join(format!("synap-test-{}-refused", std::process::id()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_synap-server"));
+        // A configuration file comes first.
+        let (file, flags) = flags.split_at(flags.iter().take(1).filter(|flag| !flag.starts_with('-')).count());
+        command.args(file);
         for (name, value) in [("--port", "0"), ("--http-port", "0"), ("--dir", &*dir.to_string_lossy())] {
             if !flags.contains(&name) {
                 command.args([name, value]);

@@ -25,6 +25,7 @@ pub const COMMANDS: &[Command] = &[
     CONFIG_GET,
     CONFIG_SET,
     CONFIG_RESETSTAT,
+    CONFIG_REWRITE,
     COMMAND,
     COMMAND_COUNT,
     COMMAND_DOCS,
@@ -258,16 +259,19 @@ impl SessionCommand for ConfigSet<'_> {
                 return Err(refuse("duplicate parameter"));
             }
             if id.setting().fixed {
-                return Err(refuse("can't set immutable config"));
+                // Tools write back what they have read: that changes nothing.
+                if !cx.state().settings.has(id, value) {
+                    return Err(refuse("can't set immutable config"));
+                }
+                continue;
             }
             Settings::check(id, value).map_err(|why| refuse(&why))?;
             checked.push((id, value.to_string()));
         }
-        let state = cx.state();
-        for (id, value) in checked {
-            state.settings.set(id, &value)?;
-            setting_changed(state, id);
-        }
+        set_all(cx.state(), &checked).map_err(|(id, why)| {
+            let name = id.setting().name;
+            Error::fmt(format!("CONFIG SET failed (possibly related to argument '{name}') - {why}"))
+        })?;
         reply.ok();
         Ok(Flow::Done)
     }
@@ -284,10 +288,31 @@ fn limit_clients(state: &State) {
     state.stats.evicted_clients.fetch_add(closed, Ordering::Relaxed);
 }
 
-/// What follows from a new value.
+/// Sets all of them, or none.
+fn set_all(state: &State, values: &[(settings::Id, String)]) -> Result<(), (settings::Id, String)> {
+    let ids: Vec<settings::Id> = values.iter().map(|(id, _)| *id).collect();
+    let before: Vec<(settings::Id, String)> = ids.iter().map(|id| (*id, state.settings.text(*id))).collect();
+    for (id, value) in values {
+        state.settings.set(*id, value).map_err(|error| (*id, error.text.to_string()))?;
+    }
+    if let Err(error) = state.host().settings_changed(&state.settings, &ids) {
+        for (id, value) in before {
+            // It was in force.
+            let _ = state.settings.set(id, &value);
+        }
+        // The host says by itself what it could not take back: somebody else may have the port by now.
+        let _ = state.host().settings_changed(&state.settings, &ids);
+        return Err(error);
+    }
+    ids.into_iter().for_each(|id| setting_changed(state, id));
+    Ok(())
+}
+
+/// What follows from a new value inside the engine.
 pub fn setting_changed(state: &State, id: settings::Id) {
     match id {
         settings::REQUIREPASS => state.users.require_password(&state.settings.text(id)),
+        settings::CLIENT_OUTPUT_BUFFER_LIMIT => state.registry.output_limits.set(&state.settings.output_limits()),
         settings::SLOWLOG_LOG_SLOWER_THAN | settings::LATENCY_MONITOR_THRESHOLD => state.fold_long_ticks(),
         settings::LATENCY_TRACKING => {
             state.stats.tracks_times.store(state.settings.int(id) != 0, Ordering::Relaxed);
@@ -306,7 +331,6 @@ pub fn setting_changed(state: &State, id: settings::Id) {
     if let Some(storage) = state.storage() {
         storage.setting_changed(id);
     }
-    state.host().setting_changed(id.setting().name);
 }
 
 pub const CONFIG_SET: Command = Command {
@@ -346,6 +370,37 @@ pub const CONFIG_RESETSTAT: Command = Command {
     returns: Shape::OK,
     flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
     ..CONFIG.session::<ConfigResetStat>()
+};
+
+#[derive(Args)]
+pub struct ConfigRewrite;
+
+impl SessionCommand for ConfigRewrite {
+    fn run(self, cx: &mut SessionCx<'_, '_, '_>, _: &mut dyn Reply) -> Result<Flow> {
+        let state = cx.state();
+        let values = settings::all().map(|id| (id, state.settings.show(id))).collect();
+        let written = state.host().rewrite_config(values);
+        let mut tape = Tape::new(cx.session().resp3);
+        let reply = async move {
+            match written.await {
+                Ok(()) => tape.ok(),
+                Err(error) => tape.error(&error),
+            }
+            tape
+        };
+        Ok(Flow::Later(Later::carried_through(reply)))
+    }
+}
+
+pub const CONFIG_REWRITE: Command = Command {
+    name: "CONFIG REWRITE",
+    op: "config.rewrite",
+    since: "2.8.0",
+    summary: "Writes the settings in force into the configuration file, which keeps its comments and its order.",
+    complexity: "O(N) for N settings",
+    returns: Shape::OK,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::NO_MULTI),
+    ..CONFIG.session::<ConfigRewrite>()
 };
 
 // ---- COMMAND ----

@@ -91,8 +91,15 @@ pub trait Rows: crate::access::Rows + Sync {
 pub trait Host: Send + Sync {
     /// The program is to end. Called once the caller's turn has ended.
     fn shutdown(&self, options: ShutdownOptions);
-    /// A setting has a new value.
-    fn setting_changed(&self, _name: &str) {}
+    /// Settings have new values. An error names the one that cannot be followed; then all of them are taken back, and
+    /// this is called again.
+    fn settings_changed(&self, _: &Settings, _: &[Id]) -> Result<(), (Id, String)> {
+        Ok(())
+    }
+    /// Writes settings and their values into the configuration file that the program was started with.
+    fn rewrite_config(&self, _: Vec<(Id, String)>) -> Rewriting {
+        Box::pin(std::future::ready(Err(Error::err("The server is running without a config file"))))
+    }
     /// Somebody at `addr` gave a wrong password for `user`, so many times within a short while.
     fn login_refused(&self, _user: &str, _addr: &str, _count: u32) {}
     /// Something went wrong that whoever runs the server should know.
@@ -115,6 +122,9 @@ pub trait Host: Send + Sync {
     /// Has the allocator give back what nobody uses.
     fn purge_memory(&self) {}
 }
+
+/// See [`Host::rewrite_config`].
+pub type Rewriting = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// What is to be sent to another server.
 pub struct Transfer {

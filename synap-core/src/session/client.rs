@@ -7,6 +7,7 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::inbox::{Mail, Mailbox, Wake};
+use super::output::{Limit, Limits};
 use super::waiter::Waiter;
 use super::{ReplyMode, Session};
 
@@ -61,12 +62,25 @@ pub struct Client {
     pub calls: AtomicU64,
     pub info: Mutex<ClientInfo>,
     mailbox: Mailbox,
+    output_limits: Arc<Limits>,
+    /// Since when more waits for it than its soft limit; 0 when it does not.
+    large_since_ms: AtomicI64,
     /// The blocking call that it waits in.
     pub blocked: Mutex<Option<Arc<Waiter>>>,
 }
 
 /// What a client takes that has nothing: this, its session, and the door's part, which is about as large.
 const CLIENT_BYTES: usize = 2 * (size_of::<Client>() + size_of::<Session>());
+
+/// What [`Client::look_at_output`] has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputState {
+    Small,
+    /// It is looked at again.
+    Large,
+    /// The client is to be ended.
+    TooLarge,
+}
 
 /// What a client says of itself.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +92,7 @@ pub struct ClientInfo {
 }
 
 impl Client {
-    pub fn new(id: u64, door: Door, addr: String, laddr: String, now_ms: i64) -> Client {
+    pub fn new(id: u64, door: Door, addr: String, laddr: String, now_ms: i64, output_limits: Arc<Limits>) -> Client {
         Client {
             id,
             door,
@@ -110,6 +124,8 @@ impl Client {
             calls: AtomicU64::new(0),
             info: Mutex::new(ClientInfo::default()),
             mailbox: Mailbox::default(),
+            output_limits,
+            large_since_ms: AtomicI64::new(0),
             blocked: Mutex::new(None),
         }
     }
@@ -150,7 +166,53 @@ impl Client {
     /// [`Client::send`] for a caller that holds locks: it wakes the client's task when they are gone.
     #[must_use = "the client is asleep until it is woken"]
     pub fn put(&self, mail: Mail, seen: u64) -> Option<Waker> {
-        self.mailbox.put(mail, seen)
+        let unsent = self.output_bytes.load(Ordering::Relaxed);
+        let bytes_max = match (&mail, self.is_listener()) {
+            (_, true) => self.output_limits.pubsub.hard_bytes().saturating_sub(unsent),
+            (Mail::Served(_), false) => self.output_limits.normal.hard_bytes().saturating_sub(unsent),
+            // It did not subscribe, and hears things all the same (CLIENT TRACKING, events): they count alone.
+            (_, false) => self.output_limits.pubsub.hard_bytes(),
+        };
+        let put = self.mailbox.put(mail, seen, bytes_max);
+        self.output_limits.note(put.bytes + unsent);
+        put.waker
+    }
+
+    fn is_listener(&self) -> bool {
+        self.listens() || self.monitor.load(Ordering::Relaxed)
+    }
+
+    /// The limit of its class, for all that waits for it.
+    fn output_limit(&self) -> &Limit {
+        if self.is_listener() { &self.output_limits.pubsub } else { &self.output_limits.normal }
+    }
+
+    /// Notes how much is unsent; false when it is too much to go on.
+    #[inline]
+    pub fn note_output(&self, bytes: usize) -> bool {
+        self.output_bytes.store(bytes, Ordering::Relaxed);
+        !self.output_limits.note(bytes) || bytes <= self.output_limit().hard_bytes()
+    }
+
+    /// Looks, from time to time, whether too much waits for it: at all, or for too long.
+    pub fn look_at_output(&self, now_ms: i64) -> OutputState {
+        let waiting = self.output_bytes.load(Ordering::Relaxed) + self.mailbox.bytes();
+        let limit = self.output_limit();
+        if waiting > limit.hard_bytes() {
+            return OutputState::TooLarge;
+        }
+        if waiting <= limit.soft_bytes() {
+            self.large_since_ms.store(0, Ordering::Relaxed);
+            return OutputState::Small;
+        }
+        match self.large_since_ms.load(Ordering::Relaxed) {
+            0 => self.large_since_ms.store(now_ms, Ordering::Relaxed),
+            since_ms if now_ms.saturating_sub(since_ms).unsigned_abs() > limit.soft_ms() => {
+                return OutputState::TooLarge;
+            }
+            _ => {}
+        }
+        OutputState::Large
     }
 
     #[inline]

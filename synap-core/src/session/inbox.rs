@@ -158,14 +158,19 @@ impl Inbox {
     }
 }
 
-/// Mail beyond this many bytes ends the client: it does not read what it asked for. Redis' hard limit for `pubsub`.
-pub const INBOX_BYTES_MAX: usize = 32 << 20;
-
 /// Why a client's task was woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
     Mail,
     Killed,
+}
+
+/// What [`Mailbox::put`] has come to.
+#[must_use = "the client is asleep until it is woken"]
+pub struct Put {
+    pub waker: Option<Waker>,
+    /// Of all mail that is there.
+    pub bytes: usize,
 }
 
 /// An inbox that others put into, with the bell of the one who takes out.
@@ -195,22 +200,22 @@ impl fmt::Debug for Mailbox {
 }
 
 impl Mailbox {
-    /// Puts `mail` behind everything that is there. Whoever gets a waker wakes it once it holds no lock. What comes
-    /// after the limit was passed is dropped: the client is ended anyway.
-    #[must_use = "the client is asleep until it is woken"]
-    pub fn put(&self, mail: Mail, seen: u64) -> Option<Waker> {
-        {
+    /// Puts `mail` behind everything that is there. Whoever gets a waker wakes it once it holds no lock. More than
+    /// `bytes_max` end the client, which does not read what it asked for; what comes then is dropped.
+    pub fn put(&self, mail: Mail, seen: u64, bytes_max: usize) -> Put {
+        let bytes = {
             let mut inbox = self.inbox.lock();
-            if inbox.bytes() > INBOX_BYTES_MAX {
-                return None;
+            if self.is_killed() {
+                return Put { waker: None, bytes: inbox.bytes() };
             }
             inbox.put(mail, seen);
             self.has_mail.store(true, Ordering::Release);
-            if inbox.bytes() > INBOX_BYTES_MAX {
+            if inbox.bytes() > bytes_max {
                 self.killed.store(true, Ordering::Release);
             }
-        }
-        self.waker.lock().take()
+            inbox.bytes()
+        };
+        Put { waker: self.waker.lock().take(), bytes }
     }
 
     /// Takes everything, each with the log offset that must be settled before it leaves.
@@ -307,7 +312,7 @@ mod shuttle_search {
                     let mailbox = mailbox.clone();
                     thread::spawn(move || {
                         for number in 0..2 {
-                            let waker = mailbox.put(line(number), sender);
+                            let waker = mailbox.put(line(number), sender, usize::MAX).waker;
                             waker.into_iter().for_each(Waker::wake);
                         }
                     })

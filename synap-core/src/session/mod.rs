@@ -9,6 +9,7 @@
 mod channels;
 mod client;
 mod inbox;
+mod output;
 mod registry;
 mod tracking;
 mod transaction;
@@ -16,8 +17,9 @@ mod waiter;
 mod watch;
 
 pub use channels::{Channels, Kind, Subscriptions, key_name};
-pub use client::{Client, ClientInfo, Door};
+pub use client::{Client, ClientInfo, Door, OutputState};
 pub use inbox::{Change, Inbox, Mail, Mailbox, Message, Wake};
+pub use output::{Limit, Limits};
 pub use registry::Registry;
 pub use tracking::{Mode as TrackingMode, Tracker, Trackers, Tracking};
 pub use transaction::{Condition, Transaction, Wanted};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::client::{Client, Door};
+use super::output::Limits;
 
 #[derive(Debug)]
 pub struct Registry {
@@ -18,11 +19,13 @@ pub struct Registry {
     /// Connections that came in since the start. Those of the HTTP door are counted by the door: its sessions are
     /// requests.
     pub accepted: AtomicU64,
-    /// Connections that were sent away: there were too many.
+    /// Connections that were not let in.
     pub rejected: AtomicU64,
     /// Bytes of those who have gone.
     gone_in: AtomicU64,
     gone_out: AtomicU64,
+    /// How much may wait for clients that do not read.
+    pub output_limits: Arc<Limits>,
     /// `maxmemory-clients` in bytes; `usize::MAX` when there is no limit.
     bytes_max: AtomicUsize,
     /// What clients take together, each as it was weighed last. Only kept while there is a limit.
@@ -42,6 +45,7 @@ impl Default for Registry {
             rejected: AtomicU64::new(0),
             gone_in: AtomicU64::new(0),
             gone_out: AtomicU64::new(0),
+            output_limits: Arc::default(),
             bytes_max: AtomicUsize::new(usize::MAX),
             bytes: AtomicUsize::new(0),
             bytes_in_vain: AtomicUsize::new(0),
@@ -55,7 +59,7 @@ impl Registry {
         if door != Door::Http {
             self.accepted.fetch_add(1, Ordering::Relaxed);
         }
-        let client = Arc::new(Client::new(id, door, addr, laddr, now_ms));
+        let client = Arc::new(Client::new(id, door, addr, laddr, now_ms, self.output_limits.clone()));
         self.clients.lock().insert(id, client.clone());
         client
     }

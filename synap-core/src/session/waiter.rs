@@ -102,7 +102,7 @@ mod shuttle_search {
     }
 
     fn waiter() -> Arc<Waiter> {
-        let client = Arc::new(Client::new(1, Door::Embedded, String::new(), String::new(), 0));
+        let client = Arc::new(Client::new(1, Door::Embedded, String::new(), String::new(), 0, Arc::default()));
         let words = OwnedWords::new(&[b"BLPOP"]);
         let (keys, reaches) = Default::default();
         Arc::new(Waiter::new(client, None, words, 0, true, keys, reaches, None, NullKind::Null))
@@ -125,7 +125,7 @@ mod shuttle_search {
                     while let Some(waiter) = key.waiters.pop() {
                         if waiter.claim(WaitEnd::Served) {
                             let element = key.elements.pop().expect("just pushed");
-                            waker = mailbox.put(Mail::Served(Tape::new(true)), 10 + element);
+                            waker = mailbox.put(Mail::Served(Tape::new(true)), 10 + element, usize::MAX).waker;
                             break;
                         }
                     }
@@ -137,7 +137,7 @@ mod shuttle_search {
                 let (waiter, mailbox) = (waiter.clone(), mailbox.clone());
                 threads.push(thread::spawn(move || {
                     if waiter.claim(WaitEnd::Unblocked) {
-                        let waker = mailbox.put(Mail::Served(Tape::new(true)), 1);
+                        let waker = mailbox.put(Mail::Served(Tape::new(true)), 1, usize::MAX).waker;
                         waker.into_iter().for_each(std::task::Waker::wake);
                     }
                 }));

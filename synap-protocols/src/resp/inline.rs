@@ -29,6 +29,15 @@ pub(super) fn split(line: &mut [u8], words: &mut Vec<Span>) -> Result<(), Unbala
     }
 }
 
+/// The words of a line that is no call: of a configuration file, which has the same quotes. None when a quote does not
+/// end, or a word is no text.
+pub fn split_line(line: &str) -> Option<Vec<String>> {
+    let mut line = line.as_bytes().to_vec();
+    let mut spans = Vec::new();
+    split(&mut line, &mut spans).ok()?;
+    spans.into_iter().map(|span| String::from_utf8(span.of(&line).to_vec()).ok()).collect()
+}
+
 /// Resolves the word at `at` in place, moves `at` behind what was read and returns the length of what was written.
 fn word(line: &mut [u8], at: &mut usize) -> Result<usize, UnbalancedQuotes> {
     let start = *at;

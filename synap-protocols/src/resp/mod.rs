@@ -11,4 +11,5 @@ pub mod value;
 
 pub use decode::{DecodeLimits, Decoded, Decoder, ProtocolError, Span};
 pub use encode::RespWriter;
+pub use inline::split_line;
 pub use value::Value;

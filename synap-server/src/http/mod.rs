@@ -26,6 +26,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use synap_core::execute::State;
 use synap_core::{Engine, settings};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -33,6 +34,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::resp;
+use crate::stream::Stream;
+use crate::tls::Tls;
 use door::{Door, Peer};
 use socket::Socket;
 
@@ -105,6 +109,7 @@ async fn reached(phases: &mut watch::Receiver<Phase>, wanted: Phase) {
 pub async fn serve(
     engine: Engine,
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     pulse: Arc<Pulse>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
@@ -123,9 +128,13 @@ pub async fn serve(
                     let state = engine.state();
                     state.registry.accepted.fetch_add(1, Ordering::Relaxed);
                     let count_max = usize::try_from(state.settings.int(settings::MAXCLIENTS)).unwrap_or(usize::MAX);
-                    if connections.len() < count_max {
-                        let (open, served) =
-                            (pulse.open(), connection(door.clone(), stream, peer, local, phases.clone()));
+                    if connections.len() >= count_max {
+                        refuse(state, &stream, TOO_MANY);
+                    } else if resp::is_denied(state, peer.ip()) {
+                        refuse(state, &stream, PROTECTED);
+                    } else {
+                        let served = connection(door.clone(), stream, tls.clone(), peer, local, phases.clone());
+                        let open = pulse.open();
                         connections.spawn(async move {
                             served.await;
                             drop(open);
@@ -149,9 +158,25 @@ pub async fn serve(
     Ok(())
 }
 
+const TOO_MANY: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n\
+    Connection: close\r\nContent-Length: 98\r\n\r\n\
+    {\"title\":\"Service Unavailable\",\"status\":503,\"code\":\"ERR\",\"detail\":\"max number of clients reached\"}";
+
+const PROTECTED: &str = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\nConnection: close\r\n\
+    Content-Length: 110\r\n\r\n\
+    {\"title\":\"Forbidden\",\"status\":403,\"code\":\"DENIED\",\"detail\":\"protected mode: the default user has \
+    no password\"}";
+
+/// Says why a client is not let in, before it has said anything. Best effort: it is closed all the same.
+fn refuse(state: &State, stream: &TcpStream, why: &str) {
+    state.registry.rejected.fetch_add(1, Ordering::Relaxed);
+    let _ = socket2::SockRef::from(stream).send(why.as_bytes());
+}
+
 async fn connection(
     door: Arc<Door>,
     stream: TcpStream,
+    tls: Option<Arc<Tls>>,
     peer: SocketAddr,
     local: SocketAddr,
     mut phases: watch::Receiver<Phase>,
@@ -159,6 +184,16 @@ async fn connection(
     // Only latency suffers where it fails.
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr().unwrap_or(local);
+    let stream = match tls {
+        None => Stream::Tcp(stream),
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => Stream::Tls(Box::new(stream)),
+            Err(why) => {
+                tracing::debug!("an HTTP connection from {peer}: no TLS: {why}");
+                return;
+            }
+        },
+    };
     let peer = Arc::new(Peer::new(peer, local));
     let listening = peer.clone();
     let giving_up = phases.clone();

@@ -6,11 +6,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use crate::stream::Stream;
+
 pub struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     patience: Duration,
     /// Since when nothing could be written; made when it is needed.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -18,7 +19,7 @@ pub struct Socket {
 
 impl Socket {
     /// Writing fails when the peer takes nothing for so long.
-    pub fn new(stream: TcpStream, patience: Duration) -> Socket {
+    pub fn new(stream: Stream, patience: Duration) -> Socket {
         Socket { stream, patience, stalled: None }
     }
 
@@ -71,14 +72,14 @@ impl AsyncWrite for Socket {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
     async fn pair(patience: Duration) -> (Socket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let peer = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
-        (Socket::new(listener.accept().await.expect("a connection").0, patience), peer)
+        (Socket::new(Stream::Tcp(listener.accept().await.expect("a connection").0), patience), peer)
     }
 
     #[tokio::test]

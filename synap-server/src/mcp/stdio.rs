@@ -22,6 +22,7 @@ use tokio::sync::Mutex;
 use super::{Agents, Caller};
 use crate::drive::Visitor;
 use crate::host::{ServerHost, Stops};
+use crate::listeners::Listeners;
 
 /// Bytes of one message at the most, as for HTTP.
 const LINE_BYTES_MAX: usize = 64 << 20;
@@ -36,11 +37,13 @@ pub fn run(dir: &Path, chosen_tools: &str) -> Result<(), String> {
     }
     let tools = super::tools(&settings)?;
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
-    let (host, asked) = ServerHost::new();
+    let runtime = crate::runtime("synap-mcp", 1)?;
+    // Nobody is listened for: there is one agent, and it is here.
+    let listeners = Arc::new(Listeners::new(runtime.handle().clone()));
+    let (host, asked) = ServerHost::new(listeners, None);
     engine.state().set_host(Box::new(host));
     crate::load(&engine, LoadOptions::default())?;
 
-    let runtime = crate::runtime("synap-mcp", 1)?;
     let agents = Agents::new(engine.clone(), tools);
     let served = runtime.block_on(async {
         let mut stops = Stops::watch(asked);

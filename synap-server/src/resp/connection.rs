@@ -18,10 +18,10 @@ use synap_core::session::{Client, ReplyMode, Session, WaitEnd, Waiter, Wake};
 use synap_core::{Code, Engine, Error, Reply as _};
 use synap_protocols::resp::{Decoder, RespWriter};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::batch::{self, Scratch, Stop};
 use crate::drive;
+use crate::stream::Stream;
 
 /// What one read takes at most.
 const READ_BYTES: usize = 64 << 10;
@@ -66,7 +66,7 @@ impl Buffers {
 
 pub struct Connection {
     engine: Engine,
-    stream: TcpStream,
+    stream: Stream,
     session: Session,
     decoder: Decoder,
     /// Read and not yet run: the beginning of a call, or calls behind one that waits.
@@ -106,7 +106,7 @@ enum Wait {
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 impl Connection {
-    pub fn new(engine: Engine, stream: TcpStream, session: Session) -> Connection {
+    pub fn new(engine: Engine, stream: Stream, session: Session) -> Connection {
         Connection {
             engine,
             stream,
@@ -235,7 +235,7 @@ impl Connection {
                 self.output.append(output);
                 output.shrink_to(KEPT_BYTES);
             }
-            client.output_bytes.store(self.output.len() - self.sent, Ordering::Relaxed);
+            self.note_output()?;
             if self.output.len() > KEPT_BYTES {
                 // Before others take it for data that have grown.
                 self.note_waiting();
@@ -243,6 +243,17 @@ impl Connection {
         }
         self.weigh();
         Poll::Ready(Ok(stop))
+    }
+
+    /// Shows how much waits to be sent; an error when it is more than the client may have waiting.
+    fn note_output(&self) -> io::Result<()> {
+        let client = &self.session.client;
+        let unsent = self.output.len() - self.sent;
+        if client.note_output(unsent) {
+            return Ok(());
+        }
+        tracing::warn!("client {} at {}: {unsent} bytes wait for it, closed at its limit", client.id, client.addr);
+        Err(io::Error::other("more than client-output-buffer-limit waits for the client"))
     }
 
     /// Tells the engine what this client takes, which may end it or others.
@@ -328,7 +339,8 @@ impl Connection {
         let before = self.sent;
         let result = loop {
             if self.sent == self.output.len() {
-                break Poll::Ready(Ok(()));
+                // A stream that encrypts may still hold some of it.
+                break Pin::new(&mut self.stream).poll_flush(cx);
             }
             match Pin::new(&mut self.stream).poll_write(cx, &self.output[self.sent..]) {
                 Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -338,11 +350,11 @@ impl Connection {
             }
         };
         let done = self.sent - before;
-        if self.sent == self.output.len() {
+        if self.sent == self.output.len() && result.is_ready() {
             self.sent = 0;
             let output = std::mem::take(&mut self.output);
             BUFFERS.with_borrow_mut(|buffers| buffers.give_back(output));
-        } else if self.sent > self.output.len() / 2 {
+        } else if self.sent < self.output.len() && self.sent > self.output.len() / 2 {
             // Not each time: a large reply would be moved once for every piece of it that the socket takes.
             self.output.drain(..self.sent);
             self.sent = 0;
@@ -395,7 +407,7 @@ impl Connection {
             let text = format!("the last calls were applied, and are not safe{why}").into();
             RespWriter::new(&mut self.output, self.session.resp3).error(&Error { code: Code::Misconf, text });
             // Best effort: a client that does not read it is closed all the same.
-            let _ = self.stream.try_write(&self.output);
+            let _ = self.stream.write_now(&self.output);
         }
         self.output.clear();
         self.sent = 0;
@@ -406,7 +418,10 @@ impl Connection {
     async fn close(&mut self) -> io::Result<()> {
         let last_words = async {
             match self.settled().await {
-                true => poll_fn(|cx| self.poll_flush(cx)).await,
+                true => {
+                    poll_fn(|cx| self.poll_flush(cx)).await?;
+                    poll_fn(|cx| self.stream.poll_end(cx)).await
+                }
                 false => self.refuse_to_tell(),
             }
         };
@@ -473,6 +488,7 @@ impl Connection {
         let Connection { engine, session, input, output, .. } = self;
         let (used, stop) = engine.inside(|turn| batch::run_inside(turn, session, &limits, input, output)).await;
         self.consume(used);
+        self.note_output()?;
         self.has_calls = !self.input.is_empty();
         match stop {
             Some(Stop::Outcome(outcome)) => self.after(outcome).await,
@@ -486,6 +502,7 @@ impl Connection {
         let Connection { engine, session, input, output, .. } = self;
         let (used, stop) = engine.alone(|turn| batch::run_alone(turn, session, &limits, input, output)).await;
         self.consume(used);
+        self.note_output()?;
         self.has_calls = !self.input.is_empty();
         match stop {
             // A call that is alone already has nothing more to ask for.
