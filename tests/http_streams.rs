@@ -5,6 +5,8 @@
 mod http_client;
 #[path = "support/server.rs"]
 mod server;
+#[path = "support/steady.rs"]
+mod steady;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -479,7 +481,9 @@ fn killed_listeners_end() {
 /// What is answered in an order, or by a chance, that each server has for itself.
 fn is_of_one_server(row: &Command) -> bool {
     let words = ["RAND", "SPOP", "SCAN", "KEYS", "MEMORY", "MIGRATE", "DEBUG"];
-    matches!(row.kind, Kind::Walk | Kind::Session) || words.iter().any(|word| row.name.contains(word))
+    matches!(row.kind, Kind::Walk | Kind::Session)
+        || !steady::is_steady(row)
+        || words.iter().any(|word| row.name.contains(word))
 }
 
 /// The clock goes on between the servers.

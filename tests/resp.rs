@@ -1121,7 +1121,7 @@ fn crowd(server: &Server) -> Vec<Wire> {
     // The other door: half a request, and a call that waits.
     for request in [
         "GET /api/v1/str",
-        "POST /api/v1/list/blpop HTTP/1.1\r\nHost: a\r\nContent-Length: 26\r\n\r\n{\"keys\":[\"a\"],\"timeout\":0}",
+        "POST /api/v1/list/blpop HTTP/1.1\r\nHost: localhost\r\nContent-Length: 26\r\n\r\n{\"keys\":[\"a\"],\"timeout\":0}",
     ] {
         let mut wire = Wire::connect(server.http);
         wire.send(request.as_bytes());

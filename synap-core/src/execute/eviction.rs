@@ -402,11 +402,11 @@ mod tests {
     fn a_transaction_that_needs_memory_is_refused_whole() {
         const WHY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
         let mut test = patient();
-        test.check(&format!(
+        test.check(
             "MULTI => OK
             SET a 1 => QUEUED
             GET a => QUEUED",
-        ));
+        );
         let mut other = test.another();
         call_as(&test.engine, &mut other, &[b"CONFIG", b"SET", b"maxmemory", b"1"]);
         test.check(&format!(

@@ -276,7 +276,7 @@ impl Log {
         self.state.lock().ring.start()
     }
 
-    /// Bytes of memory that the ring takes, as of the last append.
+    /// Bytes of memory that the ring takes.
     #[inline]
     pub fn memory_bytes(&self) -> usize {
         self.memory_bytes.load(Ordering::Relaxed)
@@ -419,6 +419,7 @@ impl Log {
         self.settled.store(state.settled, Ordering::Release);
         self.released.store(state.settled, Ordering::Release);
         let memory = state.ring.shrink();
+        self.memory_bytes.store(state.ring.size(), Ordering::Relaxed);
         drop(state);
         drop(memory);
         self.wake_due();
@@ -447,6 +448,7 @@ impl Log {
         assert!(offset <= state.ring.end(), "nobody can have written what was not appended");
         let Some(needed_from) = state.needed_from else { return };
         let memory = state.ring.shrink();
+        self.memory_bytes.store(state.ring.size(), Ordering::Relaxed);
         if needed_from < offset {
             state.needed_from = Some(offset);
             state.tell_ring();

@@ -201,11 +201,12 @@ impl fmt::Debug for Mailbox {
 
 impl Mailbox {
     /// Puts `mail` behind everything that is there. Whoever gets a waker wakes it once it holds no lock. More than
-    /// `bytes_max` end the client, which does not read what it asked for; what comes then is dropped.
+    /// `bytes_max` end the client, which does not read what it asked for; what comes then is dropped, but for what was
+    /// popped for it.
     pub fn put(&self, mail: Mail, seen: u64, bytes_max: usize) -> Put {
         let bytes = {
             let mut inbox = self.inbox.lock();
-            if self.is_killed() {
+            if self.is_killed() && !matches!(mail, Mail::Served(_)) {
                 return Put { waker: None, bytes: inbox.bytes() };
             }
             inbox.put(mail, seen);
