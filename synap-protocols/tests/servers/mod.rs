@@ -1,6 +1,6 @@
 //! Real servers, for tests that compare with them.
 
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -30,21 +30,27 @@ impl Connection {
     }
 
     pub fn call(&mut self, words: &[Vec<u8>]) -> Value {
+        self.try_call(words).unwrap_or_else(|error| panic!("{}: {error}", show(words)))
+    }
+
+    fn try_call(&mut self, words: &[Vec<u8>]) -> io::Result<Value> {
         let mut out = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
             out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
             out.extend_from_slice(word);
             out.extend_from_slice(b"\r\n");
         }
-        self.stream.write_all(&out).expect("the server reads");
+        self.stream.write_all(&out)?;
         let mut piece = [0; 65536];
         loop {
             if let Some((value, length)) = Value::parse(&self.read, &ValueLimits::DEFAULT).expect("a reply") {
                 self.read.drain(..length);
-                return value;
+                return Ok(value);
             }
-            let count = self.stream.read(&mut piece).unwrap_or_else(|error| panic!("{}: {error}", show(words)));
-            assert!(count > 0, "the server is gone after {}", show(words));
+            let count = self.stream.read(&mut piece)?;
+            if count == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
             self.read.extend_from_slice(&piece[..count]);
         }
     }
@@ -61,6 +67,15 @@ pub struct Server {
 impl Server {
     /// None when there is no such program on the PATH. `folder` is where its files are.
     pub fn start(program: &str, folder: &Path, options: &[&str]) -> Option<Server> {
+        // Somebody may take a port between our look and its bind, and then another server answers, or none.
+        (0..10).find_map(|_| Server::try_start(program, folder, options)).or_else(|| {
+            let found = Command::new(program).arg("--version").stdout(Stdio::null()).status();
+            assert!(found.is_err(), "{program} does not start");
+            None
+        })
+    }
+
+    fn try_start(program: &str, folder: &Path, options: &[&str]) -> Option<Server> {
         let port = TcpListener::bind(("127.0.0.1", 0)).ok()?.local_addr().ok()?.port();
         let process = Command::new(program)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
@@ -76,13 +91,18 @@ impl Server {
         let mut server = Server { process, port, version: (0, 0) };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{program} does not answer");
+            if begun.elapsed() > Duration::from_secs(10) || server.process.try_wait().ok()?.is_some() {
+                return None;
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
-        let info = Connection::open(port).call(&split("INFO server"));
-        let info = String::from_utf8_lossy(info.as_bytes().expect("text")).into_owned();
-        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).expect("a version");
-        let mut numbers = version.split('.').map(|number| number.parse().expect("a number"));
+        let info = Connection::open(port).try_call(&split("INFO server")).ok()?;
+        let info = String::from_utf8_lossy(info.as_bytes()?).into_owned();
+        let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
+        if value("process_id:")?.parse() != Ok(server.process.id()) {
+            return None;
+        }
+        let mut numbers = value("redis_version:")?.split('.').map(|number| number.parse().expect("a number"));
         server.version = (numbers.next().expect("major"), numbers.next().expect("minor"));
         Some(server)
     }
