@@ -840,7 +840,8 @@ fn answers_can_be_left_out() {
             let heard = listener.read();
             assert!(heard.to_string().ends_with(expected), "RESP{resp}: {heard}");
         }
-        listener.send(&[call("UNSUBSCRIBE c"), call("PUNSUBSCRIBE")].concat());
+        listener.say("UNSUBSCRIBE c");
+        listener.say("PUNSUBSCRIBE");
         assert_eq!(listener.read().items()[0].text(), "unsubscribe");
         assert_eq!(listener.read().items()[0].text(), "punsubscribe");
     }

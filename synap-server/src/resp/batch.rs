@@ -237,7 +237,8 @@ fn run_batch(
         if session.replies != ReplyMode::On || before.1 != ReplyMode::On {
             let waits = matches!(outcome, Outcome::Blocked(_) | Outcome::Later(_));
             // Confirmations of subscriptions are messages, which come all the same.
-            let is_message = input.row.is_some_and(|row| matches!(row.returns.kind, ShapeKind::Nothing))
+            let row = turn.state.table.all().get(session.client.last_row.load(Ordering::Relaxed) as usize);
+            let is_message = row.is_some_and(|row| matches!(row.returns.kind, ShapeKind::Nothing))
                 && out.get(before.0).is_some_and(|&first| first != b'-');
             unanswer(session, before, waits, is_message, out);
         }
