@@ -1,5 +1,7 @@
 //! What a server finds in its data folder when it starts, and what it does about what it finds there.
 
+#[path = "support/http_client.rs"]
+mod http_client;
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/wire.rs"]
@@ -10,6 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use http_client::Client;
 use server::{DataFolder, Server, eventually};
 use wire::Wire;
 
@@ -543,6 +546,10 @@ fn a_full_disk_refuses_writes_and_heals() {
         client.expect("GET text", "\"hello\"");
         let info = client.call("INFO persistence").text();
         assert!(info.contains("aof_last_write_status:err"), "{policy}: {info}");
+        for (path, status) in [("/health", 200), ("/ready", 503)] {
+            let answer = Client::connect(server.http).get(path);
+            assert_eq!((answer.status, answer.body.as_str()), (status, r#"{"status":"disk failing"}"#), "{policy}");
+        }
 
         server.limit_files(None);
         eventually("the disk takes writes again", || client.call("SET after 1").to_string() == "+OK");

@@ -1,5 +1,8 @@
 //! A small HTTP/1.1 client for tests: one connection, one request at a time, nothing that a test cannot see.
 
+// Each test program uses its own part of this file.
+#![allow(dead_code)]
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;

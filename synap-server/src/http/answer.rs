@@ -57,7 +57,7 @@ pub fn text(body: String, content_type: &'static str) -> Answer {
 }
 
 /// [`json`] for a server that cannot do what it is asked for now.
-pub fn unavailable(body: &'static str) -> Answer {
+pub fn unavailable(body: impl Into<Bytes>) -> Answer {
     let mut answer = json(body);
     *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     answer

@@ -99,7 +99,8 @@ impl Door {
             "/health" | "/ready" | "/metrics" | "/openapi.json" | "/docs" if !is_get => {
                 Ok(answer::not_allowed("GET, HEAD"))
             }
-            "/health" => Ok(answer::json(r#"{"status":"ok"}"#)),
+            // The process lives, whatever else: a server that loads, or whose disk is full, is not to be ended for it.
+            "/health" => Ok(answer::json(status_text(self.trouble().unwrap_or("ok")))),
             "/ready" => Ok(self.ready()),
             "/metrics" => self.metrics(peer, request.headers()).await,
             "/openapi.json" => Ok(answer::json(self.document.clone())),
@@ -120,14 +121,18 @@ impl Door {
 
     /// Whether calls are served: not while data are loaded, and not all of them while the disk does not take the log.
     fn ready(&self) -> Answer {
+        match self.trouble() {
+            Some(trouble) => answer::unavailable(status_text(trouble)),
+            None => answer::json(status_text("ready")),
+        }
+    }
+
+    fn trouble(&self) -> Option<&'static str> {
         let state = self.engine.state();
         if state.loading.load(Ordering::Relaxed) {
-            return answer::unavailable(r#"{"status":"loading"}"#);
+            return Some("loading");
         }
-        match state.log.is_failing() {
-            true => answer::unavailable(r#"{"status":"disk failing"}"#),
-            false => answer::json(r#"{"status":"ready"}"#),
-        }
+        state.log.is_failing().then_some("disk failing")
     }
 
     /// For whoever may call INFO, which tells the same.
@@ -365,6 +370,10 @@ impl Failure {
 /// The answer to a call that was still waiting when the server ended.
 pub fn given_up() -> Answer {
     answer::closing(answer::status(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down"))
+}
+
+fn status_text(status: &str) -> String {
+    format!("{{\"status\":\"{status}\"}}")
 }
 
 pub(super) fn not_found() -> Answer {
