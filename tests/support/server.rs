@@ -72,7 +72,12 @@ impl Server {
         std::fs::create_dir_all(&dir).expect("a folder");
         let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let [resp, http] = free.map(|listener| listener.local_addr().expect("an address"));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_synap-server"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_synap-server"));
+        // What is said to the tests is no setting of the server.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SYNAP_")) {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(start.file)
             .args(["--port", &resp.port().to_string(), "--http-port", &http.port().to_string()])
             .arg("--dir")

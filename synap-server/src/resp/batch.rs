@@ -16,6 +16,9 @@ use synap_protocols::resp::{DecodeLimits, Decoded, Decoder, ProtocolError, RespW
 /// Calls of one turn: enough for fetches to overlap, few enough that nobody waits long for the gate.
 const BATCH: usize = 64;
 
+/// Words that a thread keeps room for.
+const SPANS_KEPT: usize = 4096;
+
 /// Replies beyond this many bytes are sent before more calls are looked at.
 const OUTPUT_BYTES_PAUSE: usize = 256 << 10;
 
@@ -183,6 +186,8 @@ struct DecodeEnd {
 
 fn decode(decoder: &mut Decoder, input: &mut [u8], limits: &DecodeLimits, scratch: &mut Scratch) -> DecodeEnd {
     scratch.spans.clear();
+    // After a call of very many words.
+    scratch.spans.shrink_to(SPANS_KEPT);
     scratch.calls.clear();
     scratch.quoted.clear();
     let mut at = 0;
