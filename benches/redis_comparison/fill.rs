@@ -25,11 +25,6 @@ pub fn make(client: &mut Client, family: Family, keys: u64) -> Result<()> {
     )
 }
 
-/// Deletes keys 0 to `keys` of a family, which must be there.
-pub fn delete(client: &mut Client, family: Family, keys: u64) -> Result<()> {
-    many_keys(client, b"DEL", family, keys)
-}
-
 /// Fails unless keys 0 to `keys` of a family are all there.
 pub fn all_there(client: &mut Client, family: Family, keys: u64) -> Result<()> {
     many_keys(client, b"EXISTS", family, keys)
