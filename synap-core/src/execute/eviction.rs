@@ -23,13 +23,16 @@ use super::{Call, waiting};
 use crate::error::{Code, Error, Result};
 use crate::grammar::Key;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::eviction::{Candidate, Policy, Pool};
+use crate::keyspace::eviction::{Candidate, Order, Policy, Pool};
 use crate::keyspace::hasher::{SHARD_COUNT, shard_of};
 use crate::memory;
 use crate::settings;
 
 /// Candidates that may turn out to be gone, or used again, before a round gives up.
 const VAIN_MAX: usize = 64;
+
+/// Deadlines of keys that are gone, or that were moved, which one draw puts right: some 100 µs under a shard's lock.
+const SETTLE_LOOKS: usize = 1024;
 
 /// The dropper may be behind by this part of the limit before writers wait for it.
 const BEHIND_SHARE: usize = 64;
@@ -248,7 +251,10 @@ fn remove_until(turn: &Turn<'_>, policy: Policy, is_enough: impl Fn() -> bool) -
     let began = state.ticks.raw();
     let mut vain = 0;
     while !is_enough() {
-        let Some(candidate) = choose(turn, policy) else { return Room::None };
+        let candidate = match choose(turn, policy) {
+            Ok(candidate) => candidate,
+            Err(room) => return room,
+        };
         if !remove(turn, policy, candidate) {
             vain += 1;
         }
@@ -260,26 +266,37 @@ fn remove_until(turn: &Turn<'_>, policy: Policy, is_enough: impl Fn() -> bool) -
 }
 
 /// The best of the pool, after some keys of a shard were added to it; of the shards after it, when that has none.
-fn choose(turn: &Turn<'_>, policy: Policy) -> Option<Candidate> {
+fn choose(turn: &Turn<'_>, policy: Policy) -> Result<Candidate, Room> {
     let first = turn.state.random() as usize % SHARD_COUNT;
-    (first..first + SHARD_COUNT).find_map(|shard| {
-        draw(turn, shard % SHARD_COUNT, policy);
-        turn.state.eviction.pool.lock().take_best(policy)
-    })
+    let mut is_all = true;
+    for shard in first..first + SHARD_COUNT {
+        is_all &= draw(turn, shard % SHARD_COUNT, policy);
+        if let Some(candidate) = turn.state.eviction.pool.lock().take_best(policy) {
+            return Ok(candidate);
+        }
+    }
+    Err(if is_all { Room::None } else { Room::NotYet })
 }
 
-/// Adds some keys of each database of a shard to the pool.
-fn draw(turn: &Turn<'_>, shard: usize, policy: Policy) {
+/// Adds some keys of each database of a shard to the pool; false when there was no time to see whether there are any.
+fn draw(turn: &Turn<'_>, shard: usize, policy: Policy) -> bool {
     let state = turn.state;
     let count = usize::try_from(state.settings.int(settings::MAXMEMORY_SAMPLES)).unwrap_or(1);
-    let cx = turn.shard_context(shard);
-    let mut pool = state.eviction.pool.lock();
+    let mut cx = turn.shard_context(shard);
+    let mut is_all = true;
     for db in 0..cx.held().get(shard).db_count() {
+        if policy.order == Order::Deadline
+            && let Some(data) = cx.held_mut().get_mut(shard).existing_mut(db)
+        {
+            is_all &= data.settle_deadlines(SETTLE_LOOKS);
+        }
         let Some(data) = cx.held().get(shard).db(db).filter(|data| !data.is_empty()) else { continue };
+        let mut pool = state.eviction.pool.lock();
         data.sample(policy, state.random(), count, |hash, entry| {
             pool.offer(policy, Candidate { score: policy.score(entry, cx.access()), db, hash });
         });
     }
+    is_all
 }
 
 /// Removes a candidate, unless it has gone by itself or was used since it was drawn.
@@ -314,7 +331,6 @@ fn time_limit_micros(tenacity: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyspace::eviction::Order;
     use crate::session::Client;
     use crate::testing::{TestEngine, Text, call_as};
 
@@ -470,7 +486,9 @@ mod tests {
             let state = test.engine.state();
             let turn = test.engine.enter_blocking();
             let policy = state.settings.policy().expect("one that removes");
-            (0..SHARD_COUNT).for_each(|shard| draw(&turn, shard, policy));
+            (0..SHARD_COUNT).for_each(|shard| {
+                draw(&turn, shard, policy);
+            });
             let best = state.eviction.pool.lock().take_best(policy).expect("a key");
             assert!(remove(&turn, policy, best));
             drop(turn);
@@ -485,7 +503,9 @@ mod tests {
         let policy = Policy { only_volatile: false, order: Order::LeastRecent };
         let draw_all = |test: &TestEngine| {
             let turn = test.engine.enter_blocking();
-            (0..SHARD_COUNT).for_each(|shard| draw(&turn, shard, policy));
+            (0..SHARD_COUNT).for_each(|shard| {
+                draw(&turn, shard, policy);
+            });
             test.engine.state().eviction.pool.lock().take_best(policy).expect("a key")
         };
         test.clock.advance(5000);

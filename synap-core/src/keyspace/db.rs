@@ -14,7 +14,7 @@ use super::entry::{Body, Entry, with_body};
 use super::eviction::{Order, Policy};
 use super::hasher::KeyHasher;
 use super::table::Table;
-use super::timers::{Deadline, Item, NEAR_MS_MAX, Timers};
+use super::timers::{Deadline, Item, Mark, NEAR_MS_MAX, Timers};
 use super::value::Value;
 
 /// What becomes of a key's deadline when its value is replaced. Unix time in milliseconds.
@@ -258,6 +258,25 @@ impl Db {
         });
     }
 
+    /// Has the filed deadlines begin with one that a key still has, after at most `looks` looks; false when it takes more.
+    /// Keys that are gone leave theirs behind, and those whose deadline was moved later still stand where they were.
+    pub fn settle_deadlines(&mut self, looks: usize) -> bool {
+        for _ in 0..looks {
+            let Some(item) = self.timers.first() else { return true };
+            let is_its = |mark: &Mark| mark.generation() == item.mark.generation();
+            match self.table.find_by_hash(item.hash).filter_map(Entry::mark).find(is_its) {
+                Some(mark) if mark <= item.mark => return true,
+                moved => {
+                    self.timers.pop_due(item.mark.deadline_ms());
+                    if let Some(mark) = moved {
+                        self.timers.refile(mark, item.hash);
+                    }
+                }
+            }
+        }
+        false
+    }
+
     /// The same by way of the filed deadlines: for keys with one among many without, and for the nearest ones.
     fn sample_timers(&self, policy: Policy, seed: u64, count: usize, mut visit: impl FnMut(u64, &Entry)) {
         let mut left = count;
@@ -272,7 +291,7 @@ impl Db {
         let looks = count.saturating_mul(LOOKS_PER_SAMPLE).max(LOOKS_MIN);
         let items = self.timers.items();
         let _ = if policy.order == Order::Deadline {
-            // They stand at the front, the earliest first of all.
+            // They stand at the front, the earliest first of all, when [`Db::settle_deadlines`] was asked before.
             items.iter().take(looks).all(|item| look(*item))
         } else if items.len() <= looks {
             let (before, from) = items.split_at((seed % items.len().max(1) as u64) as usize);

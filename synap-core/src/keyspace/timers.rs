@@ -146,9 +146,14 @@ impl Timers {
         self.rise(self.heap.len() - 1);
     }
 
+    /// The earliest item.
+    pub fn first(&self) -> Option<Item> {
+        self.heap.first().copied()
+    }
+
     /// Takes the earliest item if it fires at `now_ms` or before.
     pub fn pop_due(&mut self, now_ms: i64) -> Option<Item> {
-        let item = *self.heap.first()?;
+        let item = self.first()?;
         (item.mark.deadline_ms() <= now_ms).then(|| {
             self.remove_at(0);
             item

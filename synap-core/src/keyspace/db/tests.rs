@@ -223,3 +223,33 @@ proptest! {
         }
     }
 }
+
+/// `volatile-ttl`: whatever was removed or moved later before, the key whose deadline is the nearest is among those shown.
+#[test]
+fn the_nearest_deadline_is_always_shown() {
+    const POLICY: Policy = Policy { only_volatile: true, order: Order::Deadline };
+    let mut db = db();
+    let mut deadlines = HashMap::new();
+    for number in 0..3000_i64 {
+        let (key, at_ms) = (number.to_string().into_bytes(), 1000 + number * 7919 % 3000);
+        set(&mut db, &key, b"v", Expiry::At(at_ms));
+        deadlines.insert(key, at_ms);
+    }
+    // A session that lives is moved again and again.
+    for number in (0..3000_i64).step_by(3) {
+        let key = number.to_string().into_bytes();
+        assert!(expire(&mut db, &key, Some(10_000 + number)));
+        deadlines.insert(key, 10_000 + number);
+    }
+    while let Some(nearest) = deadlines.values().min().copied() {
+        while !db.settle_deadlines(5) {}
+        let mut shown = Vec::new();
+        db.sample(POLICY, 1, 5, |_, entry| shown.push((entry.expires_at(), entry.key().to_vec())));
+        shown.sort();
+        assert_eq!(shown.first().map(|first| first.0), Some(Some(nearest)), "of {} keys", deadlines.len());
+        let key = shown.swap_remove(0).1;
+        assert!(db.remove(hash(&db, &key), &key).is_some());
+        deadlines.remove(&key);
+    }
+    assert_eq!((db.len(), db.settle_deadlines(1)), (0, true));
+}
