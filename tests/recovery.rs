@@ -349,16 +349,19 @@ fn without_a_log_snapshots_are_all_there_is() {
 
 #[test]
 fn without_a_log_a_snapshot_is_made_at_the_end() {
-    for (rules, last_words, is_kept) in [
-        ("3600 1", None, true),
-        ("3600 1", Some("SHUTDOWN"), true),
-        ("", Some("SHUTDOWN SAVE"), true),
-        ("", None, false),
-        ("3600 1", Some("SHUTDOWN NOSAVE"), false),
+    for (rules, on_signal, last_words, is_kept) in [
+        ("3600 1", "default", None, true),
+        ("3600 1", "nosave", Some("SHUTDOWN"), true),
+        ("", "default", Some("SHUTDOWN SAVE"), true),
+        ("", "default", None, false),
+        ("", "save force", None, true),
+        ("3600 1", "nosave", None, false),
+        ("3600 1", "default", Some("SHUTDOWN NOSAVE"), false),
     ] {
         let data = DataFolder::new();
         let server = Server::on(&data, &["--appendonly", "no", "--save", rules]);
         let mut client = Wire::connect(server.resp);
+        client.expect(&format!("CONFIG SET shutdown-on-sigterm \"{on_signal}\""), "+OK");
         fill(&mut client);
         match last_words {
             None => server.terminate(),

@@ -76,7 +76,10 @@ pub fn same_replies(plan: &Plan, ours: &Outcome, theirs: &Outcome) -> Result<()>
     if plan.row.expect() != Expect::SameAsTheirs {
         return Ok(());
     }
-    same(plan, "the sum of the replies", theirs.sum as u64, ours.sum as u64)
+    let (expected, found) = (theirs.sum as u64, ours.sum as u64);
+    // Of two elements with one register the smaller changes it only when it comes first, and connections race.
+    let leeway = if plan.row == Row::Pfadd { expected / 1000 } else { 0 };
+    if expected.abs_diff(found) <= leeway { Ok(()) } else { same(plan, "the sum of the replies", expected, found) }
 }
 
 fn all_draws(plan: &Plan) -> impl Iterator<Item = Draw> {

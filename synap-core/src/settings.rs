@@ -390,12 +390,12 @@ settings! {
     AOF_REWRITE_INCREMENTAL_FSYNC = "aof-rewrite-incremental-fsync", Kind::Bool, "yes", inert;
     /// SHUTDOWN waits for nobody.
     SHUTDOWN_TIMEOUT = "shutdown-timeout", SMALL, "10", inert;
-    /// A shutdown has everything fsynced, whoever asks for it.
+    /// Options of the SHUTDOWN that SIGINT stands for.
     SHUTDOWN_ON_SIGINT = "shutdown-on-sigint",
-        Kind::Choices(&["default", "save", "nosave", "now", "force"]), "default", inert;
-    /// A shutdown has everything fsynced, whoever asks for it.
+        Kind::Choices(&["default", "save", "nosave", "now", "force"]), "default";
+    /// Options of the SHUTDOWN that SIGTERM stands for.
     SHUTDOWN_ON_SIGTERM = "shutdown-on-sigterm",
-        Kind::Choices(&["default", "save", "nosave", "now", "force"]), "default", inert;
+        Kind::Choices(&["default", "save", "nosave", "now", "force"]), "default";
     /// DEBUG is a matter of rights.
     ENABLE_DEBUG_COMMAND = "enable-debug-command", Kind::Choice(&["no", "yes", "local"]), "no", fixed, inert;
     /// Settings that could harm the machine cannot change while the server runs.

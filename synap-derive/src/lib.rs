@@ -209,7 +209,9 @@ fn options(fields: &[Field], whole: &StructAttributes) -> Result<TokenStream> {
                         #again
                         let chosen = <#inner as crate::grammar::Arg<'a>>::read(parser, #how)?;
                         #refusal
-                        #ident = Some(chosen);
+                        if let Some(replaced) = #ident.replace(chosen) {
+                            crate::grammar::Arg::withdraw(replaced, parser);
+                        }
                         continue;
                     }
                 });
@@ -245,8 +247,13 @@ fn choice(variants: &[Variant]) -> Result<TokenStream> {
     let mut starts = Vec::new();
     let mut mins = Vec::new();
     let mut fixed = Vec::new();
+    let mut withdrawals = Vec::new();
     for variant in variants {
         let ident = &variant.ident;
+        withdrawals.push(match &variant.ty {
+            None => quote!(Self::#ident => {}),
+            Some(_) => quote!(Self::#ident(inner) => crate::grammar::Arg::withdraw(inner, parser),),
+        });
         let how = variant.facts.how(quote!(how.after));
         match (&variant.facts.token, &variant.ty) {
             (Some(token), None) => {
@@ -286,6 +293,10 @@ fn choice(variants: &[Variant]) -> Result<TokenStream> {
         fn read(parser: &mut crate::grammar::Parser<'a, '_>, how: crate::grammar::How) -> crate::Result<Self> {
             #(#arms)*
             Err(crate::Error::SYNTAX)
+        }
+        fn withdraw(self, parser: &mut crate::grammar::Parser<'a, '_>) {
+            let _ = &parser;
+            match self { #(#withdrawals)* }
         }
     })
 }

@@ -165,9 +165,15 @@ fn run(config: config::Config) -> Result<(), String> {
 
 /// Waits until the program is to end and may end.
 async fn until_stopped(state: &State, stops: &mut host::Stops) {
-    while stops.next().await != host::Stop::Asked {
+    loop {
+        let setting = match stops.next().await {
+            host::Stop::Asked => return,
+            host::Stop::Terminate => settings::SHUTDOWN_ON_SIGTERM,
+            host::Stop::Interrupt => settings::SHUTDOWN_ON_SIGINT,
+        };
+        let options = ShutdownOptions::from_words(&state.settings.text(setting));
         tokio::select! {
-            ready = end::prepare(state, ShutdownOptions::default()) => match ready {
+            ready = end::prepare(state, options) => match ready {
                 Ok(()) => return,
                 Err(error) => tracing::error!("the server goes on: {error}"),
             },

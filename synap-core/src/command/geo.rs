@@ -1162,7 +1162,10 @@ mod tests {
             ZRANGE near 0 -1 WITHSCORES => [["Palermo", 3479099956230698], ["Catania", 3479447370796909]]
             GEOSEARCHSTORE near s FROMLONLAT 15 37 BYRADIUS 100 km STOREDIST => 1
             ZRANGE near 0 -1 => ["Catania"]
-            GEORADIUS s 15 37 200 km STOREDIST near => 2
+            COMMAND GETKEYS GEORADIUS s 15 37 200 km STORE a STOREDIST b STORE c => ["s", "c"]
+            COMMAND GETKEYS SORT s STORE s STORE b STORE s => ["s", "s"]
+            GEORADIUS s 15 37 200 km STORE other STOREDIST near => 2
+            EXISTS other => 0
             ZRANGE near 0 -1 => ["Catania", "Palermo"]
             GEOSEARCHSTORE near s FROMLONLAT 15 37 BYRADIUS 1 km WITHDIST => -ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options
             GEOSEARCHSTORE near none FROMMEMBER x BYRADIUS 1 km => 0

@@ -184,6 +184,8 @@ fn memory(cx: &SessionCx<'_, '_, '_>, lines: &mut Lines<'_>) {
     lines.put("maxmemory_policy", state.settings.show(settings::MAXMEMORY_POLICY));
     lines.put("mem_replication_backlog", state.log.memory_bytes());
     lines.put("mem_total_replication_buffers", state.log.memory_bytes());
+    lines.put("lazyfree_pending_objects", state.dropper.leaving_values());
+    lines.put("lazyfreed_objects", state.dropper.dropped_values());
     lines.put("lazyfree_pending_bytes", state.dropper.leaving_bytes());
     lines.put("mem_aof_buffer", state.log.unreleased_bytes());
 }

@@ -356,6 +356,7 @@ impl SessionCommand for ConfigResetStat {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
         cx.state().stats.reset();
         cx.state().eviction.reset();
+        cx.state().dropper.reset();
         cx.state().users.refusals.reset_counts();
         reply.ok();
         Ok(Flow::Done)

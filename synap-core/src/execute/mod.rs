@@ -151,6 +151,16 @@ pub struct ShutdownOptions {
     pub force: bool,
 }
 
+impl ShutdownOptions {
+    /// As `shutdown-on-sigterm` and `shutdown-on-sigint` write them: words with blanks between. Where both are there,
+    /// `save` counts.
+    pub fn from_words(words: &str) -> ShutdownOptions {
+        let has = |option: &str| words.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(option));
+        let save = if has("save") { Some(true) } else { has("nosave").then_some(false) };
+        ShutdownOptions { save, now: has("now"), force: has("force") }
+    }
+}
+
 /// What a handler wants to happen after it.
 #[derive(Debug)]
 pub enum Flow {

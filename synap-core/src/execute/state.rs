@@ -260,6 +260,10 @@ pub struct Dropper {
     sender: Mutex<Option<std::sync::mpsc::Sender<Trash>>>,
     /// Of what waits to be dropped, about.
     leaving_bytes: AtomicUsize,
+    /// Values that wait to be dropped.
+    leaving_values: AtomicUsize,
+    /// Values that were dropped elsewhere, since the counters were reset.
+    dropped_values: AtomicUsize,
 }
 
 /// Something large that nobody can reach any more.
@@ -287,6 +291,13 @@ impl Trash {
         }
     }
 
+    fn value_count(&self) -> usize {
+        match self {
+            Trash::Value(_) => 1,
+            Trash::Db(db) => db.len(),
+        }
+    }
+
     /// Memory that it gives back, about.
     fn bytes(&self) -> usize {
         match self {
@@ -308,11 +319,13 @@ impl Dropper {
 
     /// Drops something large: elsewhere, or here when there is no thread for it.
     pub fn drop(&self, trash: Trash) {
-        let bytes = trash.bytes();
+        let (values, bytes) = (trash.value_count(), trash.bytes());
         if let Some(sender) = &*self.sender.lock() {
+            self.leaving_values.fetch_add(values, Ordering::Relaxed);
             self.leaving_bytes.fetch_add(bytes, Ordering::Relaxed);
             // A closed channel gives it back and it is dropped here.
             if sender.send(trash).is_err() {
+                self.leaving_values.fetch_sub(values, Ordering::Relaxed);
                 self.leaving_bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
         }
@@ -320,10 +333,27 @@ impl Dropper {
 
     /// What the thread does with each.
     pub(crate) fn drop_now(&self, trash: Trash) {
-        let bytes = trash.bytes();
+        let (values, bytes) = (trash.value_count(), trash.bytes());
         drop(trash);
         crate::memory::fold_all();
+        self.dropped_values.fetch_add(values, Ordering::Relaxed);
+        self.leaving_values.fetch_sub(values, Ordering::Relaxed);
         self.leaving_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Values that are about to be dropped.
+    pub fn leaving_values(&self) -> usize {
+        self.leaving_values.load(Ordering::Relaxed)
+    }
+
+    /// Values that were dropped elsewhere since [`Dropper::reset`].
+    pub fn dropped_values(&self) -> usize {
+        self.dropped_values.load(Ordering::Relaxed)
+    }
+
+    /// Begins to count anew.
+    pub fn reset(&self) {
+        self.dropped_values.store(0, Ordering::Relaxed);
     }
 
     /// Memory that is about to be given back, about.

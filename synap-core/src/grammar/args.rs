@@ -25,6 +25,9 @@ pub trait Arg<'a>: Sized {
     }
 
     fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self>;
+
+    /// An option that is given again replaces this: takes back what it noted.
+    fn withdraw(self, _parser: &mut Parser<'a, '_>) {}
 }
 
 /// The same argument struct for any lifetime of its words: what a row names.
@@ -48,6 +51,10 @@ impl<'a> Arg<'a> for Key<'a> {
     fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
         let (bytes, hash) = parser.key(how.access)?;
         Ok(Key { bytes, hash })
+    }
+
+    fn withdraw(self, parser: &mut Parser<'a, '_>) {
+        parser.forget_key(self.bytes);
     }
 }
 
@@ -325,6 +332,9 @@ pub trait Slot<'a> {
 
 impl<'a, T: Arg<'a>> Slot<'a> for Option<T> {
     fn fill(&mut self, parser: &mut Parser<'a, '_>, how: How) -> Result<()> {
+        if let Some(replaced) = self.take() {
+            replaced.withdraw(parser);
+        }
         *self = Some(T::read(parser, how)?);
         Ok(())
     }

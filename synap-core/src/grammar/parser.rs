@@ -163,6 +163,14 @@ impl<'a, 'k> Parser<'a, 'k> {
         }
     }
 
+    /// Forgets a key that a later one replaces.
+    pub fn forget_key(&mut self, key: &'a [u8]) {
+        if let Some(keys) = &mut self.keys {
+            // The word itself, not an equal one.
+            keys.keys.retain(|noted| !std::ptr::eq(self.words[noted.index as usize], key));
+        }
+    }
+
     /// Notes that the call reads keys which no word names.
     pub fn reads_any_key(&mut self) {
         if let Some(keys) = &mut self.keys {
