@@ -6,7 +6,7 @@ use super::{Call, Caller, Flow, Outcome, State};
 use crate::access::Category;
 use crate::error::Result;
 use crate::grammar::spec::{Access, ArgKind, ArgSpec, Repeat, Shape};
-use crate::grammar::{Arg, Family, Key, Parser};
+use crate::grammar::{Arg, Family, Key, Parser, Words};
 use crate::reply::Reply;
 
 /// One command, as a constant beside its argument struct and its handler.
@@ -27,6 +27,8 @@ pub struct Command {
     pub flags: Flags,
     /// ACL categories beyond those that follow from group, kind and flags.
     pub categories: Category,
+    /// Whether the word of this index is a secret: SLOWLOG and MONITOR do not show it. Asked for arguments only.
+    pub hides: fn(Words<'_>, usize) -> bool,
     pub args: &'static [ArgSpec],
     /// Words that the arguments take at the least; exactly so many when `fixed`.
     pub min_words: usize,
@@ -151,8 +153,6 @@ flags! {
     ENDS_MULTI = 20 "";
     /// Not while a replica loads a full copy beside the data that it serves.
     NO_ASYNC_LOADING = 21 "no_async_loading";
-    /// Its arguments may hold secrets: SLOWLOG shows the name alone.
-    SECRET = 26 "";
     /// The same call again leaves the data as they are: agents are told, so that they may try again.
     IDEMPOTENT = 30 "";
 }
@@ -361,6 +361,7 @@ impl Group {
             kind,
             flags,
             categories: Category::NONE,
+            hides: |_, _| false,
             args: match args {
                 ArgKind::Block(args) => args,
                 _ => panic!("a command's arguments are a struct of fields in order"),
@@ -374,7 +375,20 @@ impl Group {
     }
 }
 
+/// For [`Command::hides`]: one of the `count` words behind `token`, wherever that stands.
+pub fn is_behind(words: Words<'_>, index: usize, token: &str, count: usize) -> bool {
+    words[index.saturating_sub(count)..index].iter().any(|word| word.eq_ignore_ascii_case(token.as_bytes()))
+}
+
 impl Command {
+    /// What is shown in the place of a secret.
+    pub const REDACTED: &str = "(redacted)";
+
+    /// Whether the word of this index may not be shown.
+    pub fn is_secret(&self, words: Words<'_>, index: usize) -> bool {
+        index >= self.name_words() && (self.hides)(words, index)
+    }
+
     /// Adds to what the kind of row brought along.
     pub const fn flagged(self, flags: Flags) -> Command {
         Command { flags: self.flags.and(flags), ..self }

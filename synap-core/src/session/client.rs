@@ -46,6 +46,8 @@ pub struct Client {
     pub monitor: AtomicBool,
     pub no_evict: AtomicBool,
     pub no_touch: AtomicBool,
+    /// Its call waits for the end of a pause.
+    pub held: AtomicBool,
     /// Bytes waiting unparsed, and unsent; kept by the connection.
     pub query_bytes: AtomicUsize,
     /// Bytes that the buffer of the first has beyond them.
@@ -112,6 +114,7 @@ impl Client {
             monitor: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             query_bytes: AtomicUsize::new(0),
             query_free_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
@@ -150,6 +153,11 @@ impl Client {
         self.mailbox.bytes()
     }
 
+    /// True when its call waits: for keys, or for the end of a pause.
+    pub fn waits(&self) -> bool {
+        self.held.load(Ordering::Relaxed) || self.blocked.lock().is_some()
+    }
+
     /// True when it has subscriptions.
     pub fn listens(&self) -> bool {
         [&self.subscriptions, &self.patterns, &self.shard_subscriptions]
@@ -174,6 +182,9 @@ impl Client {
             (_, false) => self.output_limits.pubsub.hard_bytes(),
         };
         let put = self.mailbox.put(mail, seen, bytes_max);
+        if put.is_last {
+            self.output_limits.note_closed();
+        }
         self.output_limits.note(put.bytes + unsent);
         put.waker
     }
@@ -191,7 +202,11 @@ impl Client {
     #[inline]
     pub fn note_output(&self, bytes: usize) -> bool {
         self.output_bytes.store(bytes, Ordering::Relaxed);
-        !self.output_limits.note(bytes) || bytes <= self.output_limit().hard_bytes()
+        let is_within = !self.output_limits.note(bytes) || bytes <= self.output_limit().hard_bytes();
+        if !is_within {
+            self.output_limits.note_closed();
+        }
+        is_within
     }
 
     /// Looks, from time to time, whether too much waits for it: at all, or for too long.

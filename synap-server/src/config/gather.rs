@@ -5,7 +5,7 @@ use std::fmt::Display;
 use synap_core::settings::{self, Id, Kind, Settings};
 
 /// A line that is no setting: a user with its rules, as in an ACL file. There may be several.
-const USER: &str = "user";
+pub const USER: &str = "user";
 
 /// What was found up to now.
 #[derive(Default)]
@@ -16,6 +16,8 @@ pub struct Gather {
     /// Settings without effect that were given another value than the default, in the order in which they came.
     inert: Vec<&'static str>,
     users: Vec<Vec<Vec<u8>>>,
+    /// The same of the command line, which stand over those of files.
+    flag_users: Vec<Vec<Vec<u8>>>,
     warnings: Vec<String>,
 }
 
@@ -36,8 +38,7 @@ impl Gather {
     /// `--name value`. A name that nobody knows is a mistake: whoever types it means something.
     pub fn flag(&mut self, name: &str, values: &[String]) -> Result<(), String> {
         if name.eq_ignore_ascii_case(USER) {
-            let words = values.iter().flat_map(|value| value.split_whitespace());
-            self.users.push(words.map(|word| word.as_bytes().to_vec()).collect());
+            self.flag_users.push(user_words(values));
             return Ok(());
         }
         let id = Settings::find(name).ok_or_else(|| format!("--{name}: there is no such setting"))?;
@@ -81,9 +82,17 @@ impl Gather {
         self.set(id, &if is_added { format!("{before} {value}") } else { value })
     }
 
+    /// A user as a text.
+    pub fn user(&mut self, text: &str) {
+        self.users.push(user_words(&[text.into()]));
+    }
+
     /// Users that were described, each a name and its rules.
     pub fn take_users(&mut self) -> Vec<Vec<Vec<u8>>> {
-        std::mem::take(&mut self.users)
+        let (mut users, flags) = (std::mem::take(&mut self.users), std::mem::take(&mut self.flag_users));
+        users.retain(|user| !flags.iter().any(|flag| flag.first() == user.first()));
+        users.extend(flags);
+        users
     }
 
     /// The settings, and what is to be told.
@@ -98,6 +107,11 @@ impl Gather {
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
+}
+
+/// A user in texts, which blanks divide as they divide the line of a file.
+fn user_words(texts: &[String]) -> Vec<Vec<u8>> {
+    texts.iter().flat_map(|text| text.split_whitespace()).map(|word| word.as_bytes().to_vec()).collect()
 }
 
 fn shown(values: &[String]) -> String {
