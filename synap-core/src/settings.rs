@@ -746,7 +746,10 @@ impl Kind {
                 Err(_) => Err("argument couldn't be parsed as an octal number".into()),
             },
             Kind::MemoryOrShare => match text.strip_suffix('%') {
-                Some(share) => share.parse::<u8>().ok().filter(|share| *share <= 100).map(|share| -i64::from(share)),
+                Some(share) => match share.parse::<u32>() {
+                    Ok(0..=100) | Err(_) => share.parse::<u8>().ok().map(|share| -i64::from(share)),
+                    Ok(_) => return Err("percentage argument must be less or equal to 100".into()),
+                },
                 None => parse_memory(text),
             }
             .ok_or("argument must be a memory or percent value".into()),

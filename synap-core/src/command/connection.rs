@@ -141,11 +141,7 @@ pub const HELLO: Command = Command {
         ],
     ),
     tool: Tool::Never,
-    flags: ANYTIME
-        .and(Flags::NO_AUTH)
-        .and(Flags::ALLOW_BUSY)
-        .and(Flags::SUBSCRIBER)
-        .and(Flags::RESP_ONLY),
+    flags: ANYTIME.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY).and(Flags::SUBSCRIBER).and(Flags::RESP_ONLY),
     hides: |words, index| is_behind(words, index, "AUTH", 2),
     ..CONNECTION.session::<Hello>()
 };

@@ -2,9 +2,9 @@
 
 use super::generic::KEYS;
 use super::prelude::*;
-use crate::execute::row::is_behind;
 use crate::execute::Later;
 use crate::execute::departure::Target;
+use crate::execute::row::is_behind;
 use crate::grammar::spec::ArgKind;
 use crate::grammar::{How, Parser};
 use crate::log::wire;

@@ -382,7 +382,8 @@ impl SessionCommand for ConfigRewrite {
         let values = settings::all().map(|id| (id, state.settings.show(id))).collect();
         // With a file of their own, users are none of this one's business.
         let has_file = super::acl::file_of(state).is_some();
-        let users = if has_file { None } else { Some(state.users.configured(&state.settings.text(settings::REQUIREPASS))) };
+        let users =
+            if has_file { None } else { Some(state.users.configured(&state.settings.text(settings::REQUIREPASS))) };
         let written = state.host().rewrite_config(Rewrite { values, users });
         let mut tape = Tape::new(cx.session().resp3);
         let reply = async move {

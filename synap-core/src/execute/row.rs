@@ -36,8 +36,21 @@ pub struct Command {
     pub run: Run,
     /// Its place in the table, given when the table is built. Not persisted.
     pub id: usize,
+    /// Not a row of its own, but what `rename-command` made of one.
+    pub guise: Guise,
     /// [`Command::key_is_first`], kept at hand for the prefetcher. Given when the table is built.
     pub first_key: bool,
+}
+
+/// What `rename-command` made of a row. No call has enough words for such a row: that is how it is noticed, at no cost
+/// for all others.
+#[derive(Clone, Copy)]
+pub enum Guise {
+    None,
+    /// Its name is closed to clients. Logs have it.
+    Closed(&'static Command),
+    /// It is the row with another name.
+    Renamed(&'static Command),
 }
 
 /// The functions of a row, made from its argument struct.
@@ -370,6 +383,7 @@ impl Group {
             fixed,
             run,
             id: 0,
+            guise: Guise::None,
             first_key: false,
         }
     }
@@ -381,6 +395,11 @@ pub fn is_behind(words: Words<'_>, index: usize, token: &str, count: usize) -> b
 }
 
 impl Command {
+    /// The row as `rename-command` has it.
+    pub fn disguised(&self, guise: Guise) -> Command {
+        Command { guise, min_words: 1 << 40, ..*self }
+    }
+
     /// What is shown in the place of a secret.
     pub const REDACTED: &str = "(redacted)";
 

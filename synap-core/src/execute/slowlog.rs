@@ -110,6 +110,9 @@ mod tests {
         let words = vec![&b"a"[..]; 33];
         let trimmed_words = trimmed(&words, |_| false);
         assert_eq!((trimmed_words.len(), &*trimmed_words[31]), (32, &b"... (2 more arguments)"[..]));
-        assert_eq!(trimmed(&words[..32], |index| index == 31), [vec![b"a".to_vec(); 31], vec![b"(redacted)".to_vec()]].concat());
+        assert_eq!(
+            trimmed(&words[..32], |index| index == 31),
+            [vec![b"a".to_vec(); 31], vec![b"(redacted)".to_vec()]].concat()
+        );
     }
 }

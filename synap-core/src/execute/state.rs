@@ -83,6 +83,10 @@ pub trait Rows: crate::access::Rows + Sync {
     /// The row of these words, or the error that answers them.
     fn find(&self, words: Words<'_>) -> Result<&'static Command>;
     fn all(&self) -> &'static [Command];
+    /// Those whose names are not closed.
+    fn open(&self) -> &'static [Command];
+    /// What answers a call whose name nobody knows.
+    fn unknown(&self, words: Words<'_>) -> Error;
     /// One line about a client, as CLIENT LIST has it.
     fn describe(&self, client: &Client, state: &State, now_ms: i64) -> String;
 }

@@ -53,10 +53,12 @@ pub struct Client {
     /// Bytes that the buffer of the first has beyond them.
     pub query_free_bytes: AtomicUsize,
     pub output_bytes: AtomicUsize,
-    /// Bytes that the session holds: calls queued in MULTI, names of watched keys, names of subscriptions.
+    /// Bytes that the session holds: calls queued in MULTI, names of watched keys, names of subscriptions, prefixes of
+    /// keys that it hears of.
     pub multi_bytes: AtomicUsize,
     pub watch_bytes: AtomicUsize,
     pub subscription_bytes: AtomicUsize,
+    pub prefix_bytes: AtomicUsize,
     /// What the registry has counted for it; none when it counts no more.
     pub(super) counted_bytes: Mutex<Option<usize>>,
     pub total_in: AtomicU64,
@@ -121,6 +123,7 @@ impl Client {
             multi_bytes: AtomicUsize::new(0),
             watch_bytes: AtomicUsize::new(0),
             subscription_bytes: AtomicUsize::new(0),
+            prefix_bytes: AtomicUsize::new(0),
             counted_bytes: Mutex::new(Some(0)),
             total_in: AtomicU64::new(0),
             total_out: AtomicU64::new(0),
@@ -142,8 +145,14 @@ impl Client {
 
     /// Memory that it takes, about.
     pub fn memory_bytes(&self) -> usize {
-        let parts =
-            [&self.query_bytes, &self.output_bytes, &self.multi_bytes, &self.watch_bytes, &self.subscription_bytes];
+        let parts = [
+            &self.query_bytes,
+            &self.output_bytes,
+            &self.multi_bytes,
+            &self.watch_bytes,
+            &self.subscription_bytes,
+            &self.prefix_bytes,
+        ];
         let mail_bytes = if self.has_mail() { self.mailbox.bytes() } else { 0 };
         CLIENT_BYTES + mail_bytes + parts.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
     }

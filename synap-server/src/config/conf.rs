@@ -103,7 +103,7 @@ pub fn flags(args: &[String]) -> Result<Flags, String> {
         // A value may begin with two dashes, when it is the first.
         let Some(line) = arg.strip_prefix("--").filter(|_| !needs_value) else {
             if arg.starts_with('-') && !needs_value && flags.lines.is_empty() {
-                return Err(format!("{arg}: there is no such setting"));
+                return Err(format!("{arg}: Bad directive or wrong number of arguments: there is no such setting"));
             }
             match flags.lines.last_mut() {
                 Some(words) => words.push(arg.clone()),

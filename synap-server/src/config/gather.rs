@@ -2,10 +2,14 @@
 
 use std::fmt::Display;
 
+use synap_core::command::Table;
 use synap_core::settings::{self, Id, Kind, Settings};
 
 /// A line that is no setting: a user with its rules, as in an ACL file. There may be several.
 pub const USER: &str = "user";
+
+/// A line that is no setting: a command's name, and another one for it, or an empty word when nobody is to use it.
+const RENAME: &str = "rename-command";
 
 /// What was found up to now.
 #[derive(Default)]
@@ -18,6 +22,9 @@ pub struct Gather {
     users: Vec<Vec<Vec<u8>>>,
     /// The same of the command line, which stand over those of files.
     flag_users: Vec<Vec<Vec<u8>>>,
+    renames: Vec<(String, String)>,
+    /// What the last of them came to.
+    renamed: Option<&'static Table>,
     warnings: Vec<String>,
 }
 
@@ -27,6 +34,9 @@ impl Gather {
         if name.eq_ignore_ascii_case(USER) {
             self.users.push(values.iter().map(|word| word.as_bytes().to_vec()).collect());
             return Ok(());
+        }
+        if name.eq_ignore_ascii_case(RENAME) {
+            return self.rename(values).map_err(|why| format!("{place}: {name}{}: {why}", shown(values)));
         }
         let Some(id) = Settings::find(name) else {
             self.warnings.push(format!("{place}: {name} is not known here, and left out"));
@@ -41,7 +51,11 @@ impl Gather {
             self.flag_users.push(user_words(values));
             return Ok(());
         }
-        let id = Settings::find(name).ok_or_else(|| format!("--{name}: there is no such setting"))?;
+        if name.eq_ignore_ascii_case(RENAME) {
+            return self.rename(values).map_err(|why| format!("--{name}{}: {why}", shown(values)));
+        }
+        let id = Settings::find(name)
+            .ok_or_else(|| format!("--{name}: Bad directive or wrong number of arguments: there is no such setting"))?;
         self.words(id, values).map_err(|why| format!("--{name}{}: {why}", shown(values)))
     }
 
@@ -80,6 +94,18 @@ impl Gather {
         let before = self.settings.text(settings::SAVE);
         let is_added = std::mem::replace(&mut self.has_save, true) && !value.is_empty();
         self.set(id, &if is_added { format!("{before} {value}") } else { value })
+    }
+
+    fn rename(&mut self, values: &[String]) -> Result<(), String> {
+        let [from, to] = values else { return Err("wrong number of arguments".into()) };
+        self.renames.push((from.clone(), to.clone()));
+        self.renamed = Some(Table::renamed(&self.renames)?);
+        Ok(())
+    }
+
+    /// The commands under the names that clients may use.
+    pub fn table(&self) -> &'static Table {
+        self.renamed.unwrap_or_else(synap_core::command::table)
     }
 
     /// A user as a text.

@@ -23,8 +23,7 @@ pub fn write(path: &Path, rewrite: &Rewrite) -> Result<(), String> {
     let name = path.to_string_lossy();
     let old = read_file(path)?;
     let (values, users) = (&rewrite.values, texts_of(rewrite)?);
-    let new =
-        if is_toml(path) { in_toml(&name, &old, values, &users)? } else { in_conf(&name, &old, values, &users)? };
+    let new = if is_toml(path) { in_toml(&name, &old, values, &users)? } else { in_conf(&name, &old, values, &users)? };
     let mut beside = path.as_os_str().to_os_string();
     beside.push(format!(".{}.tmp", std::process::id()));
     replace(path, Path::new(&beside), &new).map_err(|error| {
@@ -173,12 +172,7 @@ fn mark(out: &mut String) {
 }
 
 /// Adds what is not the default, and is not in the file.
-fn append(
-    out: &mut String,
-    values: &[(Id, String)],
-    is_there: impl Fn(Id) -> bool,
-    line: fn(Id, &str) -> String,
-) {
+fn append(out: &mut String, values: &[(Id, String)], is_there: impl Fn(Id) -> bool, line: fn(Id, &str) -> String) {
     let defaults = Settings::default();
     for (id, value) in values.iter().filter(|(id, value)| !is_there(*id) && defaults.show(*id) != *value) {
         mark(out);
@@ -293,7 +287,8 @@ mod tests {
         assert_eq!(gather.take_users()[1][3], b"~\"a'b");
 
         let old = "user = [\"ann on\"] # here\nport = 6379\n";
-        let new = "user = [\n    \"ann on #aa ~*\",\n    \"bob on nopass ~\\\"a'b (%R~x +get)\",\n] # here\nport = 6379\n";
+        let new =
+            "user = [\n    \"ann on #aa ~*\",\n    \"bob on nopass ~\\\"a'b (%R~x +get)\",\n] # here\nport = 6379\n";
         assert_eq!(in_toml("a", old, &values(&[]), &now).unwrap(), new);
         assert_eq!(in_toml("a", new, &values(&[]), &now).unwrap(), new);
         let added = in_toml("a", "", &values(&[]), &users(&["ann on"])).unwrap();
