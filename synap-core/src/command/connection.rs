@@ -351,3 +351,19 @@ pub const SELECT: Command = Command {
     flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST).and(Flags::RESP_ONLY),
     ..CONNECTION.session::<Select>()
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn hello_names_the_option_that_is_wrong() {
+        TestEngine::default().check(
+            "HELLO 2 AUTH a => -ERR Syntax error in HELLO option 'AUTH'
+            HELLO 2 SETNAME x AUTH => -ERR Syntax error in HELLO option 'AUTH'
+            HELLO 2 SETNAME => -ERR Syntax error in HELLO option 'SETNAME'
+            HELLO 2 FOO => -ERR Syntax error in HELLO option 'FOO'
+            HELLO a => -ERR Protocol version is not an integer or out of range",
+        );
+    }
+}

@@ -153,6 +153,7 @@ mod tests {
         check("save 900 1\nsave 300 10", &[(SAVE, "900 1 300 10")], &[]);
         check("save 900 1\nsave \"\"", &[(SAVE, "")], &[]);
         check("save \"\"\nsave 1 2", &[(SAVE, "1 2")], &[]);
+        check("save 900 1\nsave ", &[(SAVE, "")], &[]);
         check("hash-max-ziplist-entries 7", &[(HASH_MAX_LISTPACK_ENTRIES, "7")], &[]);
         check("maxmemory 1gb\nmaxmemory 5m", &[(MAXMEMORY, "5000000")], &[]);
         check(

@@ -85,6 +85,7 @@ impl Gather {
         let value = match values {
             [value] => value.clone(),
             [_, ..] if id.setting().kind.takes_words() => values.join(" "),
+            [] if id.setting().kind == Kind::SaveRules => String::new(),
             _ => return Err("wrong number of arguments".into()),
         };
         if id.setting().kind != Kind::SaveRules {
