@@ -77,9 +77,14 @@ pub fn persistence(found: &persistence::Found) -> usize {
     println!("SET with both logs, `appendfsync everysec`:\n");
     let missed = speed(&found.every_second, "theirs");
     println!("\n### The log, snapshots and starts\n");
+    missed + numbers(&found.numbers)
+}
+
+/// One table; answers how many floors were missed.
+pub fn numbers(numbers: &[persistence::Number]) -> usize {
     println!("| what | | ours | theirs | ratio | floor | |");
     println!("|---|---|--:|--:|--:|--:|---|");
-    for number in &found.numbers {
+    for number in numbers {
         println!(
             "| {} | {} | {:.3} | {:.3} | **{:.2}** | {} | {} |",
             number.what,
@@ -92,7 +97,7 @@ pub fn persistence(found: &persistence::Found) -> usize {
         );
     }
     println!();
-    missed + found.numbers.iter().filter(|number| number.is_missed()).count()
+    numbers.iter().filter(|number| number.is_missed()).count()
 }
 
 /// Two tables; answers how many floors were missed. `theirs` is the heading of the reference's columns.

@@ -88,7 +88,7 @@ fn nothing_on_disk() -> Vec<String> {
     ["--save", "", "--appendonly", "no"].map(str::to_owned).to_vec()
 }
 
-fn in_path(name: &str) -> Option<PathBuf> {
+pub fn in_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
@@ -275,6 +275,10 @@ impl Folder {
         let path = Path::new(FOLDERS).join(format!("{FOLDER_PREFIX}{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
         Ok(Arc::new(Folder { path }))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn log(&self) -> PathBuf {
