@@ -104,7 +104,7 @@ pub(super) type Refused<T> = Result<T, Box<Answer>>;
 
 impl Door {
     pub fn new(engine: Engine) -> Door {
-        let operations = Operations::of(command::table().all());
+        let operations = Operations::of(engine.state().table.open());
         let document = operations.document(env!("CARGO_PKG_VERSION")).into();
         Door {
             #[cfg(feature = "mcp")]
