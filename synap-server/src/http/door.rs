@@ -116,7 +116,9 @@ impl Door {
     }
 
     pub async fn answer(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Answer {
-        if let Err(refused) = safety::check(self.engine.state(), peer, request.version(), request.headers()) {
+        if let Err(refused) =
+            safety::check(self.engine.state(), peer, request.version(), request.uri(), request.headers())
+        {
             return *refused;
         }
         let path = request.uri().path();
@@ -246,7 +248,9 @@ impl Door {
         if head.method != Method::POST {
             return Err(answer::not_allowed("POST").into());
         }
-        if wanted == Envelopes::Any && media_type(&head.headers, header::CONTENT_TYPE) == ndjson::CONTENT_TYPE {
+        if wanted == Envelopes::Any
+            && media_type(&head.headers, header::CONTENT_TYPE).eq_ignore_ascii_case(ndjson::CONTENT_TYPE)
+        {
             refuse_coded(&head.headers)?;
             peer.streams(Some(visitor.client.clone()));
             let door = self.clone();
@@ -425,14 +429,14 @@ enum Accepted {
 
 fn accepted(headers: &HeaderMap) -> Accepted {
     match media_type(headers, header::ACCEPT) {
-        openapi::RAW => Accepted::Raw,
-        events::CONTENT_TYPE => Accepted::Events,
+        raw if raw.eq_ignore_ascii_case(openapi::RAW) => Accepted::Raw,
+        events if events.eq_ignore_ascii_case(events::CONTENT_TYPE) => Accepted::Events,
         _ => Accepted::Json,
     }
 }
 
 /// The first media type of a header, without parameters.
-fn media_type(headers: &HeaderMap, name: HeaderName) -> &str {
+pub(super) fn media_type(headers: &HeaderMap, name: HeaderName) -> &str {
     let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split([',', ';']).next().unwrap_or_default().trim()
 }
