@@ -3,7 +3,8 @@
 //! - `options`: what the command line says;
 //! - `rows`: the commands that are measured, their keys, their floors;
 //! - `speed`: drives both servers in turns, row by row; `memory`: bytes per key and per connection; `evictions`: how well
-//!   a full cache chooses what goes; `persistence`: the log, snapshots, starts; `tls`: SET over TLS;
+//!   a full cache chooses what goes; `persistence`: the log, snapshots, starts;
+//!   `snapshots`: what one costs while it is made; `tls`: SET over TLS;
 //! - `load`: the load generator; `verify`: proof that the load had its effects; `fill`: what stands in the servers before;
 //! - `servers`: starts and ends them; `client`: a plain RESP client; `report`: the tables;
 //! - `system`: cores and clocks, the only file that talks to the kernel directly.
@@ -19,6 +20,7 @@ mod persistence;
 mod report;
 mod rows;
 mod servers;
+mod snapshots;
 mod speed;
 mod system;
 mod tls;

@@ -62,7 +62,7 @@ impl Files {
     }
 
     fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_string_lossy().into_owned()
+        self.folder.file(name).to_string_lossy().into_owned()
     }
 }
 
