@@ -189,11 +189,11 @@ impl Users {
         keys
     }
 
-    /// True when there was such a key.
-    pub fn revoke_key(&self, id: &str) -> bool {
+    /// What was kept of the key's secret, when there was such a key.
+    pub fn revoke_key(&self, id: &str) -> Option<Digest> {
         let mut everybody = self.everybody.write();
-        let before = everybody.keys.len();
-        everybody.keys.retain(|_, key| *key.id != *id);
-        everybody.keys.len() < before
+        let digest = everybody.keys.values().find(|key| *key.id == *id).map(|key| key.digest)?;
+        everybody.keys.remove(&digest);
+        Some(digest)
     }
 }

@@ -10,6 +10,7 @@ use super::inbox::{Mail, Mailbox, Wake};
 use super::output::{Limit, Limits};
 use super::waiter::Waiter;
 use super::{ReplyMode, Session};
+use crate::access::secret::Digest;
 
 /// How a client came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +94,8 @@ pub struct ClientInfo {
     pub lib_name: String,
     pub lib_ver: String,
     pub user: Arc<str>,
+    /// Of the API key that it came with.
+    pub key: Option<Digest>,
 }
 
 impl Client {
