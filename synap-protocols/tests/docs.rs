@@ -228,8 +228,8 @@ A setting has one name everywhere, that of `redis.conf`. What is said later stan
 A wrong value stops the start, with the file, the line and what was expected. In TOML and among flags an unknown name does
 so too; in a `redis.conf` and in the environment it is a warning with the name, and what is known without effect (see the
 end of this page) is a warning when it differs from the default. `loadmodule` lines are among what is left out and
-told. `user` lines, `user = ["ann on nopass ~*"]` in TOML, and `--user` describe users, as an ACL file does; a flag stands over
-a line about the same user. `rename-command FLUSHALL ""` closes a command, another name instead of the empty one moves it there:
+told. `user` lines, `user = [\"ann on nopass ~*\"]` in TOML, and `--user` describe users, as an ACL file does; a flag stands over
+a line about the same user. `rename-command FLUSHALL \"\"` closes a command, another name instead of the empty one moves it there:
 both at every door, HTTP and agents included, where a moved command is closed.
 
 `CONFIG GET` takes names and patterns, `CONFIG SET` several settings that are set together or not at all, `CONFIG REWRITE`
