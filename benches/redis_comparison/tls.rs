@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Result;
 use super::options::Options;
-use super::persistence::Number;
+use super::persistence::{Floor, Number};
 use super::servers::{self, Folder, Launch, Server};
 use super::system::Cores;
 
@@ -38,7 +38,7 @@ pub fn compare(options: &Options, ours: &Launch, theirs: &Launch, cores: &Cores)
         unit: "µs of processor time",
         ours: median(rounds.iter().map(|round| round.0).collect()),
         theirs: median(rounds.iter().map(|round| round.1).collect()),
-        floor: Some(FLOOR),
+        floor: Some(Floor::Ratio(FLOOR)),
         rises: false,
     };
     eprintln!("{}: {:.3} : {:.3}  ratio {:.2}", number.what, number.ours, number.theirs, number.ratio());
