@@ -308,8 +308,8 @@ fn hello_says_what_is_wrong() {
     wire.expect("HELLO 4", "-NOPROTO unsupported protocol version");
     wire.expect("HELLO 1", "-NOPROTO unsupported protocol version");
     wire.expect("HELLO x", "-ERR Protocol version is not an integer or out of range");
-    wire.expect("HELLO 3 NO", "-ERR syntax error…");
-    wire.expect("HELLO 3 AUTH default", "-ERR syntax error…");
+    wire.expect("HELLO 3 NO", "-ERR Syntax error in HELLO option 'NO'");
+    wire.expect("HELLO 3 AUTH default", "-ERR Syntax error in HELLO option 'AUTH'");
     let wrong = wire.call("HELLO 3 AUTH nobody wrong").to_string();
     assert_eq!(wrong, "-WRONGPASS invalid username-password pair or user is disabled.");
     let name = wire.call_bytes(&[b"HELLO", b"3", b"SETNAME", b"a b"]).to_string();
