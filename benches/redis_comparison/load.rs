@@ -5,6 +5,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -71,6 +72,38 @@ impl Outcome {
 }
 
 pub fn drive(server: &Server, plan: &Plan, cores: &Cores) -> Result<Outcome> {
+    run(server, plan, cores, &AtomicBool::new(false), || Ok(())).map(|(outcome, ())| outcome)
+}
+
+/// The same load until `beside` returns, which runs meanwhile on the load's cores; there is no other end.
+pub fn drive_beside<T: Send>(
+    server: &Server,
+    plan: &Plan,
+    cores: &Cores,
+    beside: impl FnOnce() -> Result<T> + Send,
+) -> Result<(Outcome, T)> {
+    // Far more than can be done, and still to be counted.
+    let endless = Plan { operations: plan.round_up(u64::MAX >> 8), ..plan.clone() };
+    let is_over = AtomicBool::new(false);
+    run(server, &endless, cores, &is_over, || {
+        let found = system::pin(&cores.load).map_err(cannot_pin).and_then(|()| beside());
+        // Also when it failed: nobody else ends the load.
+        is_over.store(true, Ordering::Relaxed);
+        found
+    })
+}
+
+fn cannot_pin(error: std::io::Error) -> String {
+    format!("cannot bind the load to its cores: {error}")
+}
+
+fn run<T: Send>(
+    server: &Server,
+    plan: &Plan,
+    cores: &Cores,
+    is_over: &AtomicBool,
+    beside: impl FnOnce() -> Result<T> + Send,
+) -> Result<(Outcome, T)> {
     let mut threads = Vec::new();
     for (thread, draws) in plan.draws().enumerate() {
         let share = plan.connections / plan.threads + u64::from((thread as u64) < plan.connections % plan.threads);
@@ -78,7 +111,7 @@ pub fn drive(server: &Server, plan: &Plan, cores: &Cores) -> Result<Outcome> {
     }
 
     let barrier = Barrier::new(threads.len() + 1);
-    let (results, elapsed, server_time) = std::thread::scope(|scope| {
+    let (results, found, elapsed, server_time) = std::thread::scope(|scope| {
         let handles: Vec<_> = threads
             .into_iter()
             .map(|thread| {
@@ -86,24 +119,26 @@ pub fn drive(server: &Server, plan: &Plan, cores: &Cores) -> Result<Outcome> {
                 scope.spawn(move || {
                     let pinned = system::pin(&cores.load);
                     barrier.wait();
-                    pinned.map_err(|error| format!("cannot bind the load to its cores: {error}"))?;
-                    thread.run()
+                    pinned.map_err(cannot_pin)?;
+                    thread.run(is_over)
                 })
             })
             .collect();
         let server_before = server.processor_time();
         barrier.wait();
         let start = Instant::now();
+        let beside = scope.spawn(beside);
         let results: Vec<Result<Share>> = handles
             .into_iter()
             .map(|handle| handle.join().unwrap_or_else(|_| Err("a thread of the load panicked".to_owned())))
             .collect();
         let elapsed = start.elapsed();
-        (results, elapsed, server.processor_time().and_then(|after| Ok(after.saturating_sub(server_before?))))
+        let found = beside.join().unwrap_or_else(|_| Err("what ran beside the load panicked".to_owned()));
+        (results, found, elapsed, server.processor_time().and_then(|after| Ok(after.saturating_sub(server_before?))))
     });
 
     let mut outcome = Outcome {
-        operations: plan.operations,
+        operations: 0,
         elapsed,
         server_time: Duration::ZERO,
         load_time: Duration::ZERO,
@@ -113,16 +148,18 @@ pub fn drive(server: &Server, plan: &Plan, cores: &Cores) -> Result<Outcome> {
     for share in results {
         let share =
             share.map_err(|error| server.explain(&format!("{} on {}: {error}", plan.row.name(), server.name)))?;
+        outcome.operations += share.operations;
         outcome.latency.merge(&share.latency);
         outcome.load_time += share.time;
         outcome.sum += share.sum;
     }
     outcome.server_time = server_time?;
-    Ok(outcome)
+    Ok((outcome, found?))
 }
 
 /// What one thread of the load brings home.
 struct Share {
+    operations: u64,
     latency: Histogram,
     time: Duration,
     sum: i64,
@@ -201,8 +238,9 @@ impl LoadThread {
         })
     }
 
-    fn run(mut self) -> Result<Share> {
+    fn run(mut self, is_over: &AtomicBool) -> Result<Share> {
         let start = system::thread_time();
+        let mut batches = self.receiver.batches_left;
         for connection in &mut self.connections {
             self.sender.next_batch(connection)?;
         }
@@ -223,9 +261,16 @@ impl LoadThread {
                     self.sender.next_batch(connection)?;
                 }
             }
+            if is_over.load(Ordering::Relaxed) {
+                // No more is sent; what was sent is still awaited.
+                let unsent = std::mem::take(&mut self.sender.batches_left);
+                batches -= unsent;
+                self.receiver.batches_left -= unsent;
+            }
         }
         let time = system::thread_time().saturating_sub(start);
-        Ok(Share { latency: self.receiver.latency, time, sum: self.receiver.sum })
+        let operations = batches * self.sender.pipeline as u64;
+        Ok(Share { operations, latency: self.receiver.latency, time, sum: self.receiver.sum })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What it takes to keep the data: the log beside theirs, snapshots, and starts.
 //!
-//! A start is timed from the outside, from the process's begin to the first PONG, less that of a server without data; so
+//! What a snapshot costs those who write meanwhile is in `snapshots`. A start is timed from the outside, from the process's begin to the first PONG, less that of a server without data; so
 //! what is compared is what a person waits for.
 
 use std::sync::Arc;
@@ -13,10 +13,11 @@ use super::load::{Plan, drive};
 use super::options::Options;
 use super::rows::{Family, Row};
 use super::servers::{Folder, Launch, Server};
+use super::snapshots;
 use super::speed::{self, Line};
 use super::system::Cores;
 
-const LOG: &[&str] = &["--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"];
+pub const LOG: &[&str] = &["--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"];
 const LOG_ALWAYS: &[&str] = &["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"];
 
 /// How long everything may take to be fsynced that was written before a kill.
@@ -25,15 +26,24 @@ const FSYNC_TIME: Duration = Duration::from_millis(2500);
 /// What one SET takes in the log: two headers and three words.
 const BYTES_A_SET: u64 = 63;
 
-/// One number of both, and the most or the least that it may be of theirs.
+/// One number of both.
 pub struct Number {
     pub what: String,
     pub unit: &'static str,
     pub ours: f64,
     pub theirs: f64,
-    pub floor: Option<f64>,
+    pub floor: Option<Floor>,
     /// More is better.
     pub rises: bool,
+}
+
+/// The most or the least that ours may be.
+#[derive(Clone, Copy, Debug)]
+pub enum Floor {
+    /// As a part of theirs.
+    Ratio(f64),
+    /// By itself; theirs stands beside it.
+    Own(f64),
 }
 
 impl Number {
@@ -42,7 +52,13 @@ impl Number {
     }
 
     pub fn is_missed(&self) -> bool {
-        self.floor.is_some_and(|floor| if self.rises { self.ratio() < floor } else { self.ratio() > floor })
+        self.floor.is_some_and(|floor| {
+            let (number, limit) = match floor {
+                Floor::Ratio(limit) => (self.ratio(), limit),
+                Floor::Own(limit) => (self.ours, limit),
+            };
+            if self.rises { number < limit } else { number > limit }
+        })
     }
 }
 
@@ -50,6 +66,8 @@ pub struct Found {
     /// SET with both logs, once for each `appendfsync`.
     pub every_second: Vec<Line>,
     pub numbers: Vec<Number>,
+    /// What the disk under the servers takes, in MB a second.
+    pub disk: f64,
 }
 
 pub fn compare(options: &Options, ours: &Launch, theirs: &Launch, cores: &Cores) -> Result<Found> {
@@ -69,8 +87,8 @@ pub fn compare(options: &Options, ours: &Launch, theirs: &Launch, cores: &Cores)
             ours: line.ours.per_second,
             theirs: line.theirs.per_second,
             floor: match line.pipeline {
-                1 => Some(1.2),
-                16 => Some(1.5),
+                1 => Some(Floor::Ratio(1.2)),
+                16 => Some(Floor::Ratio(1.5)),
                 _ => None,
             },
             rises: true,
@@ -82,10 +100,11 @@ pub fn compare(options: &Options, ours: &Launch, theirs: &Launch, cores: &Cores)
             unit: "µs of processor time",
             ours: line.ours.server_us,
             theirs: line.theirs.server_us,
-            floor: (line.pipeline == 64).then_some(1.35),
+            floor: (line.pipeline == 64).then_some(Floor::Ratio(1.35)),
             rises: false,
         });
     }
+    numbers.extend(snapshots::compare(options, ours, theirs, cores)?);
     let (our_saves, their_saves) = (snapshot(options, ours, cores)?, snapshot(options, theirs, cores)?);
     let (our_replay, their_replay) = (replay(options, ours, cores)?, replay(options, theirs, cores)?);
     let keys = options.keys();
@@ -94,10 +113,15 @@ pub fn compare(options: &Options, ours: &Launch, theirs: &Launch, cores: &Cores)
         numbers.push(Number { what, unit: "seconds", ours, theirs, floor, rises: false });
     };
     seconds(format!("SAVE of {keys} keys"), our_saves.made, their_saves.made, None);
-    seconds(format!("start with a snapshot of {keys} keys"), our_saves.loaded, their_saves.loaded, Some(0.6));
+    seconds(
+        format!("start with a snapshot of {keys} keys"),
+        our_saves.loaded,
+        their_saves.loaded,
+        Some(Floor::Ratio(0.6)),
+    );
     let log = options.log_bytes() >> 20;
-    seconds(format!("start with a log of {log} MB"), our_replay, their_replay, Some(0.5));
-    Ok(Found { every_second, numbers })
+    seconds(format!("start with a log of {log} MB"), our_replay, their_replay, Some(Floor::Ratio(0.5)));
+    Ok(Found { every_second, numbers, disk: snapshots::disk_mb_a_second()? })
 }
 
 struct Saved {

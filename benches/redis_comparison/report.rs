@@ -4,9 +4,9 @@ use std::process::Command;
 
 use super::Result;
 use super::evictions;
-use super::memory::{self, Floor};
+use super::memory;
 use super::options::Options;
-use super::persistence;
+use super::persistence::{self, Floor};
 use super::servers::Launch;
 use super::speed;
 use super::system::Cores;
@@ -77,9 +77,16 @@ pub fn persistence(found: &persistence::Found) -> usize {
     println!("SET with both logs, `appendfsync everysec`:\n");
     let missed = speed(&found.every_second, "theirs");
     println!("\n### The log, snapshots and starts\n");
+    let missed = missed + numbers(&found.numbers);
+    println!("The disk takes {:.0} MB a second: one large file, written in order and fsynced.\n", found.disk);
+    missed
+}
+
+/// One table; answers how many floors were missed.
+pub fn numbers(numbers: &[persistence::Number]) -> usize {
     println!("| what | | ours | theirs | ratio | floor | |");
     println!("|---|---|--:|--:|--:|--:|---|");
-    for number in &found.numbers {
+    for number in numbers {
         println!(
             "| {} | {} | {:.3} | {:.3} | **{:.2}** | {} | {} |",
             number.what,
@@ -87,12 +94,16 @@ pub fn persistence(found: &persistence::Found) -> usize {
             number.ours,
             number.theirs,
             number.ratio(),
-            number.floor.map_or_else(String::new, |floor| floor.to_string()),
+            match number.floor {
+                None => String::new(),
+                Some(Floor::Ratio(limit)) => limit.to_string(),
+                Some(Floor::Own(limit)) => format!("ours {limit}"),
+            },
             if number.is_missed() { MISSED } else { "" }
         );
     }
     println!();
-    missed + found.numbers.iter().filter(|number| number.is_missed()).count()
+    numbers.iter().filter(|number| number.is_missed()).count()
 }
 
 /// Two tables; answers how many floors were missed. `theirs` is the heading of the reference's columns.
@@ -168,8 +179,8 @@ pub fn memory(lines: &[memory::Line]) -> usize {
             bytes(line.theirs.used),
             line.used_ratio().map_or("–".to_owned(), |ratio| format!("**{ratio:.2}**")),
             match line.case.floor() {
-                Floor::Ratio(most) => format!("{most:.2}"),
-                Floor::Bytes(most) => format!("{most:.0} bytes"),
+                memory::Floor::Ratio(most) => format!("{most:.2}"),
+                memory::Floor::Bytes(most) => format!("{most:.0} bytes"),
             },
             if line.is_missed() { MISSED } else { "" },
         );

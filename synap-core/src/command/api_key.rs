@@ -62,7 +62,8 @@ pub const APIKEY_CREATE: Command = Command {
         "",
         &[ID, USERNAME, CREATED, EXPIRES, Shape::text("secret", "Said this once: the server keeps its digest.")],
     ),
-    flags: ADMIN.and(Flags::SECRET),
+    flags: ADMIN,
+    hides: |_, _| true,
     ..APIKEY.session::<ApiKeyCreate>()
 };
 

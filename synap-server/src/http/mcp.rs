@@ -43,7 +43,8 @@ impl Entrance {
     /// None when the settings let agents have nothing.
     pub fn new(engine: &Engine) -> Option<Entrance> {
         // Whoever starts the server has looked at it before.
-        let tools = mcp::tools(&engine.state().settings).ok().filter(|tools| !tools.is_empty())?;
+        let tools =
+            mcp::tools(engine.state().table, &engine.state().settings).ok().filter(|tools| !tools.is_empty())?;
         let agents = Agents::new(engine.clone(), tools);
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
