@@ -219,8 +219,13 @@ fn a_file_keeps_users_and_keys() {
         carl.expect("AUTH carl x", "+OK");
         let mut ann = Wire::connect(server.resp);
         ann.expect("AUTH ann secret", "+OK");
+        let unsaved = admin.call("APIKEY CREATE ann").items()[9].to_string();
+        let mut listens = http(&server, &format!("Bearer {}", unsaved.trim_matches('"')));
+        listens.send("GET", "/api/v1/events?keys=ann:1", None).expect("room");
+        assert_eq!(listens.receive_head().expect("a head").status, 200);
+        listens.piece().expect("a comment");
         admin.expect("ACL LOAD", "+OK");
-        assert!(carl.rest().is_empty());
+        assert!(carl.rest().is_empty() && listens.piece().is_err());
         ann.expect("SET ann:1 x", "+OK");
         ann.expect("SET bob:1 x", "-NOPERM…");
         admin.expect("ACL USERS", "[\"ann\" \"bob\" \"default\"]");

@@ -189,6 +189,10 @@ impl Users {
         keys
     }
 
+    pub fn knows_key(&self, digest: &Digest) -> bool {
+        self.everybody.read().keys.contains_key(digest)
+    }
+
     /// What was kept of the key's secret, when there was such a key.
     pub fn revoke_key(&self, id: &str) -> Option<Digest> {
         let mut everybody = self.everybody.write();

@@ -548,6 +548,7 @@ async fn load(state: &Arc<State>, path: PathBuf) -> Result<(), String> {
     // Nobody else is inside: a call sees the old users or the new ones.
     let alone = Turn::alone(state).await;
     rights::follow(state, &state.users.replace(everybody));
+    rights::follow_keys(state);
     drop(alone);
     Ok(())
 }

@@ -182,14 +182,15 @@ pub fn log_in(state: &State, session: &mut Session, login: Login<'_>, object: &[
     let now_ms = state.clock.now_ms();
     let result = match login {
         Login::Password { name, password } => state.users.login(name, password),
-        Login::Key(secret) => state.users.login_with_key(secret, now_ms),
+        Login::Key(secret) => {
+            // First noted and then looked up: whoever revokes it takes it away first and then looks for its clients.
+            session.client.info.lock().key = Some(Digest::of(secret));
+            state.users.login_with_key(secret, now_ms)
+        }
     };
     match result {
         Ok(user) => {
             session.log_in(user);
-            if let Login::Key(secret) = login {
-                session.client.info.lock().key = Some(Digest::of(secret));
-            }
             Ok(())
         }
         Err(error) => {
@@ -218,7 +219,8 @@ pub fn terms_of(state: &State) -> Terms<'_> {
 }
 
 /// Ends the clients whose user is gone, and those that listen to a channel or a key that is not for their user any more.
-/// Who listens to a pattern of keys goes on: each change is looked at before it is told.
+/// Who listens to a pattern of keys goes on as long as its user may `GET` at all: each change is looked at before it is
+/// told.
 pub fn follow(state: &State, changes: &[Change]) {
     let gone: BTreeSet<&str> = changes.iter().filter(|c| c.new.is_none()).map(|c| &*c.old.name).collect();
     let narrowed = |change: &&Change| change.new.as_ref().is_some_and(|new| !new.keeps_channels_of(&change.old));
@@ -253,4 +255,10 @@ pub fn revoke_key(state: &State, id: &str, own: &Client) -> bool {
     let came_with_it = |client: &Arc<Client>| client.id != own.id && client.info.lock().key == Some(revoked);
     state.registry.all().iter().filter(|client| came_with_it(client)).for_each(|client| client.kill());
     true
+}
+
+/// Ends the clients whose API key is not known any more, after all of them were exchanged.
+pub fn follow_keys(state: &State) {
+    let is_gone = |client: &Arc<Client>| client.info.lock().key.is_some_and(|key| !state.users.knows_key(&key));
+    state.registry.all().iter().filter(|client| is_gone(client)).for_each(|client| client.kill());
 }
