@@ -206,7 +206,13 @@ impl Saver {
     pub fn ask(&self, kind: SaveKind) -> Result<Saved> {
         let mut jobs = self.jobs.lock();
         let is_on = jobs.is_on(|work| work.is_save() || work.is_rewrite());
-        if is_on && matches!(kind, SaveKind::Foreground | SaveKind::Background) {
+        let is_refused = match kind {
+            // It waits for its snapshot in any case, so it may wait for a log that begins or ends too.
+            SaveKind::Foreground => jobs.is_on(|work| work.is_save() && !work.is_rewrite()),
+            SaveKind::Background => is_on,
+            SaveKind::Schedule | SaveKind::Rewrite => false,
+        };
+        if is_refused {
             return Err(Error::err("Background save already in progress"));
         }
         if kind == SaveKind::Rewrite && jobs.is_on(Work::is_rewrite) {
