@@ -5,6 +5,7 @@ mod server;
 #[path = "support/wire.rs"]
 mod wire;
 
+use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -148,4 +149,45 @@ fn redis_benchmark() {
     let mut wire = Wire::connect(server.resp);
     // The first two runs count in one key, the third in one of a thousand.
     wire.expect("GET counter:__rand_int__", "\"20000\"");
+}
+
+/// What stands in the shell blocks of the pages works as it is written.
+#[test]
+fn the_lines_of_the_pages_work() {
+    if !is_there("curl") {
+        return;
+    }
+    let server = Server::start();
+    let mut wire = Wire::connect(server.resp);
+    // What the lines are about.
+    wire.expect("RPUSH jobs one", ":1");
+    wire.expect("HSET order:1 version 7", ":1");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = std::env::temp_dir().join(format!("synap-pages-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("photo.jpg"), [0xff, 0xd8, 0]).expect("a file");
+    let mut count = 0;
+    for page in ["README.md", "docs/http.md"] {
+        let text = fs::read_to_string(root.join(page)).expect("a page");
+        // Every other part stands between fences.
+        for block in text.split("```").skip(1).step_by(2) {
+            let (_, block) = block.split_once('\n').unwrap_or_default();
+            if !block.contains("curl ") {
+                continue;
+            }
+            let lines: Vec<&str> = block.lines().filter(|line| !line.starts_with("redis-cli")).collect();
+            // A refusal is no success.
+            let script = format!("curl() {{ command curl -fsS \"$@\"; }}\n{}", lines.join("\n"))
+                .replace("localhost:15500", &server.http.to_string());
+            let output = run(Command::new("sh").args(["-e", "-c", &script]).current_dir(&folder), Vec::new());
+            for (_, said) in lines.iter().filter_map(|line| line.split_once("# {")) {
+                assert!(output.contains(&format!("{{{said}")), "{page}: {said} is not in {output}");
+            }
+            count += 1;
+        }
+    }
+    let _ = fs::remove_dir_all(&folder);
+    assert_eq!(count, 5, "blocks of lines");
+    wire.expect("GET k100000", "\"100000\"");
+    wire.expect("HGET order:1 state", "\"paid\"");
 }

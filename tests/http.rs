@@ -194,6 +194,8 @@ fn pages_of_other_sites_are_refused() {
         let mut other = server.client().with_header(&format!("Origin: {origin}"));
         problem(&other.post("/api/v1/connection/ping", ""), 403, "ERR", "other sites");
     }
+    let mut both = server.client().with_header("Origin: http://localhost\r\nOrigin: http://evil.example");
+    problem(&both.get("/api/v1/connection/ping"), 403, "ERR", "other sites");
 }
 
 #[test]
@@ -211,6 +213,15 @@ fn pages_under_foreign_names_are_refused() {
         problem(&ask(&server, &format!("Host: {host}\r\n")), 421, "ERR", "not known by that Host");
     }
     problem(&ask(&server, ""), 400, "ERR", "no Host");
+    problem(&ask(&server, "Host: localhost\r\nHost: evil.example\r\n"), 400, "ERR", "more than one Host");
+    // A whole address in the first line stands above the header.
+    let absolute = |address: &str| {
+        let mut client = server.client();
+        client.raw(format!("GET {address} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).expect("room");
+        client.receive("GET").expect("an answer")
+    };
+    assert_eq!(absolute("http://127.0.0.1:1/health").status, 200);
+    problem(&absolute("http://evil.example/health"), 421, "ERR", "not known by that Host");
     let known = Server::with(&["--http-allowed-hosts", "a.example b.example"]);
     assert_eq!(ask(&known, "Host: B.example:80\r\n").status, 200);
     assert_eq!(ask(&known, "Host: c.example\r\n").status, 421);
@@ -281,7 +292,8 @@ fn bodies_are_limited() {
     let mut packed = server.client().with_header("Content-Encoding: gzip");
     problem(&packed.post("/api/v1/connection/ping", "x"), 415, "ERR", "Content-Encoding");
     let mut long = server.client();
-    assert_eq!(long.get(&format!("/api/v1/string/get/{}", "k".repeat(128 << 10))).status, 431);
+    let too_long = long.get(&format!("/api/v1/string/get/{}", "k".repeat(128 << 10)));
+    problem(&too_long, 431, "ERR", "the head of the request is too large");
 }
 
 /// What is no request is refused, whatever it is, and the next client is served.
@@ -309,6 +321,7 @@ fn malformed_requests_are_the_clients_fault() {
         // A connection that is closed without a word is an answer too.
         if let Ok(response) = client.receive("GET") {
             assert!((400..500).contains(&response.status), "{} {request:.80?}", response.status);
+            problem(&response, response.status, "ERR", "");
         }
     }
     assert_eq!(server.client().get("/health").status, 200);

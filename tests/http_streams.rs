@@ -197,13 +197,16 @@ fn conditions_and_calls_are_one_moment() {
 
 /// Begins a request whose lines are sent and answered as they come.
 fn lines(server: &Server) -> Client {
-    let mut client = server.client();
-    client
-        .raw(
-            b"POST /api/v1/command HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n\
-              Transfer-Encoding: chunked\r\n\r\n",
-        )
-        .expect("room");
+    lines_of(server.client())
+}
+
+fn lines_of(mut client: Client) -> Client {
+    let own: String = client.headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let head = format!(
+        "POST /api/v1/command HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n\
+         Transfer-Encoding: chunked\r\n{own}\r\n"
+    );
+    client.raw(head.as_bytes()).expect("room");
     client
 }
 
@@ -353,7 +356,12 @@ struct Events {
 
 impl Events {
     fn open(server: &Server, query: &str) -> Events {
-        let mut client = server.client().with_header("Accept: text/event-stream");
+        Events::of(server.client(), query)
+    }
+
+    /// A stream of whoever the client is.
+    fn of(client: Client, query: &str) -> Events {
+        let mut client = client.with_header("Accept: text/event-stream");
         client.send("GET", &format!("/api/v1/events?{query}"), None).expect("room");
         let head = client.receive_head().expect("a head");
         assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
@@ -373,6 +381,11 @@ impl Events {
             let piece = self.client.piece().expect("a piece").expect("no end");
             self.text += std::str::from_utf8(&piece).expect("text");
         }
+    }
+
+    /// True when the connection ends in the middle, and not by an end of the stream.
+    fn is_cut(&mut self) -> bool {
+        self.client.piece().is_err()
     }
 
     /// The next event and its data.
@@ -474,6 +487,137 @@ fn killed_listeners_end() {
     let id = line.split(' ').next().and_then(|id| id.strip_prefix("id=")).expect("an id").to_string();
     client.call("client.kill", &json!({"filters": [{"id": id}]}).to_string());
     assert!(events.client.piece().is_err(), "it is cut");
+}
+
+// ---- rights ----
+
+/// Gives ann these rules; her password is `secret`.
+fn set_ann(server: &Server, rules: &[&str]) {
+    server.client().call("acl.setuser", &json!({"username": "ann", "rules": rules}).to_string());
+}
+
+fn ann(server: &Server) -> Client {
+    server.client().with_header("Authorization: Basic YW5uOnNlY3JldA==")
+}
+
+#[test]
+fn who_may_not_hear_of_something_is_refused() {
+    let server = Server::start();
+    set_ann(&server, &["on", ">secret", "~ann:*", "%W~bob:*", "&ann:*", "+@all"]);
+    let mut client = ann(&server);
+    let mut refused = |query: &str, detail: &str| {
+        problem(&client.get(&format!("/api/v1/events?{query}")), 403, "NOPERM", detail);
+    };
+    for keys in ["keys=carl:1", "keys=ann:1&keys=carl:1", "keys=bob:1", "keys=ann:1&key_patterns=*&keys=carl:1"] {
+        refused(keys, "access a key");
+    }
+    for channels in
+        ["channels=bob", "channels=ann:1&channels=bob", "patterns=*", "patterns=ann:?", "keys=ann:1&channels=b"]
+    {
+        refused(channels, "access a channel");
+    }
+    Events::of(ann(&server), "keys=ann:1&key_patterns=*&channels=ann:1&patterns=ann:*");
+    set_ann(&server, &["-subscribe"]);
+    refused("channels=ann:1", "'subscribe'");
+    Events::of(ann(&server), "patterns=ann:*");
+    set_ann(&server, &["-get"]);
+    refused("keys=ann:1", "access a key");
+    refused("key_patterns=*", "'get'");
+    set_ann(&server, &["off"]);
+    problem(&client.get("/api/v1/events?patterns=ann:*"), 401, "WRONGPASS", "");
+}
+
+#[test]
+fn who_listens_to_a_pattern_hears_of_keys_that_it_may_read() {
+    let server = Server::start();
+    set_ann(&server, &["on", ">secret", "~ann:*", "%W~bob:*", "+@all"]);
+    let mut events = Events::of(ann(&server), "key_patterns=*");
+    let mut admin = server.client();
+    for key in ["carl:1", "bob:1", "ann:1"] {
+        admin.call("kv.set", &json!({"key": key, "value": "v"}).to_string());
+    }
+    assert_eq!(events.next().1["key"], "ann:1");
+}
+
+#[test]
+fn who_loses_the_right_to_what_it_hears_is_cut_off() {
+    let server = Server::start();
+    set_ann(&server, &["on", ">secret", "~ann:*", "&ann:*", "+@all"]);
+    let [mut channel, mut pattern, mut key, mut keys] =
+        ["channels=ann:1", "patterns=ann:*", "keys=ann:1", "key_patterns=*"]
+            .map(|query| Events::of(ann(&server), query));
+    let mut admin = server.client();
+    let mut set = |key: &str| admin.call("kv.set", &json!({"key": key, "value": "v"}).to_string());
+
+    set_ann(&server, &["resetchannels", "&ann:*", "~more:*"]);
+    set_ann(&server, &["resetchannels", "&other"]);
+    assert!(channel.is_cut() && pattern.is_cut());
+    // Rights to channels are none to keys.
+    set("ann:1");
+    assert_eq!((&key.next().1["key"], &keys.next().1["key"]), (&json!("ann:1"), &json!("ann:1")));
+
+    set_ann(&server, &["resetkeys", "~more:*"]);
+    assert!(key.is_cut());
+    set("ann:1");
+    set("more:1");
+    assert_eq!(keys.next().1["key"], "more:1");
+    set_ann(&server, &["-get"]);
+    assert!(keys.is_cut());
+
+    set_ann(&server, &["reset", "on", ">secret", "~*", "&*", "+@all"]);
+    let mut key = Events::of(ann(&server), "keys=ann:1");
+    let mut stream = lines_of(ann(&server));
+    stream.send_piece(format!("{}\n", call("connection.ping", json!({}))).as_bytes()).expect("room");
+    stream.receive_head().expect("a head");
+    stream.piece().expect("a piece").expect("no end");
+    server.client().call("acl.deluser", r#"{"usernames":["ann"]}"#);
+    assert!(key.is_cut() && stream.piece().is_err());
+}
+
+#[test]
+fn streams_end_with_the_key_that_they_came_with() {
+    let server = Server::start();
+    set_ann(&server, &["on", ">secret", "~*", "&*", "+@all"]);
+    let mut admin = server.client();
+    let mut create = || -> (String, Client) {
+        let key: Value = serde_json::from_str(&admin.call("apikey.create", r#"{"username":"ann"}"#)).expect("JSON");
+        let secret = key["secret"].as_str().expect("a secret");
+        let client = server.client().with_header(&format!("Authorization: Bearer {secret}"));
+        (key["id"].as_str().expect("an id").into(), client)
+    };
+    let ((id, revoked), (_, kept)) = (create(), create());
+    let mut ends = Events::of(revoked, "keys=k");
+    let mut goes_on = Events::of(kept, "keys=k");
+    server.client().call("apikey.revoke", &json!({"id": id}).to_string());
+    assert!(ends.is_cut());
+    server.client().call("kv.set", r#"{"key":"k","value":"v"}"#);
+    assert_eq!(goes_on.next().1["key"], "k");
+}
+
+#[test]
+fn conditions_are_for_who_may_read_the_key() {
+    let server = Server::start();
+    server.client().call("hash.set", r#"{"key":"bob:1","field":"f","value":7}"#);
+    set_ann(&server, &["on", ">secret", "~ann:*", "%W~bob:*", "+@all"]);
+    let mut client = ann(&server);
+    let mut run = |watch: Value, call: Value| {
+        client.post("/api/v1/transaction", &json!({"watch": watch, "calls": [call]}).to_string())
+    };
+    let incr = || call("string.incr", json!({"key": "ann:count"}));
+    for watch in [
+        json!({"key": "bob:1", "exists": true}),
+        json!({"key": "bob:1", "exists": false}),
+        json!({"key": "bob:1", "field": "f", "equals": 7}),
+        json!({"key": "carl:1", "equals": null}),
+    ] {
+        // Whether it would have held is not told either.
+        problem(&run(json!([watch, {"key": "ann:1", "exists": true}]), incr()), 403, "NOPERM", "access a key");
+    }
+    problem(&run(json!([]), call("string.incr", json!({"key": "carl:1"}))), 403, "NOPERM", "call 1");
+    assert_eq!(run(json!([{"key": "ann:1", "exists": false}]), incr()).status, 200);
+    set_ann(&server, &["-get"]);
+    problem(&run(json!([{"key": "ann:1", "exists": false}]), incr()), 403, "NOPERM", "");
+    assert_eq!(server.client().get("/api/v1/kv/get/ann:count").body, r#"{"value":"1"}"#);
 }
 
 // ---- all doors ----

@@ -357,14 +357,14 @@ fn without_a_log_a_snapshot_is_made_at_the_end() {
         ("3600 1", "nosave", Some("SHUTDOWN"), true),
         ("", "default", Some("SHUTDOWN SAVE"), true),
         ("", "default", None, false),
-        ("", "save force", None, true),
+        ("", "save", None, true),
         ("3600 1", "nosave", None, false),
         ("3600 1", "default", Some("SHUTDOWN NOSAVE"), false),
     ] {
         let data = DataFolder::new();
         let server = Server::on(&data, &["--appendonly", "no", "--save", rules]);
         let mut client = Wire::connect(server.resp);
-        client.expect(&format!("CONFIG SET shutdown-on-sigterm \"{on_signal}\""), "+OK");
+        client.expect(&format!("CONFIG SET shutdown-on-sigterm {on_signal}"), "+OK");
         fill(&mut client);
         match last_words {
             None => server.terminate(),

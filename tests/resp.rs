@@ -662,6 +662,8 @@ fn a_monitor_sees_every_call() {
     while !lines.last().is_some_and(|line: &String| line.contains("EXEC")) {
         lines.push(monitor.read().text());
     }
+    let first = lines.remove(0);
+    assert!(first.ends_with(&format!("[0 {address}] \"AUTH\" \"(redacted)\"")), "{first}");
     let (time, rest) = lines[0].split_once(' ').expect("a time");
     assert!(time.split_once('.').is_some_and(|(s, us)| s.len() == 10 && us.len() == 6), "{time}");
     assert_eq!(rest, format!("[0 {address}] \"SELECT\" \"3\""));

@@ -4,7 +4,7 @@
 //! - `rows`: the commands that are measured, their keys, their floors;
 //! - `speed`: drives both servers in turns, row by row; `memory`: bytes per key and per connection; `evictions`: how well
 //!   a full cache chooses what goes; `persistence`: the log, snapshots, starts;
-//!   `snapshots`: what one costs while it is made;
+//!   `snapshots`: what one costs while it is made; `tls`: SET over TLS;
 //! - `load`: the load generator; `verify`: proof that the load had its effects; `fill`: what stands in the servers before;
 //! - `servers`: starts and ends them; `client`: a plain RESP client; `report`: the tables;
 //! - `system`: cores and clocks, the only file that talks to the kernel directly.
@@ -23,6 +23,7 @@ mod servers;
 mod snapshots;
 mod speed;
 mod system;
+mod tls;
 mod verify;
 
 use std::process::ExitCode;
@@ -54,8 +55,11 @@ pub fn main() -> ExitCode {
 
 /// Answers how many floors were missed, when `--strict` asks for it.
 fn run(options: &Options) -> Result<usize> {
-    let needs_reference =
-        options.speed_part() || options.memory_part() || options.evictions_part() || options.persistence_part();
+    let needs_reference = options.speed_part()
+        || options.memory_part()
+        || options.evictions_part()
+        || options.persistence_part()
+        || options.tls_part();
     let theirs = if needs_reference { Launch::reference(options)? } else { None };
     if needs_reference && theirs.is_none() {
         println!("{}", servers::HOW_TO_INSTALL);
@@ -83,6 +87,10 @@ fn run(options: &Options) -> Result<usize> {
         if options.persistence_part() {
             report::title("Keeping the data", &cores);
             missed += report::persistence(&persistence::compare(options, &ours, &theirs, &cores)?);
+        }
+        if options.tls_part() {
+            report::title("TLS", &cores);
+            missed += report::numbers(&[tls::compare(options, &ours, &theirs, &cores)?]);
         }
     }
     if let Some(workers) = options.workers_part() {

@@ -8,7 +8,7 @@ use super::rows::Row;
 
 /// Compares our release build with valkey-server or redis-server: speed, processor time per operation, memory.
 ///
-/// Without one of --memory, --evictions, --persistence, --workers and --full it measures speed. The result is Markdown on
+/// Without one of --memory, --evictions, --persistence, --tls, --workers and --full it measures speed. The result is Markdown on
 /// standard output.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "redis_comparison", bin_name = "cargo bench --bench redis_comparison --")]
@@ -61,6 +61,9 @@ pub struct Options {
     /// Measure what it takes to keep the data: the log beside theirs, snapshots, starts.
     #[arg(long)]
     persistence: bool,
+    /// Measure SET over TLS. Needs a reference and a redis-benchmark that were built with it.
+    #[arg(long)]
+    tls: bool,
     /// The size of the log that a start replays, in the persistence part.
     #[arg(long, default_value_t = 2048, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     log_megabytes: u64,
@@ -91,7 +94,7 @@ pub struct Options {
 
 impl Options {
     pub fn speed_part(&self) -> bool {
-        self.full || !(self.memory || self.evictions || self.persistence || self.workers.is_some())
+        self.full || !(self.memory || self.evictions || self.persistence || self.tls || self.workers.is_some())
     }
 
     pub fn memory_part(&self) -> bool {
@@ -104,6 +107,10 @@ impl Options {
 
     pub fn persistence_part(&self) -> bool {
         self.full || self.persistence
+    }
+
+    pub fn tls_part(&self) -> bool {
+        self.tls
     }
 
     pub fn log_bytes(&self) -> u64 {

@@ -77,9 +77,16 @@ pub fn persistence(found: &persistence::Found) -> usize {
     println!("SET with both logs, `appendfsync everysec`:\n");
     let missed = speed(&found.every_second, "theirs");
     println!("\n### The log, snapshots and starts\n");
+    let missed = missed + numbers(&found.numbers);
+    println!("The disk takes {:.0} MB a second: one large file, written in order and fsynced.\n", found.disk);
+    missed
+}
+
+/// One table; answers how many floors were missed.
+pub fn numbers(numbers: &[persistence::Number]) -> usize {
     println!("| what | | ours | theirs | ratio | floor | |");
     println!("|---|---|--:|--:|--:|--:|---|");
-    for number in &found.numbers {
+    for number in numbers {
         println!(
             "| {} | {} | {:.3} | {:.3} | **{:.2}** | {} | {} |",
             number.what,
@@ -95,8 +102,8 @@ pub fn persistence(found: &persistence::Found) -> usize {
             if number.is_missed() { MISSED } else { "" }
         );
     }
-    println!("\nThe disk takes {:.0} MB a second: one large file, written in order and fsynced.\n", found.disk);
-    missed + found.numbers.iter().filter(|number| number.is_missed()).count()
+    println!();
+    numbers.iter().filter(|number| number.is_missed()).count()
 }
 
 /// Two tables; answers how many floors were missed. `theirs` is the heading of the reference's columns.

@@ -88,7 +88,7 @@ fn nothing_on_disk() -> Vec<String> {
     ["--save", "", "--appendonly", "no"].map(str::to_owned).to_vec()
 }
 
-fn in_path(name: &str) -> Option<PathBuf> {
+pub fn in_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 

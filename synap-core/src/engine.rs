@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::access;
 use crate::clock::{Clock, SystemClock};
-use crate::command::table;
+use crate::command::{Table, table};
 use crate::execute::gate::thread_slot;
 use crate::execute::pause::BEHIND_LOOK;
 use crate::execute::state::{Due, Parts, State};
@@ -30,6 +30,8 @@ pub struct Options {
     pub seed: u64,
     /// The settings to begin with. Those that cannot change later act here.
     pub settings: Settings,
+    /// The names that clients use: see [`Table::renamed`].
+    pub table: &'static Table,
     /// Keeps the whole stream, for tests that replay it.
     pub keep_whole_log: bool,
     /// What happens to keys whose time has come.
@@ -45,6 +47,7 @@ impl Default for Options {
             clock: Box::new(SystemClock),
             seed: random_seed(),
             settings: Settings::default(),
+            table: table(),
             keep_whole_log: false,
             due: Due::Remove,
             active_expiry: true,
@@ -79,7 +82,7 @@ impl Engine {
         let log = Log::new(usize::try_from(capacity).unwrap_or(0), history);
         let log = if options.keep_whole_log { log.keeping_everything() } else { log };
         let parts = Parts {
-            table: table(),
+            table: options.table,
             clock: options.clock,
             seed: options.seed,
             log,

@@ -25,6 +25,8 @@ pub struct Setting {
     pub fixed: bool,
     /// Known for existing configurations; nothing follows from it.
     pub inert: bool,
+    /// Its value is shown to those who ask for it, and nowhere else.
+    pub secret: bool,
 }
 
 /// What a setting's value looks like.
@@ -74,6 +76,7 @@ macro_rules! settings {
             default: $default,
             fixed: false $(|| is_same(stringify!($flag), "fixed"))*,
             inert: false $(|| is_same(stringify!($flag), "inert"))*,
+            secret: false $(|| is_same(stringify!($flag), "secret"))*,
         }),*];
 
         #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
@@ -192,7 +195,7 @@ settings! {
     /// Clients at the same time.
     MAXCLIENTS = "maxclients", Kind::Int { min: 1, max: u32::MAX as i64 }, "10000";
     /// The default user's password; empty asks for none.
-    REQUIREPASS = "requirepass", Kind::Text, "";
+    REQUIREPASS = "requirepass", Kind::Text, "", secret;
     /// The file of users, in the data folder or anywhere; empty when there is none.
     ACLFILE = "aclfile", Kind::Text, "", fixed;
     /// The channels of new users: all, or none.
@@ -403,13 +406,13 @@ settings! {
     /// There are no modules.
     ENABLE_MODULE_COMMAND = "enable-module-command", Kind::Choice(&["no", "yes", "local"]), "no", fixed, inert;
     /// A key with a passphrase is not read: the file's permissions protect it.
-    TLS_KEY_FILE_PASS = "tls-key-file-pass", Kind::Text, "", inert;
+    TLS_KEY_FILE_PASS = "tls-key-file-pass", Kind::Text, "", inert, secret;
     /// The server is nobody's client with TLS yet.
     TLS_CLIENT_CERT_FILE = "tls-client-cert-file", Kind::Text, "", inert;
     /// The server is nobody's client with TLS yet.
     TLS_CLIENT_KEY_FILE = "tls-client-key-file", Kind::Text, "", inert;
     /// The server is nobody's client with TLS yet.
-    TLS_CLIENT_KEY_FILE_PASS = "tls-client-key-file-pass", Kind::Text, "", inert;
+    TLS_CLIENT_KEY_FILE_PASS = "tls-client-key-file-pass", Kind::Text, "", inert, secret;
     /// Certificates that those of clients must lead to stand in one file, `tls-ca-cert-file`.
     TLS_CA_CERT_DIR = "tls-ca-cert-dir", Kind::Text, "", inert;
     /// Keys are exchanged over elliptic curves.
@@ -433,9 +436,9 @@ settings! {
     /// There is no replication yet.
     REPLICAOF = "replicaof" | "slaveof", Kind::Words, "", fixed, inert;
     /// There is no replication yet.
-    MASTERAUTH = "masterauth" | "primaryauth", Kind::Text, "", inert;
+    MASTERAUTH = "masterauth" | "primaryauth", Kind::Text, "", inert, secret;
     /// There is no replication yet.
-    MASTERUSER = "masteruser" | "primaryuser", Kind::Text, "", inert;
+    MASTERUSER = "masteruser" | "primaryuser", Kind::Text, "", inert, secret;
     /// There is no replication yet.
     REPLICA_SERVE_STALE_DATA = "replica-serve-stale-data" | "slave-serve-stale-data", Kind::Bool, "yes", inert;
     /// There is no replication yet.
@@ -743,7 +746,10 @@ impl Kind {
                 Err(_) => Err("argument couldn't be parsed as an octal number".into()),
             },
             Kind::MemoryOrShare => match text.strip_suffix('%') {
-                Some(share) => share.parse::<u8>().ok().filter(|share| *share <= 100).map(|share| -i64::from(share)),
+                Some(share) => match share.parse::<u32>() {
+                    Ok(0..=100) | Err(_) => share.parse::<u8>().ok().map(|share| -i64::from(share)),
+                    Ok(_) => return Err("percentage argument must be less or equal to 100".into()),
+                },
                 None => parse_memory(text),
             }
             .ok_or("argument must be a memory or percent value".into()),

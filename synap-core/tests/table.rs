@@ -481,12 +481,8 @@ const REDIS: &[Facts] = &[
 
 /// Flags that ours have and Redis' have not, with the reason.
 const OWN_FLAGS: &[(&str, &str)] = &[
-    // Their arguments hold passwords, which MONITOR and SLOWLOG would show: Redis cuts them out of the line.
-    ("AUTH", "skip_monitor skip_slowlog"),
-    ("HELLO", "skip_monitor skip_slowlog"),
-    ("CONFIG SET", "skip_monitor skip_slowlog"),
-    // The same; and nobody waits for another server inside MULTI.
-    ("MIGRATE", "skip_monitor skip_slowlog no_multi"),
+    // Nobody waits for another server inside MULTI.
+    ("MIGRATE", "no_multi"),
     // Nobody waits for a disk inside MULTI.
     ("ACL LOAD", "no_multi"),
     ("ACL SAVE", "no_multi"),

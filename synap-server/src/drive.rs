@@ -16,6 +16,7 @@
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use synap_core::execute::pause::BEHIND_LOOK;
@@ -79,7 +80,10 @@ async fn go_on(
             Outcome::Quit => return End::Quit,
             Outcome::NeedAlone => engine.alone(|turn| execute(turn, session, input, reply)).await,
             Outcome::Paused => {
-                if !unpaused(engine, session).await {
+                session.client.held.store(true, Ordering::Relaxed);
+                let goes_on = unpaused(engine, session).await;
+                session.client.held.store(false, Ordering::Relaxed);
+                if !goes_on {
                     return End::Killed;
                 }
                 engine.inside(|turn| execute(turn, session, input, reply)).await

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use synap_core::Error;
 use synap_core::execute::figures::Allocator;
-use synap_core::execute::state::{Rewriting, Transfer, Transferring};
+use synap_core::execute::state::{Rewrite, Rewriting, Transfer, Transferring};
 use synap_core::execute::{Host, ShutdownOptions};
 use synap_core::settings::{self, Id, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -50,11 +50,11 @@ impl Host for ServerHost {
         Ok(())
     }
 
-    fn rewrite_config(&self, values: Vec<(Id, String)>) -> Rewriting {
+    fn rewrite_config(&self, rewrite: Rewrite) -> Rewriting {
         let file = self.file.clone();
         Box::pin(async move {
             let Some(file) = file else { return Err(Error::err("The server is running without a config file")) };
-            let written = tokio::task::spawn_blocking(move || rewrite::write(&file, &values)).await;
+            let written = tokio::task::spawn_blocking(move || rewrite::write(&file, &rewrite)).await;
             let written = written.unwrap_or_else(|_| Err("the server is closing".into()));
             written.map_err(|why| Error::fmt(format!("Rewriting config file: {why}")))
         })

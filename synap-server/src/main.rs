@@ -65,7 +65,8 @@ fn main() -> ExitCode {
         Ok(config::Asked::Serve(config)) => run(config).inspect_err(|message| tracing::error!("{message}")),
         Ok(config::Asked::Tool(tool)) => tools::run(&tool).inspect_err(|message| eprintln!("{message}")),
         Err(message) => {
-            eprintln!("{message}");
+            // The first line in Redis' words: scripts look for them.
+            eprintln!("*** FATAL CONFIG FILE ERROR ***\n{message}");
             Err(message)
         }
     };
@@ -74,15 +75,15 @@ fn main() -> ExitCode {
 
 /// Opens the engine and its doors, and stays until the program is to end.
 fn run(config: config::Config) -> Result<(), String> {
-    let config::Config { settings, users, file, load: load_options, warnings } = config;
+    let config::Config { settings, users, table, file, load: load_options, warnings } = config;
     #[cfg(feature = "mcp")]
-    mcp::tools(&settings)?;
+    mcp::tools(table, &settings)?;
     logs::follow(&settings)?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if let Some(warning) = limits::raise_descriptors(&settings)? {
         tracing::warn!("{warning}");
     }
-    let engine = Engine::open_memory(Options { settings, ..Options::default() });
+    let engine = Engine::open_memory(Options { settings, table, ..Options::default() });
     engine.load_users(&users).map_err(|error| format!("Aborting startup because of ACL errors: {error}"))?;
     let state = engine.state();
     // Before the first caller comes: nobody may see a server that is empty for now.
@@ -160,7 +161,10 @@ fn run(config: config::Config) -> Result<(), String> {
     side.block_on(async { while http.join_next().await.is_some() {} });
     side.shutdown_timeout(Duration::from_secs(1));
     calls.shutdown_timeout(Duration::from_secs(1));
-    engine.close().map_err(|error| format!("the end of the log is not safe on disk: {error}"))
+    engine.close().map_err(|error| format!("the end of the log is not safe on disk: {error}"))?;
+    // In Redis' words: scripts look for them.
+    tracing::info!("ready to exit, bye bye");
+    Ok(())
 }
 
 /// Waits until the program is to end and may end.

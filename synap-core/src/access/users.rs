@@ -115,6 +115,17 @@ impl Users {
         old.users.into_values().map(successor).collect()
     }
 
+    /// Each user by its name, with its line in a configuration; without the default one when it is what `requirepass`
+    /// alone makes of it.
+    pub fn configured(&self, requirepass: &str) -> Vec<(Arc<str>, Vec<u8>)> {
+        let mut usual = User::default_user();
+        usual.require(requirepass);
+        let (usual, everybody) = (usual.describe(), self.everybody.read());
+        let lines = everybody.users.iter().map(|(name, user)| (name, user.describe()));
+        let told = lines.filter(|(_, line)| *line != usual);
+        told.map(|(name, line)| (name.clone(), line)).collect()
+    }
+
     /// A copy, to be written to a file.
     pub fn snapshot(&self) -> Everybody {
         self.everybody.read().clone()
@@ -178,11 +189,11 @@ impl Users {
         keys
     }
 
-    /// True when there was such a key.
-    pub fn revoke_key(&self, id: &str) -> bool {
+    /// What was kept of the key's secret, when there was such a key.
+    pub fn revoke_key(&self, id: &str) -> Option<Digest> {
         let mut everybody = self.everybody.write();
-        let before = everybody.keys.len();
-        everybody.keys.retain(|_, key| *key.id != *id);
-        everybody.keys.len() < before
+        let digest = everybody.keys.values().find(|key| *key.id == *id).map(|key| key.digest)?;
+        everybody.keys.remove(&digest);
+        Some(digest)
     }
 }

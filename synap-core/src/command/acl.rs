@@ -85,7 +85,8 @@ pub const ACL_SETUSER: Command = Command {
     summary: "Makes a user, or changes it.",
     complexity: "O(N) for N rules and clients",
     returns: Shape::OK,
-    flags: ADMIN.and(Flags::SECRET),
+    flags: ADMIN,
+    hides: |_, _| true,
     ..ACL.session::<AclSetUser>()
 };
 
@@ -157,7 +158,8 @@ pub const ACL_GETUSER: Command = Command {
             ),
         ],
     )),
-    flags: ADMIN.and(Flags::SECRET).and(Flags::LOOKS),
+    flags: ADMIN.and(Flags::LOOKS),
+    hides: |_, _| true,
     ..ACL.session::<AclGetUser>()
 };
 
@@ -191,7 +193,8 @@ pub const ACL_DELUSER: Command = Command {
     summary: "Removes users with their API keys, and ends their connections.",
     complexity: "O(N) for N users and clients",
     returns: Shape::int("removed", "Users that were there."),
-    flags: ADMIN.and(Flags::SECRET),
+    flags: ADMIN,
+    hides: |_, _| true,
     ..ACL.session::<AclDelUser>()
 };
 
@@ -338,7 +341,8 @@ pub const ACL_DRYRUN: Command = Command {
     since: "7.0.0",
     summary: "Says whether a user may make a call, without making it.",
     returns: Shape::one_of("answer", "OK, or why not.", &[Shape::OK, Shape::TEXT]),
-    flags: ADMIN.and(Flags::SECRET).and(Flags::LOOKS),
+    flags: ADMIN.and(Flags::LOOKS),
+    hides: |_, _| true,
     ..ACL.session::<AclDryRun>()
 };
 

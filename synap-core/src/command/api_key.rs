@@ -2,6 +2,7 @@
 
 use super::prelude::*;
 use crate::access::ApiKey;
+use crate::execute::rights;
 
 const APIKEY: Group = Group { name: "server", op: "apikey", category: Category::NONE };
 
@@ -61,7 +62,8 @@ pub const APIKEY_CREATE: Command = Command {
         "",
         &[ID, USERNAME, CREATED, EXPIRES, Shape::text("secret", "Said this once: the server keeps its digest.")],
     ),
-    flags: ADMIN.and(Flags::SECRET),
+    flags: ADMIN,
+    hides: |_, _| true,
     ..APIKEY.session::<ApiKeyCreate>()
 };
 
@@ -103,7 +105,8 @@ pub struct ApiKeyRevoke<'a> {
 
 impl SessionCommand for ApiKeyRevoke<'_> {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, reply: &mut dyn Reply) -> Result<Flow> {
-        let revoked = std::str::from_utf8(self.id).is_ok_and(|id| cx.state().users.revoke_key(id));
+        let own = cx.session().client.clone();
+        let revoked = std::str::from_utf8(self.id).is_ok_and(|id| rights::revoke_key(cx.state(), id, &own));
         reply.int(revoked.into());
         Ok(Flow::Done)
     }

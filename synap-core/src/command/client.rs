@@ -170,7 +170,7 @@ pub(super) fn describe(client: &Client, state: &State, now_ms: i64, out: &mut St
     let tracks = if client.redirect.load(Ordering::Relaxed) >= 0 { "t" } else { "" };
     let flags = if client.monitor.load(Ordering::Relaxed) {
         "O"
-    } else if client.blocked.lock().is_some() {
+    } else if client.waits() {
         "b"
     } else if client.listens() {
         "P"

@@ -4,8 +4,11 @@ use std::sync::atomic::Ordering;
 
 use super::prelude::*;
 use crate::execute::rights::{self, Login};
+use crate::execute::row::is_behind;
 use crate::execute::state::State;
 use crate::execute::transaction;
+use crate::grammar::spec::ArgKind;
+use crate::grammar::{How, Parser};
 use crate::session::{ReplyMode, Session};
 
 const CONNECTION: Group = Group { name: "connection", op: "connection", category: Category::CONNECTION };
@@ -37,7 +40,29 @@ pub struct HelloOptions<'a> {
 pub struct HelloTerms<'a> {
     /// 2 or 3.
     protover: Word<'a>,
-    options: HelloOptions<'a>,
+    options: Named<'a>,
+}
+
+/// The same; what is wrong about one of them is told with its name.
+pub struct Named<'a>(HelloOptions<'a>);
+
+impl<'a> Arg<'a> for Named<'a> {
+    const KIND: ArgKind = <HelloOptions<'a> as Arg<'a>>::KIND;
+    const MIN: usize = <HelloOptions<'a> as Arg<'a>>::MIN;
+    const FIXED: bool = <HelloOptions<'a> as Arg<'a>>::FIXED;
+
+    fn read(parser: &mut Parser<'a, '_>, how: How) -> Result<Self> {
+        let mut rest = parser.rest();
+        while let Some(name) = rest.first() {
+            let is = |token: &[u8]| name.eq_ignore_ascii_case(token);
+            rest = match rest {
+                [_, _, _, rest @ ..] if is(b"AUTH") => rest,
+                [_, _, rest @ ..] if is(b"SETNAME") => rest,
+                _ => return Err(Error::fmt(format!("Syntax error in HELLO option '{}'", Error::quote(name)))),
+            };
+        }
+        HelloOptions::read(parser, how).map(Named)
+    }
 }
 
 #[derive(Args)]
@@ -59,7 +84,7 @@ impl SessionCommand for Hello<'_> {
                 Some(number)
             }
         };
-        let options = self.terms.as_ref().map(|terms| &terms.options);
+        let options = self.terms.as_ref().map(|terms| &terms.options.0);
         if let Some(auth) = options.and_then(|options| options.auth) {
             log_in(cx, auth.username, auth.password)?;
         }
@@ -116,13 +141,8 @@ pub const HELLO: Command = Command {
         ],
     ),
     tool: Tool::Never,
-    flags: ANYTIME
-        .and(Flags::NO_AUTH)
-        .and(Flags::SKIP_MONITOR)
-        .and(Flags::SKIP_SLOWLOG)
-        .and(Flags::ALLOW_BUSY)
-        .and(Flags::SUBSCRIBER)
-        .and(Flags::RESP_ONLY),
+    flags: ANYTIME.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY).and(Flags::SUBSCRIBER).and(Flags::RESP_ONLY),
+    hides: |words, index| is_behind(words, index, "AUTH", 2),
     ..CONNECTION.session::<Hello>()
 };
 
@@ -159,12 +179,8 @@ pub const AUTH: Command = Command {
     summary: "Logs in.",
     returns: Shape::OK,
     tool: Tool::Never,
-    flags: ANYTIME
-        .and(Flags::NO_AUTH)
-        .and(Flags::SKIP_MONITOR)
-        .and(Flags::SKIP_SLOWLOG)
-        .and(Flags::ALLOW_BUSY)
-        .and(Flags::RESP_ONLY),
+    flags: ANYTIME.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY).and(Flags::RESP_ONLY),
+    hides: |_, _| true,
     ..CONNECTION.session::<Auth>()
 };
 
@@ -335,3 +351,19 @@ pub const SELECT: Command = Command {
     flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST).and(Flags::RESP_ONLY),
     ..CONNECTION.session::<Select>()
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn hello_names_the_option_that_is_wrong() {
+        TestEngine::default().check(
+            "HELLO 2 AUTH a => -ERR Syntax error in HELLO option 'AUTH'
+            HELLO 2 SETNAME x AUTH => -ERR Syntax error in HELLO option 'AUTH'
+            HELLO 2 SETNAME => -ERR Syntax error in HELLO option 'SETNAME'
+            HELLO 2 FOO => -ERR Syntax error in HELLO option 'FOO'
+            HELLO a => -ERR Protocol version is not an integer or out of range",
+        );
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::prelude::*;
 use crate::error::Code;
+use crate::keyspace::EntryMut;
 use crate::keyspace::db::Expiry;
 use crate::keyspace::value::Value;
 use crate::settings;
@@ -38,17 +39,18 @@ fn sparse_size_max(cx: &ReadCx<'_>) -> usize {
 
 /// Stores new bytes; a time to live stays. They are raw for OBJECT ENCODING, as in Redis.
 fn put(cx: &mut WriteCx<'_>, key: &Key<'_>, bytes: &[u8]) -> Result<()> {
-    if !cx.exists(key) {
-        cx.set_value(key, Value::string(bytes), Expiry::Clear, Event::NONE);
-    }
-    cx.edit_string(key, ADDED, |entry| {
+    let store = |entry: &mut EntryMut<'_>| {
         if entry.as_string().is_none_or(|old| !old.is(bytes)) {
             // What it returns is a few kilobytes.
             drop(entry.set_bytes(bytes));
         }
         entry.bytes_mut(0);
         Ok(())
-    })?;
+    };
+    if cx.edit_string(key, ADDED, store)?.is_none() {
+        cx.set_value(key, Value::string(bytes), Expiry::Clear, Event::NONE);
+        cx.edit_string(key, ADDED, store)?;
+    }
     Ok(())
 }
 

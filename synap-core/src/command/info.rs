@@ -254,6 +254,8 @@ fn stats(cx: &SessionCx<'_, '_, '_>, lines: &mut Lines<'_>) {
     lines.put("tracking_total_prefixes", state.trackers.prefix_count());
     lines.put("latest_fork_usec", 0);
     lines.put("total_forks", 0);
+    lines.put("client_query_buffer_limit_disconnections", load(&stats.query_limit_closed));
+    lines.put("client_output_buffer_limit_disconnections", load(&state.registry.output_limits.closed));
     for reason in Reason::ALL {
         lines.put(reason.counter(), state.users.refusals.count(reason));
     }

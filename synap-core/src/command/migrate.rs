@@ -4,6 +4,7 @@ use super::generic::KEYS;
 use super::prelude::*;
 use crate::execute::Later;
 use crate::execute::departure::Target;
+use crate::execute::row::is_behind;
 use crate::grammar::spec::ArgKind;
 use crate::grammar::{How, Parser};
 use crate::log::wire;
@@ -157,8 +158,9 @@ pub const MIGRATE: Command = Command {
     complexity: "O(N) for N bytes",
     returns: Shape::status("status", "NOKEY when none of the keys was there."),
     tool: Tool::Never,
-    // The arguments may hold a password. A transaction cannot wait for another server.
-    flags: Flags::NO_MULTI.and(Flags::MOVABLE_KEYS).and(Flags::SKIP_MONITOR).and(Flags::SKIP_SLOWLOG),
+    // A transaction cannot wait for another server.
+    flags: Flags::NO_MULTI.and(Flags::MOVABLE_KEYS),
+    hides: |words, index| is_behind(words, index, "AUTH", 1) || is_behind(words, index, "AUTH2", 2),
     categories: Category::DANGEROUS,
     ..KEYS.blocking::<Migrate>()
 };

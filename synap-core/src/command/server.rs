@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::prelude::*;
 use super::{facts, help};
-use crate::execute::state::State;
+use crate::execute::state::{Rewrite, State};
 use crate::execute::{Later, ShutdownOptions};
 use crate::persist;
 use crate::reply::Tape;
@@ -340,12 +340,11 @@ pub const CONFIG_SET: Command = Command {
     summary: "Changes settings while the server runs.",
     complexity: "O(N) for N settings",
     returns: Shape::OK,
-    flags: Flags::ADMIN
-        .and(Flags::NOSCRIPT)
-        .and(Flags::LOADING)
-        .and(Flags::STALE)
-        .and(Flags::SKIP_MONITOR)
-        .and(Flags::SKIP_SLOWLOG),
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    hides: |words, index| {
+        let name = std::str::from_utf8(words[index - 1]).ok();
+        name.and_then(Settings::find).is_some_and(|id| id.setting().secret)
+    },
     ..CONFIG.session::<ConfigSet>()
 };
 
@@ -357,6 +356,7 @@ impl SessionCommand for ConfigResetStat {
         cx.state().stats.reset();
         cx.state().eviction.reset();
         cx.state().dropper.reset();
+        cx.state().registry.output_limits.closed.store(0, Ordering::Relaxed);
         cx.state().users.refusals.reset_counts();
         reply.ok();
         Ok(Flow::Done)
@@ -380,7 +380,11 @@ impl SessionCommand for ConfigRewrite {
     fn run(self, cx: &mut SessionCx<'_, '_, '_>, _: &mut dyn Reply) -> Result<Flow> {
         let state = cx.state();
         let values = settings::all().map(|id| (id, state.settings.show(id))).collect();
-        let written = state.host().rewrite_config(values);
+        // With a file of their own, users are none of this one's business.
+        let has_file = super::acl::file_of(state).is_some();
+        let users =
+            if has_file { None } else { Some(state.users.configured(&state.settings.text(settings::REQUIREPASS))) };
+        let written = state.host().rewrite_config(Rewrite { values, users });
         let mut tape = Tape::new(cx.session().resp3);
         let reply = async move {
             match written.await {

@@ -154,11 +154,22 @@ mod tests {
     fn secrets_are_not_noted() {
         let mut test = TestEngine::default();
         test.call("CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 1000");
-        for line in ["AUTH geheim", "AUTH me geheim", "HELLO 3 AUTH me geheim", "CONFIG SET requirepass \"\""] {
+        test.call("SLOWLOG RESET");
+        for (line, shown) in [
+            ("AUTH geheim", r#"["AUTH", "(redacted)"]"#),
+            ("AUTH me geheim", r#"["AUTH", "(redacted)", "(redacted)"]"#),
+            ("HELLO 3 SETNAME me AUTH me geheim", r#""SETNAME", "me", "AUTH", "(redacted)", "(redacted)"]"#),
+            ("CONFIG SET timeout 7 primaryauth geheim", r#""timeout", "7", "primaryauth", "(redacted)"]"#),
+            ("ACL SETUSER ann >geheim", r#"["ACL", "SETUSER", "(redacted)", "(redacted)"]"#),
+            ("MIGRATE h 1 none 0 1 AUTH2 me geheim", r#""AUTH2", "(redacted)", "(redacted)"]"#),
+        ] {
             test.call(line);
+            let all = test.call("SLOWLOG GET -1");
+            assert!(all.contains(shown) && !all.contains("geheim"), "{shown}: {all}");
         }
-        let all = test.call("SLOWLOG GET -1");
-        assert!(!all.contains("geheim") && !all.contains("requirepass"), "{all}");
+        test.call("CONFIG SET slowlog-max-len 0");
+        test.call("SLOWLOG RESET");
+        test.check("PING => PONG\nSLOWLOG LEN => 0");
     }
 
     #[test]

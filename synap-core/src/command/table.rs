@@ -9,7 +9,7 @@ use super::{
 };
 use crate::access::Category;
 use crate::error::{Error, Result};
-use crate::execute::row::Command;
+use crate::execute::row::{Command, Guise};
 use crate::execute::state::{Rows, State};
 use crate::grammar::Words;
 use crate::session::Client;
@@ -57,6 +57,8 @@ const NAME_BYTES_MAX: usize = size_of::<u128>();
 /// All rows with an index of their names. Open addressing over a power of two of slots, at most half full.
 pub struct Table {
     rows: &'static [Command],
+    /// The rows whose names clients may use.
+    open: &'static [Command],
     /// Indexes of `entries`, plus one; zero is free.
     slots: Box<[u16]>,
     entries: Vec<Entry>,
@@ -69,6 +71,24 @@ struct Entry {
     word: &'static str,
     row: Option<&'static Command>,
     subcommands: Vec<(&'static str, &'static Command)>,
+    is_closed: bool,
+}
+
+impl Entry {
+    fn new(word: &'static str) -> Entry {
+        let folded = if is_long(word.as_bytes()) { 0 } else { fold(word.as_bytes()) };
+        Entry { folded, word, row: None, subcommands: Vec::new(), is_closed: false }
+    }
+
+    /// The same rows under another name, or under a closed one.
+    fn disguised(&self, word: &'static str, guise: fn(&'static Command) -> Guise) -> Entry {
+        let disguise = |row: &'static Command| &*Box::leak(Box::new(row.disguised(guise(row))));
+        Entry {
+            row: self.row.map(disguise),
+            subcommands: self.subcommands.iter().map(|(sub, row)| (*sub, disguise(row))).collect(),
+            ..Entry::new(word)
+        }
+    }
 }
 
 /// The one table.
@@ -90,8 +110,7 @@ impl Table {
         for row in rows {
             let word = row.first_word();
             let index = entries.iter().position(|entry| entry.word == word).unwrap_or_else(|| {
-                let folded = if is_long(word.as_bytes()) { 0 } else { fold(word.as_bytes()) };
-                entries.push(Entry { folded, word, row: None, subcommands: Vec::new() });
+                entries.push(Entry::new(word));
                 entries.len() - 1
             });
             match row.name.split_once(' ') {
@@ -99,18 +118,59 @@ impl Table {
                 Some((_, sub)) => entries[index].subcommands.push((sub, row)),
             }
         }
-        let size = (entries.len() * 2).next_power_of_two();
-        let mut slots = vec![0_u16; size].into_boxed_slice();
-        for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| !is_long(entry.word.as_bytes())) {
-            let mut slot = hash(entry.folded) as usize & (size - 1);
-            while slots[slot] != 0 {
-                slot = (slot + 1) & (size - 1);
-            }
-            slots[slot] = index as u16 + 1;
-        }
-        Table { rows, slots, entries }
+        Table { rows, open: rows, slots: index(&entries), entries }
     }
 
+    /// The table after `rename-command`: each a command's name and its new one, which is empty when nobody is to use it.
+    /// Made once, at a start.
+    pub fn renamed(renames: &[(String, String)]) -> Result<&'static Table, &'static str> {
+        let mut entries = Table::new(table().rows).entries;
+        let mut closed: Vec<&'static str> = Vec::new();
+        for (from, to) in renames {
+            let find = |name: &str| entries.iter().position(|entry| entry.word.eq_ignore_ascii_case(name));
+            let known = find(from).filter(|index| !entries[*index].is_closed);
+            let index = known.ok_or("No such command in rename-command")?;
+            if !to.is_empty() && find(to).is_some() {
+                return Err("Target command name already exists");
+            }
+            let is_own = entries[index].rows().all(|row| matches!(row.guise, Guise::None));
+            if !is_own {
+                return Err("No such command in rename-command");
+            }
+            if !to.is_empty() {
+                let new = entries[index].disguised(to.clone().leak(), Guise::Renamed);
+                entries.push(new);
+            }
+            closed.push(entries[index].word);
+            entries[index] = Entry { is_closed: true, ..entries[index].disguised(entries[index].word, Guise::Closed) };
+        }
+        let open: Vec<Command> =
+            table().rows.iter().filter(|row| !closed.contains(&row.first_word())).copied().collect();
+        Ok(Box::leak(Box::new(Table { rows: table().rows, open: open.leak(), slots: index(&entries), entries })))
+    }
+}
+
+impl Entry {
+    fn rows(&self) -> impl Iterator<Item = &'static Command> {
+        self.row.into_iter().chain(self.subcommands.iter().map(|(_, row)| *row))
+    }
+}
+
+/// Where names stand among the entries.
+fn index(entries: &[Entry]) -> Box<[u16]> {
+    let size = (entries.len() * 2).next_power_of_two();
+    let mut slots = vec![0_u16; size].into_boxed_slice();
+    for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| !is_long(entry.word.as_bytes())) {
+        let mut slot = hash(entry.folded) as usize & (size - 1);
+        while slots[slot] != 0 {
+            slot = (slot + 1) & (size - 1);
+        }
+        slots[slot] = index as u16 + 1;
+    }
+    slots
+}
+
+impl Table {
     #[inline]
     fn entry(&self, word: &[u8]) -> Option<&Entry> {
         if is_long(word) {
@@ -176,10 +236,14 @@ impl Rows for Table {
         }
         match (words.get(1), entry.row) {
             (None, Some(row)) => Ok(row),
+            (None, None) if entry.is_closed => Err(unknown(words)),
             (None, None) => Err(Error::arity(entry.word)),
             (Some(word), _) => {
                 let found = entry.subcommands.iter().find(|(sub, _)| sub.as_bytes().eq_ignore_ascii_case(word));
                 found.map(|(_, row)| *row).ok_or_else(|| {
+                    if entry.is_closed {
+                        return unknown(words);
+                    }
                     Error::fmt(format!("unknown subcommand '{}'. Try {} HELP.", Error::quote(word), entry.word))
                 })
             }
@@ -188,6 +252,14 @@ impl Rows for Table {
 
     fn all(&self) -> &'static [Command] {
         self.rows
+    }
+
+    fn open(&self) -> &'static [Command] {
+        self.open
+    }
+
+    fn unknown(&self, words: Words<'_>) -> Error {
+        unknown(words)
     }
 
     fn describe(&self, client: &Client, state: &State, now_ms: i64) -> String {

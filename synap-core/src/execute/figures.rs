@@ -47,8 +47,8 @@ impl Clients {
                 Door::Http => all.http += 1,
                 Door::Embedded | Door::Log => all.embedded += 1,
             }
+            all.blocked += usize::from(client.waits());
             if let Some(waiter) = &*client.blocked.lock() {
-                all.blocked += 1;
                 all.blocked_until += usize::from(waiter.deadline_ms.is_some());
             }
             all.watching += usize::from(client.watches.load(Ordering::Relaxed) > 0);

@@ -63,7 +63,7 @@ use crate::reply::check::Checked;
 use crate::reply::{Reply, Tape};
 use crate::session::{NullKind, Session, Waiter};
 use admit::Admission;
-use row::{Flags, Needs};
+use row::{Flags, Guise, Needs};
 
 /// One call as it came through a door.
 #[derive(Clone, Copy)]
@@ -192,7 +192,7 @@ pub fn execute(turn: &mut Turn<'_>, session: &mut Session, input: &Input<'_>, re
     };
     let count = input.words.len() - row.name_words().min(input.words.len());
     if count < row.min_words || (row.fixed && count > row.min_words) {
-        return refuse(turn, session, Some(row), &Error::arity(&row.full_name()), reply);
+        return unfit(turn, session, input, row, reply);
     }
     let call = Call { words: input.words, raw: input.raw, row, hint: input.hint };
     session.client.last_row.store(row.id as u32, Ordering::Relaxed);
@@ -211,6 +211,30 @@ pub fn execute(turn: &mut Turn<'_>, session: &mut Session, input: &Input<'_>, re
         }
     }
     outcome
+}
+
+/// A call that has too few or too many words, or whose name was changed by `rename-command`.
+#[cold]
+fn unfit(
+    turn: &mut Turn<'_>,
+    session: &mut Session,
+    input: &Input<'_>,
+    row: &'static Command,
+    reply: &mut dyn Reply,
+) -> Outcome {
+    match row.guise {
+        Guise::None => refuse(turn, session, Some(row), &Error::arity(&row.full_name()), reply),
+        Guise::Closed(real) if admit::is_replay(session) => {
+            execute(turn, session, &Input { row: Some(real), ..*input }, reply)
+        }
+        Guise::Closed(_) => refuse(turn, session, None, &turn.state.table.unknown(input.words), reply),
+        Guise::Renamed(real) => {
+            // From here on it has its own name: in the log, for MONITOR, in MULTI.
+            let words: Vec<&[u8]> =
+                std::iter::once(real.first_word().as_bytes()).chain(input.words[1..].iter().copied()).collect();
+            execute(turn, session, &Input { words: &words, raw: None, row: Some(real), hint: input.hint }, reply)
+        }
+    }
 }
 
 /// Answers an error that came before the call could run; one in MULTI breaks the transaction, and one of EXEC ends it.

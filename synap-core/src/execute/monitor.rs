@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use super::Call;
 use super::context::WriteCx;
-use super::row::Flags;
+use super::row::{Command, Flags};
 use super::state::State;
 use crate::session::{Mail, Session};
 
@@ -34,9 +34,10 @@ fn show_to_all(state: &State, session: &Session, db: u32, call: &Call<'_>) -> Ve
     }
     let now = state.clock.now_ms();
     let mut line = format!("{}.{:03}000 [{} {}]", now / 1000, now % 1000, db, session.client.addr);
-    for word in call.words {
+    for (index, word) in call.words.iter().enumerate() {
         line.push_str(" \"");
-        for &byte in *word {
+        let is_secret = call.row.is_secret(call.words, index);
+        for &byte in if is_secret { Command::REDACTED.as_bytes() } else { word } {
             match byte {
                 b'"' => line.push_str("\\\""),
                 b'\\' => line.push_str("\\\\"),

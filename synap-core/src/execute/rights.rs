@@ -8,11 +8,12 @@ use super::Call;
 use super::row::{Command, Flags};
 use super::state::State;
 use crate::access::refusals::{Context, Noted, Reason};
+use crate::access::secret::Digest;
 use crate::access::users::{Change, terms};
 use crate::access::{Asked, Denial, Terms, User};
 use crate::error::{Code, Error, Result};
 use crate::grammar::{Keys, Parser, Words};
-use crate::session::{Client, Kind, Session, Waiter};
+use crate::session::{Client, Kind, Session, Waiter, key_of};
 use crate::settings;
 
 /// Whether the session's user may run `call` with these keys and channels.
@@ -134,14 +135,30 @@ pub fn dry_run(state: &State, user: &User, row: &Command, words: Words<'_>) -> O
 /// Whether the session's user may read `key`, as with `GET key`: for what is told of keys outside of calls. Nothing is
 /// noted.
 pub fn may_read(state: &State, session: &Session, key: &[u8]) -> bool {
-    let words: [&[u8]; 2] = [b"GET", key];
-    let Ok(row) = state.table.find(&words) else { return false };
     match &session.user {
-        Some(user) if user.is_free() => true,
-        Some(user) if !user.is_superseded() => dry_run(state, user, row, &words).is_none(),
-        Some(user) => state.users.get(&user.name).is_some_and(|user| dry_run(state, &user, row, &words).is_none()),
+        Some(user) if !user.is_superseded() => user_may_read(state, user, key),
+        Some(user) => state.users.get(&user.name).is_some_and(|user| user_may_read(state, &user, key)),
         None => false,
     }
+}
+
+fn user_may_read(state: &State, user: &User, key: &[u8]) -> bool {
+    let words: [&[u8]; 2] = [b"GET", key];
+    user.is_free() || state.table.find(&words).is_ok_and(|row| dry_run(state, user, row, &words).is_none())
+}
+
+/// Refuses a session whose user may read no key at all, as with `GET`: it has nothing to hear of any of them.
+pub fn may_listen_to_keys(state: &State, session: &mut Session) -> Result<()> {
+    refresh(state, session);
+    let user = session.user.as_ref().ok_or(NO_LOGIN)?;
+    match user_reads_some_key(state, user) {
+        true => Ok(()),
+        false => Err(Error { code: Code::NoPerm, text: may_not_run(user, "get").into() }),
+    }
+}
+
+fn user_reads_some_key(state: &State, user: &User) -> bool {
+    user.is_free() || state.table.find(&[b"GET"]).is_ok_and(|row| user.may_run(row.id))
 }
 
 pub const NO_KEY_RIGHT: Error = Error::new(Code::NoPerm, "No permissions to access a key");
@@ -170,6 +187,9 @@ pub fn log_in(state: &State, session: &mut Session, login: Login<'_>, object: &[
     match result {
         Ok(user) => {
             session.log_in(user);
+            if let Login::Key(secret) = login {
+                session.client.info.lock().key = Some(Digest::of(secret));
+            }
             Ok(())
         }
         Err(error) => {
@@ -197,7 +217,8 @@ pub fn terms_of(state: &State) -> Terms<'_> {
     terms(state.table, &state.settings)
 }
 
-/// Ends the clients whose user is gone, and those that listen to channels which their user may not use any more.
+/// Ends the clients whose user is gone, and those that listen to a channel or a key that is not for their user any more.
+/// Who listens to a pattern of keys goes on: each change is looked at before it is told.
 pub fn follow(state: &State, changes: &[Change]) {
     let gone: BTreeSet<&str> = changes.iter().filter(|c| c.new.is_none()).map(|c| &*c.old.name).collect();
     let narrowed = |change: &&Change| change.new.as_ref().is_some_and(|new| !new.keeps_channels_of(&change.old));
@@ -209,10 +230,27 @@ pub fn follow(state: &State, changes: &[Change]) {
         doomed.extend(state.registry.all().into_iter().filter(is_gone));
     }
     if !narrowed.is_empty() {
-        doomed.extend(state.channels.listeners_that(|kind, channel, client| {
+        doomed.extend(state.channels.listeners_that(&Kind::OF_CHANNELS, |kind, channel, client| {
             let user = narrowed.get(&*client.info.lock().user);
             user.is_some_and(|user| !user.may_use_channel(channel, kind == Kind::Pattern))
         }));
     }
+    let changed: BTreeMap<&str, &User> =
+        changes.iter().filter_map(|c| Some((&*c.old.name, &**c.new.as_ref()?))).collect();
+    doomed.extend(state.channels.listeners_that(&Kind::OF_KEYS, |kind, name, client| {
+        let user = changed.get(&*client.info.lock().user);
+        user.is_some_and(|user| match kind {
+            Kind::Key => !user_may_read(state, user, key_of(name)),
+            _ => !user_reads_some_key(state, user),
+        })
+    }));
     doomed.iter().for_each(|client| client.kill());
+}
+
+/// Ends an API key and the clients that came with it, but for `own`; false when there is no such key.
+pub fn revoke_key(state: &State, id: &str, own: &Client) -> bool {
+    let Some(revoked) = state.users.revoke_key(id) else { return false };
+    let came_with_it = |client: &Arc<Client>| client.id != own.id && client.info.lock().key == Some(revoked);
+    state.registry.all().iter().filter(|client| came_with_it(client)).for_each(|client| client.kill());
+    true
 }

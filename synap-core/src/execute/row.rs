@@ -6,7 +6,7 @@ use super::{Call, Caller, Flow, Outcome, State};
 use crate::access::Category;
 use crate::error::Result;
 use crate::grammar::spec::{Access, ArgKind, ArgSpec, Repeat, Shape};
-use crate::grammar::{Arg, Family, Key, Parser};
+use crate::grammar::{Arg, Family, Key, Parser, Words};
 use crate::reply::Reply;
 
 /// One command, as a constant beside its argument struct and its handler.
@@ -27,6 +27,8 @@ pub struct Command {
     pub flags: Flags,
     /// ACL categories beyond those that follow from group, kind and flags.
     pub categories: Category,
+    /// Whether the word of this index is a secret: SLOWLOG and MONITOR do not show it. Asked for arguments only.
+    pub hides: fn(Words<'_>, usize) -> bool,
     pub args: &'static [ArgSpec],
     /// Words that the arguments take at the least; exactly so many when `fixed`.
     pub min_words: usize,
@@ -34,8 +36,21 @@ pub struct Command {
     pub run: Run,
     /// Its place in the table, given when the table is built. Not persisted.
     pub id: usize,
+    /// Not a row of its own, but what `rename-command` made of one.
+    pub guise: Guise,
     /// [`Command::key_is_first`], kept at hand for the prefetcher. Given when the table is built.
     pub first_key: bool,
+}
+
+/// What `rename-command` made of a row. No call has enough words for such a row: that is how it is noticed, at no cost
+/// for all others.
+#[derive(Clone, Copy)]
+pub enum Guise {
+    None,
+    /// Its name is closed to clients. Logs have it.
+    Closed(&'static Command),
+    /// It is the row with another name.
+    Renamed(&'static Command),
 }
 
 /// The functions of a row, made from its argument struct.
@@ -151,8 +166,6 @@ flags! {
     ENDS_MULTI = 20 "";
     /// Not while a replica loads a full copy beside the data that it serves.
     NO_ASYNC_LOADING = 21 "no_async_loading";
-    /// Its arguments may hold secrets: SLOWLOG shows the name alone.
-    SECRET = 26 "";
     /// The same call again leaves the data as they are: agents are told, so that they may try again.
     IDEMPOTENT = 30 "";
 }
@@ -361,6 +374,7 @@ impl Group {
             kind,
             flags,
             categories: Category::NONE,
+            hides: |_, _| false,
             args: match args {
                 ArgKind::Block(args) => args,
                 _ => panic!("a command's arguments are a struct of fields in order"),
@@ -369,12 +383,31 @@ impl Group {
             fixed,
             run,
             id: 0,
+            guise: Guise::None,
             first_key: false,
         }
     }
 }
 
+/// For [`Command::hides`]: one of the `count` words behind `token`, wherever that stands.
+pub fn is_behind(words: Words<'_>, index: usize, token: &str, count: usize) -> bool {
+    words[index.saturating_sub(count)..index].iter().any(|word| word.eq_ignore_ascii_case(token.as_bytes()))
+}
+
 impl Command {
+    /// The row as `rename-command` has it.
+    pub fn disguised(&self, guise: Guise) -> Command {
+        Command { guise, min_words: 1 << 40, ..*self }
+    }
+
+    /// What is shown in the place of a secret.
+    pub const REDACTED: &str = "(redacted)";
+
+    /// Whether the word of this index may not be shown.
+    pub fn is_secret(&self, words: Words<'_>, index: usize) -> bool {
+        index >= self.name_words() && (self.hides)(words, index)
+    }
+
     /// Adds to what the kind of row brought along.
     pub const fn flagged(self, flags: Flags) -> Command {
         Command { flags: self.flags.and(flags), ..self }

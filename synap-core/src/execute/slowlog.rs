@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 
 use super::Call;
-use super::row::Flags;
+use super::row::Command;
 use super::state::State;
 use crate::grammar::Words;
 use crate::session::Client;
@@ -39,12 +39,15 @@ struct Calls {
 
 impl Slowlog {
     pub(super) fn note(&self, state: &State, call: &Call<'_>, client: &Client, at_ms: i64, micros: u64) {
-        let secret_from = if call.row.flags.has(Flags::SECRET) { call.row.name_words() } else { usize::MAX };
+        let max = usize::try_from(state.settings.int(settings::SLOWLOG_MAX_LEN)).unwrap_or(0);
+        if max == 0 {
+            return;
+        }
         let slow = SlowCall {
             id: 0,
             at_ms,
             micros,
-            words: trimmed(call.words, secret_from),
+            words: trimmed(call.words, |index| call.row.is_secret(call.words, index)),
             addr: client.addr.clone(),
             name: client.info.lock().name.chars().take(WORD_BYTES_MAX).collect(),
         };
@@ -52,7 +55,6 @@ impl Slowlog {
         let id = calls.next_id;
         calls.next_id += 1;
         calls.newest_first.push_front(SlowCall { id, ..slow });
-        let max = usize::try_from(state.settings.int(settings::SLOWLOG_MAX_LEN)).unwrap_or(0);
         calls.newest_first.truncate(max);
     }
 
@@ -75,11 +77,11 @@ impl Slowlog {
     }
 }
 
-/// The words within the limits; those from an index on are not shown.
-fn trimmed(words: Words<'_>, secret_from: usize) -> Vec<Vec<u8>> {
-    let show = |(index, word): (usize, &&[u8])| match index < secret_from {
-        true => trimmed_word(word),
-        false => b"(redacted)".to_vec(),
+/// The words within the limits; secret ones are not shown.
+fn trimmed(words: Words<'_>, is_secret: impl Fn(usize) -> bool) -> Vec<Vec<u8>> {
+    let show = |(index, word): (usize, &&[u8])| match is_secret(index) {
+        false => trimmed_word(word),
+        true => Command::REDACTED.into(),
     };
     let shown = if words.len() > WORDS_MAX { WORDS_MAX - 1 } else { words.len() };
     let mut trimmed: Vec<Vec<u8>> = words[..shown].iter().enumerate().map(show).collect();
@@ -106,8 +108,11 @@ mod tests {
         assert_eq!(trimmed_word(&long).split_at(128), (&long[..128], &b"... (1 more bytes)"[..]));
         assert_eq!(trimmed_word(&long[..128]), &long[..128]);
         let words = vec![&b"a"[..]; 33];
-        let trimmed_words = trimmed(&words, usize::MAX);
+        let trimmed_words = trimmed(&words, |_| false);
         assert_eq!((trimmed_words.len(), &*trimmed_words[31]), (32, &b"... (2 more arguments)"[..]));
-        assert_eq!(trimmed(&words[..32], 31), [vec![b"a".to_vec(); 31], vec![b"(redacted)".to_vec()]].concat());
+        assert_eq!(
+            trimmed(&words[..32], |index| index == 31),
+            [vec![b"a".to_vec(); 31], vec![b"(redacted)".to_vec()]].concat()
+        );
     }
 }

@@ -83,6 +83,10 @@ pub trait Rows: crate::access::Rows + Sync {
     /// The row of these words, or the error that answers them.
     fn find(&self, words: Words<'_>) -> Result<&'static Command>;
     fn all(&self) -> &'static [Command];
+    /// Those whose names are not closed.
+    fn open(&self) -> &'static [Command];
+    /// What answers a call whose name nobody knows.
+    fn unknown(&self, words: Words<'_>) -> Error;
     /// One line about a client, as CLIENT LIST has it.
     fn describe(&self, client: &Client, state: &State, now_ms: i64) -> String;
 }
@@ -96,8 +100,8 @@ pub trait Host: Send + Sync {
     fn settings_changed(&self, _: &Settings, _: &[Id]) -> Result<(), (Id, String)> {
         Ok(())
     }
-    /// Writes settings and their values into the configuration file that the program was started with.
-    fn rewrite_config(&self, _: Vec<(Id, String)>) -> Rewriting {
+    /// Writes what is in force into the configuration file that the program was started with.
+    fn rewrite_config(&self, _: Rewrite) -> Rewriting {
         Box::pin(std::future::ready(Err(Error::err("The server is running without a config file"))))
     }
     /// Somebody at `addr` gave a wrong password for `user`, so many times within a short while.
@@ -121,6 +125,13 @@ pub trait Host: Send + Sync {
     }
     /// Has the allocator give back what nobody uses.
     fn purge_memory(&self) {}
+}
+
+/// What is in force.
+pub struct Rewrite {
+    pub values: Vec<(Id, String)>,
+    /// Each user by its name, with the line `user name rules` that makes it; `None` leaves them as they are.
+    pub users: Option<Vec<(Arc<str>, Vec<u8>)>>,
 }
 
 /// See [`Host::rewrite_config`].

@@ -28,6 +28,8 @@ pub struct Stats {
     pub evicted_keys: AtomicU64,
     /// Closed because clients took too much memory.
     pub evicted_clients: AtomicU64,
+    /// Closed because they sent more than `client-query-buffer-limit`.
+    pub query_limit_closed: AtomicU64,
     pub keyspace_hits: AtomicU64,
     pub keyspace_misses: AtomicU64,
     /// Raw ticks that the engine's thread spent removing what was due.
@@ -66,6 +68,7 @@ impl Stats {
             expired_fields: AtomicU64::new(0),
             evicted_keys: AtomicU64::new(0),
             evicted_clients: AtomicU64::new(0),
+            query_limit_closed: AtomicU64::new(0),
             keyspace_hits: AtomicU64::new(0),
             keyspace_misses: AtomicU64::new(0),
             expire_ticks: AtomicU64::new(0),
@@ -127,6 +130,7 @@ impl Stats {
             &self.expired_fields,
             &self.evicted_keys,
             &self.evicted_clients,
+            &self.query_limit_closed,
             &self.keyspace_hits,
             &self.keyspace_misses,
             &self.expire_ticks,

@@ -129,7 +129,9 @@ impl<'e> Turn<'e> {
         }
     }
 
-    /// A context that holds the shards of `mask`, or everything when the gate is closed.
+    /// A context that holds the shards of `mask`, or everything when the gate is closed. Built where it is used: a copy
+    /// of it would wait for the small fields that were just written.
+    #[inline(always)]
     pub(super) fn context(&self, mask: u64, db: u32) -> WriteCx<'_> {
         #[cfg(any(test, feature = "testing"))]
         LOCKED.set(LOCKED.get() | if self.is_alone() { u64::MAX } else { mask });
@@ -171,7 +173,7 @@ impl<'e> Turn<'e> {
 
     /// Locks the shards of `keys`. `None` when the call must run with the gate closed: it asks for it, or it may serve
     /// a waiter that reaches a shard which is not among them. Nothing has changed then.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lock(&self, call: &Call<'_>, keys: &Keys, db: u32, alone: bool) -> Option<WriteCx<'_>> {
         if alone && !self.is_alone() {
             return None;

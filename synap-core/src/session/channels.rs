@@ -41,6 +41,8 @@ pub enum Kind {
 
 impl Kind {
     const ALL: [Kind; 5] = [Kind::Channel, Kind::Pattern, Kind::Shard, Kind::Key, Kind::KeyPattern];
+    pub const OF_CHANNELS: [Kind; 3] = [Kind::Channel, Kind::Pattern, Kind::Shard];
+    pub const OF_KEYS: [Kind; 2] = [Kind::Key, Kind::KeyPattern];
 
     const fn is_of_keys(self) -> bool {
         matches!(self, Kind::Key | Kind::KeyPattern)
@@ -50,6 +52,11 @@ impl Kind {
 /// What a key, or a pattern of keys, of a database is listened to as.
 pub fn key_name(db: u32, key: &[u8]) -> Vec<u8> {
     [itoa::Buffer::new().format(db).as_bytes(), b":", key].concat()
+}
+
+/// The key of a [`key_name`].
+pub fn key_of(name: &[u8]) -> &[u8] {
+    name.iter().position(|byte| *byte == b':').map_or(name, |colon| &name[colon + 1..])
 }
 
 impl Subscriptions {
@@ -278,9 +285,9 @@ impl Channels {
     }
 
     /// The clients of which one subscription is said to be meant, perhaps several times.
-    pub fn listeners_that(&self, is_meant: impl Fn(Kind, &[u8], &Client) -> bool) -> Vec<Arc<Client>> {
+    pub fn listeners_that(&self, kinds: &[Kind], is_meant: impl Fn(Kind, &[u8], &Client) -> bool) -> Vec<Arc<Client>> {
         let mut found = Vec::new();
-        for kind in Kind::ALL {
+        for &kind in kinds {
             for (name, listeners) in self.map(kind).read().iter() {
                 found.extend(listeners.iter().filter(|client| is_meant(kind, name, client)).cloned());
             }

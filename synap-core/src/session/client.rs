@@ -10,6 +10,7 @@ use super::inbox::{Mail, Mailbox, Wake};
 use super::output::{Limit, Limits};
 use super::waiter::Waiter;
 use super::{ReplyMode, Session};
+use crate::access::secret::Digest;
 
 /// How a client came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +47,19 @@ pub struct Client {
     pub monitor: AtomicBool,
     pub no_evict: AtomicBool,
     pub no_touch: AtomicBool,
+    /// Its call waits for the end of a pause.
+    pub held: AtomicBool,
     /// Bytes waiting unparsed, and unsent; kept by the connection.
     pub query_bytes: AtomicUsize,
     /// Bytes that the buffer of the first has beyond them.
     pub query_free_bytes: AtomicUsize,
     pub output_bytes: AtomicUsize,
-    /// Bytes that the session holds: calls queued in MULTI, names of watched keys, names of subscriptions.
+    /// Bytes that the session holds: calls queued in MULTI, names of watched keys, names of subscriptions, prefixes of
+    /// keys that it hears of.
     pub multi_bytes: AtomicUsize,
     pub watch_bytes: AtomicUsize,
     pub subscription_bytes: AtomicUsize,
+    pub prefix_bytes: AtomicUsize,
     /// What the registry has counted for it; none when it counts no more.
     pub(super) counted_bytes: Mutex<Option<usize>>,
     pub total_in: AtomicU64,
@@ -89,6 +94,8 @@ pub struct ClientInfo {
     pub lib_name: String,
     pub lib_ver: String,
     pub user: Arc<str>,
+    /// Of the API key that it came with.
+    pub key: Option<Digest>,
 }
 
 impl Client {
@@ -112,12 +119,14 @@ impl Client {
             monitor: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             query_bytes: AtomicUsize::new(0),
             query_free_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             multi_bytes: AtomicUsize::new(0),
             watch_bytes: AtomicUsize::new(0),
             subscription_bytes: AtomicUsize::new(0),
+            prefix_bytes: AtomicUsize::new(0),
             counted_bytes: Mutex::new(Some(0)),
             total_in: AtomicU64::new(0),
             total_out: AtomicU64::new(0),
@@ -139,8 +148,14 @@ impl Client {
 
     /// Memory that it takes, about.
     pub fn memory_bytes(&self) -> usize {
-        let parts =
-            [&self.query_bytes, &self.output_bytes, &self.multi_bytes, &self.watch_bytes, &self.subscription_bytes];
+        let parts = [
+            &self.query_bytes,
+            &self.output_bytes,
+            &self.multi_bytes,
+            &self.watch_bytes,
+            &self.subscription_bytes,
+            &self.prefix_bytes,
+        ];
         let mail_bytes = if self.has_mail() { self.mailbox.bytes() } else { 0 };
         CLIENT_BYTES + mail_bytes + parts.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
     }
@@ -148,6 +163,11 @@ impl Client {
     /// Bytes in the inbox.
     pub fn mail_bytes(&self) -> usize {
         self.mailbox.bytes()
+    }
+
+    /// True when its call waits: for keys, or for the end of a pause.
+    pub fn waits(&self) -> bool {
+        self.held.load(Ordering::Relaxed) || self.blocked.lock().is_some()
     }
 
     /// True when it has subscriptions.
@@ -174,6 +194,9 @@ impl Client {
             (_, false) => self.output_limits.pubsub.hard_bytes(),
         };
         let put = self.mailbox.put(mail, seen, bytes_max);
+        if put.is_last {
+            self.output_limits.note_closed();
+        }
         self.output_limits.note(put.bytes + unsent);
         put.waker
     }
@@ -191,7 +214,11 @@ impl Client {
     #[inline]
     pub fn note_output(&self, bytes: usize) -> bool {
         self.output_bytes.store(bytes, Ordering::Relaxed);
-        !self.output_limits.note(bytes) || bytes <= self.output_limit().hard_bytes()
+        let is_within = !self.output_limits.note(bytes) || bytes <= self.output_limit().hard_bytes();
+        if !is_within {
+            self.output_limits.note_closed();
+        }
+        is_within
     }
 
     /// Looks, from time to time, whether too much waits for it: at all, or for too long.

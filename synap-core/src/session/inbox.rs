@@ -171,6 +171,8 @@ pub struct Put {
     pub waker: Option<Waker>,
     /// Of all mail that is there.
     pub bytes: usize,
+    /// It was too much, and has ended the client.
+    pub is_last: bool,
 }
 
 /// An inbox that others put into, with the bell of the one who takes out.
@@ -204,19 +206,18 @@ impl Mailbox {
     /// `bytes_max` end the client, which does not read what it asked for; what comes then is dropped, but for what was
     /// popped for it.
     pub fn put(&self, mail: Mail, seen: u64, bytes_max: usize) -> Put {
+        let is_last;
         let bytes = {
             let mut inbox = self.inbox.lock();
             if self.is_killed() && !matches!(mail, Mail::Served(_)) {
-                return Put { waker: None, bytes: inbox.bytes() };
+                return Put { waker: None, bytes: inbox.bytes(), is_last: false };
             }
             inbox.put(mail, seen);
             self.has_mail.store(true, Ordering::Release);
-            if inbox.bytes() > bytes_max {
-                self.killed.store(true, Ordering::Release);
-            }
+            is_last = inbox.bytes() > bytes_max && !self.killed.swap(true, Ordering::AcqRel);
             inbox.bytes()
         };
-        Put { waker: self.waker.lock().take(), bytes }
+        Put { waker: self.waker.lock().take(), bytes, is_last }
     }
 
     /// Takes everything, each with the log offset that must be settled before it leaves.

@@ -16,7 +16,7 @@ mod transaction;
 mod waiter;
 mod watch;
 
-pub use channels::{Channels, Kind, Subscriptions, key_name};
+pub use channels::{Channels, Kind, Subscriptions, key_name, key_of};
 pub use client::{Client, ClientInfo, Door, OutputState};
 pub use inbox::{Change, Inbox, Mail, Mailbox, Message, Wake};
 pub use output::{Limit, Limits};

@@ -15,6 +15,8 @@ pub struct Limits {
     smallest: AtomicUsize,
     /// Somebody has come near one since it was last looked after.
     is_someone_large: AtomicBool,
+    /// Clients that were closed because they were beyond one.
+    pub closed: AtomicU64,
 }
 
 /// The limit of a class. What is off is the largest number.
@@ -37,6 +39,7 @@ impl Default for Limits {
             pubsub: off(),
             smallest: AtomicUsize::new(usize::MAX),
             is_someone_large: AtomicBool::new(false),
+            closed: AtomicU64::new(0),
         }
     }
 }
@@ -59,6 +62,12 @@ impl Limits {
             self.is_someone_large.store(true, Ordering::Relaxed);
         }
         is_large
+    }
+
+    /// A client is closed because of its limit.
+    #[cold]
+    pub fn note_closed(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Somebody has still to be looked at.

@@ -79,6 +79,9 @@ impl Trackers {
         noloop: bool,
         prefixes: Vec<Box<[u8]>>,
     ) -> Arc<Tracker> {
+        // The name, and what the allocator and the list add to it.
+        let bytes = prefixes.iter().map(|prefix| prefix.len() + 2 * size_of::<Box<[u8]>>()).sum();
+        client.prefix_bytes.store(bytes, Ordering::Relaxed);
         let tracker = Arc::new(Tracker {
             client: client.clone(),
             redirect,
@@ -95,6 +98,7 @@ impl Trackers {
 
     pub fn end(&self, tracker: &Tracker) {
         tracker.ended.store(true, Ordering::Relaxed);
+        tracker.client.prefix_bytes.store(0, Ordering::Relaxed);
         let mut by_client = self.by_client.lock();
         by_client.remove(&tracker.client.id);
         self.count(&by_client);

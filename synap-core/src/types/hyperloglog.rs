@@ -17,6 +17,8 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 const REGISTERS: usize = 1 << INDEX_BITS;
 /// Bits of a hash that name the register.
 const INDEX_BITS: u32 = 14;
@@ -170,16 +172,14 @@ pub fn add<'e>(
     let mut changed: Option<Vec<u8>> = None;
     for element in elements {
         let (register, run) = place(element);
-        match &mut changed {
-            Some(bytes) => {
-                raise(bytes, register, run, sparse_size_max)?;
-            }
-            None if would_raise(bytes, register, run)? => {
-                let mut copy = bytes.to_vec();
-                raise(&mut copy, register, run, sparse_size_max)?;
-                changed = Some(copy);
-            }
-            None => {}
+        let found = find(changed.as_deref().unwrap_or(bytes), register)?;
+        if found.value() < run {
+            let changed = changed.get_or_insert_with(|| {
+                let mut copy = Vec::with_capacity(bytes.len() + RAISE_SIZE_MAX);
+                copy.extend_from_slice(bytes);
+                copy
+            });
+            raise_found(changed, found, register, run, sparse_size_max)?;
         }
     }
     if let Some(bytes) = &mut changed {
@@ -448,12 +448,12 @@ impl Run {
         })
     }
 
-    fn write(self, out: &mut Vec<u8>) {
+    fn write(self, out: &mut impl Extend<u8>) {
         match self {
             Run::Zeros(0) | Run::Values(_, 0) => {}
-            Run::Zeros(len) if len <= ZEROS_SHORT_MAX => out.push(len as u8 - 1),
-            Run::Zeros(len) => out.extend_from_slice(&(0x4000 | (len - 1) as u16).to_be_bytes()),
-            Run::Values(value, len) => out.push(0x80 | (value - 1) << 2 | (len - 1) as u8),
+            Run::Zeros(len) if len <= ZEROS_SHORT_MAX => out.extend([len as u8 - 1]),
+            Run::Zeros(len) => out.extend((0x4000 | (len - 1) as u16).to_be_bytes()),
+            Run::Values(value, len) => out.extend([0x80 | (value - 1) << 2 | (len - 1) as u8]),
         }
     }
 
@@ -471,8 +471,23 @@ impl Run {
     }
 }
 
+/// What a register is.
+enum Found {
+    Dense(u8),
+    Sparse(FoundRun),
+}
+
+impl Found {
+    fn value(&self) -> u8 {
+        match self {
+            Found::Dense(value) => *value,
+            Found::Sparse(found) => found.run.value(),
+        }
+    }
+}
+
 /// Where the run of a register stands.
-struct Found {
+struct FoundRun {
     run: Run,
     at: usize,
     size: usize,
@@ -482,12 +497,20 @@ struct Found {
     first: usize,
 }
 
+/// The register of either form.
 fn find(bytes: &[u8], register: usize) -> Result<Found, Corrupt> {
+    match bytes[ENCODING_AT] {
+        DENSE => Ok(Found::Dense(dense_get(&bytes[HEADER_SIZE..], register))),
+        _ => find_run(bytes, register).map(Found::Sparse),
+    }
+}
+
+fn find_run(bytes: &[u8], register: usize) -> Result<FoundRun, Corrupt> {
     let (mut at, mut before, mut first) = (HEADER_SIZE, HEADER_SIZE, 0);
     loop {
         let (run, size) = Run::read(&bytes[at..]).ok_or(Corrupt)?;
         if register < first + run.len() {
-            return Ok(Found { run, at, size, before, first });
+            return Ok(FoundRun { run, at, size, before, first });
         }
         before = at;
         at += size;
@@ -495,51 +518,51 @@ fn find(bytes: &[u8], register: usize) -> Result<Found, Corrupt> {
     }
 }
 
-fn would_raise(bytes: &[u8], register: usize, value: u8) -> Result<bool, Corrupt> {
-    let old = match bytes[ENCODING_AT] {
-        DENSE => dense_get(&bytes[HEADER_SIZE..], register),
-        _ => find(bytes, register)?.run.value(),
-    };
-    Ok(old < value)
-}
-
 /// Raises a register of either form to `value`, unless it is as great already.
 fn raise(bytes: &mut Vec<u8>, register: usize, value: u8, sparse_size_max: usize) -> Result<(), Corrupt> {
-    if bytes[ENCODING_AT] != DENSE {
-        if value <= VALUE_MAX && sparse_raise(bytes, register, value, sparse_size_max)? {
+    let found = find(bytes, register)?;
+    if found.value() < value { raise_found(bytes, found, register, value, sparse_size_max) } else { Ok(()) }
+}
+
+/// Raises a register that was found to be less than `value`.
+fn raise_found(
+    bytes: &mut Vec<u8>,
+    found: Found,
+    register: usize,
+    value: u8,
+    sparse_size_max: usize,
+) -> Result<(), Corrupt> {
+    if let Found::Sparse(found) = found {
+        if value <= VALUE_MAX && sparse_raise(bytes, &found, register, value, sparse_size_max) {
             return Ok(());
         }
         *bytes = Hll(bytes).to_dense()?;
     }
-    let body = &mut bytes[HEADER_SIZE..];
-    if dense_get(body, register) < value {
-        dense_set(body, register, value);
-    }
+    dense_set(&mut bytes[HEADER_SIZE..], register, value);
     Ok(())
 }
 
+/// What a sparse one grows by at the most when a register is raised: a long run of zeros becomes one, a value, and another.
+const RAISE_SIZE_MAX: usize = 3;
+
 /// False when the string would become too long; then nothing was changed.
-fn sparse_raise(bytes: &mut Vec<u8>, register: usize, value: u8, size_max: usize) -> Result<bool, Corrupt> {
-    let Found { run, at, size, before, first } = find(bytes, register)?;
-    if run.value() >= value {
-        return Ok(true);
-    }
+fn sparse_raise(bytes: &mut Vec<u8>, found: &FoundRun, register: usize, value: u8, size_max: usize) -> bool {
+    let &FoundRun { run, at, size, before, first } = found;
     let (left, right) = (register - first, first + run.len() - 1 - register);
     let part = |len| match run {
         Run::Zeros(_) => Run::Zeros(len),
         Run::Values(old, _) => Run::Values(old, len),
     };
-    // At the most a long run of zeros, one value, and another long run.
-    let mut new = Vec::with_capacity(5);
+    let mut new: SmallVec<[u8; 2 + RAISE_SIZE_MAX]> = SmallVec::new();
     part(left).write(&mut new);
     Run::Values(value, 1).write(&mut new);
     part(right).write(&mut new);
     if new.len() > size && bytes.len() + new.len() - size > size_max {
-        return Ok(false);
+        return false;
     }
     bytes.splice(at..at + size, new);
     join(bytes, before);
-    Ok(true)
+    true
 }
 
 /// Joins neighbouring values that are the same, in five runs from `at` on.

@@ -15,6 +15,9 @@ pub enum Detail {
     Plain,
 }
 
+/// An integer as text: as it would be printed, and no longer than 64 bits allow.
+const INT_PATTERN: &str = "^(0|-?[1-9][0-9]{0,18})$";
+
 /// How schemas are written: how much they say, and where they find shared definitions.
 #[derive(Clone, Copy, Debug)]
 pub struct Schemas {
@@ -104,7 +107,12 @@ impl Schemas {
                 json!({"anyOf": [array, pairs]})
             }
             None if matches!(spec.kind, ArgKind::Block(_)) => array,
-            None => json!({"anyOf": [array, one]}),
+            None => {
+                let mut one = one;
+                // An array is all of them, also where one value may be an array.
+                one["not"] = json!({"type": "array"});
+                json!({"anyOf": [array, one]})
+            }
         }
     }
 
@@ -120,14 +128,15 @@ impl Schemas {
                 json!({"type": ["string", "number"], "pattern": pattern, "examples": examples})
             }
             ArgKind::Int { min, max } => {
-                let mut schema = match self.detail {
-                    Detail::Full => json!({"type": ["integer", "string"], "pattern": "^-?[0-9]+$"}),
-                    Detail::Plain => json!({"type": "integer"}),
+                // Short for tools: only what is narrower than the 64 bits.
+                let (is_full, mut schema) = match self.detail {
+                    Detail::Full => (true, json!({"type": ["integer", "string"], "pattern": INT_PATTERN})),
+                    Detail::Plain => (false, json!({"type": "integer"})),
                 };
-                if min > i64::MIN {
+                if is_full || min > i64::MIN {
                     schema["minimum"] = min.into();
                 }
-                if max < i64::MAX {
+                if is_full || max < i64::MAX {
                     schema["maximum"] = max.into();
                 }
                 schema

@@ -92,7 +92,8 @@ pub fn document(info: &Info, operations: &[Operation], puts: &[(&Put, &Operation
     schemas.extend(envelopes::schemas());
     json!({
         "openapi": "3.1.0",
-        "info": {"title": info.title, "version": info.version, "description": info.description},
+        "info": {"title": info.title, "version": info.version, "description": info.description,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
         "servers": [{"url": route::PREFIX}],
         // Without credentials a call is the default user's.
         "security": [{}, {"basic": []}, {"bearer": []}],
@@ -236,6 +237,7 @@ fn parameter(spec: &ArgSpec, place: &str, is_required: bool) -> Value {
         // Everything is text in a URL; base64 would be taken for itself.
         ArgKind::Key(_) | ArgKind::Bytes | ArgKind::Pattern | ArgKind::Channel { .. } => json!({"type": "string"}),
         ArgKind::Form { pattern, .. } => json!({"type": "string", "pattern": pattern}),
+        ArgKind::Int { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
         _ => Schemas::PLAIN.property(&ArgSpec { repeat: Repeat::Once, doc: "", ..*spec }),
     };
     if !is_scalar(spec) && !matches!(spec.kind, ArgKind::Flag) {

@@ -103,7 +103,7 @@ pub fn flags(args: &[String]) -> Result<Flags, String> {
         // A value may begin with two dashes, when it is the first.
         let Some(line) = arg.strip_prefix("--").filter(|_| !needs_value) else {
             if arg.starts_with('-') && !needs_value && flags.lines.is_empty() {
-                return Err(format!("{arg}: there is no such setting"));
+                return Err(format!("{arg}: Bad directive or wrong number of arguments: there is no such setting"));
             }
             match flags.lines.last_mut() {
                 Some(words) => words.push(arg.clone()),
@@ -153,6 +153,7 @@ mod tests {
         check("save 900 1\nsave 300 10", &[(SAVE, "900 1 300 10")], &[]);
         check("save 900 1\nsave \"\"", &[(SAVE, "")], &[]);
         check("save \"\"\nsave 1 2", &[(SAVE, "1 2")], &[]);
+        check("save 900 1\nsave ", &[(SAVE, "")], &[]);
         check("hash-max-ziplist-entries 7", &[(HASH_MAX_LISTPACK_ENTRIES, "7")], &[]);
         check("maxmemory 1gb\nmaxmemory 5m", &[(MAXMEMORY, "5000000")], &[]);
         check(

@@ -2,10 +2,14 @@
 
 use std::fmt::Display;
 
+use synap_core::command::Table;
 use synap_core::settings::{self, Id, Kind, Settings};
 
 /// A line that is no setting: a user with its rules, as in an ACL file. There may be several.
-const USER: &str = "user";
+pub const USER: &str = "user";
+
+/// A line that is no setting: a command's name, and another one for it, or an empty word when nobody is to use it.
+const RENAME: &str = "rename-command";
 
 /// What was found up to now.
 #[derive(Default)]
@@ -16,6 +20,11 @@ pub struct Gather {
     /// Settings without effect that were given another value than the default, in the order in which they came.
     inert: Vec<&'static str>,
     users: Vec<Vec<Vec<u8>>>,
+    /// The same of the command line, which stand over those of files.
+    flag_users: Vec<Vec<Vec<u8>>>,
+    renames: Vec<(String, String)>,
+    /// What the last of them came to.
+    renamed: Option<&'static Table>,
     warnings: Vec<String>,
 }
 
@@ -25,6 +34,9 @@ impl Gather {
         if name.eq_ignore_ascii_case(USER) {
             self.users.push(values.iter().map(|word| word.as_bytes().to_vec()).collect());
             return Ok(());
+        }
+        if name.eq_ignore_ascii_case(RENAME) {
+            return self.rename(values).map_err(|why| format!("{place}: {name}{}: {why}", shown(values)));
         }
         let Some(id) = Settings::find(name) else {
             self.warnings.push(format!("{place}: {name} is not known here, and left out"));
@@ -36,11 +48,14 @@ impl Gather {
     /// `--name value`. A name that nobody knows is a mistake: whoever types it means something.
     pub fn flag(&mut self, name: &str, values: &[String]) -> Result<(), String> {
         if name.eq_ignore_ascii_case(USER) {
-            let words = values.iter().flat_map(|value| value.split_whitespace());
-            self.users.push(words.map(|word| word.as_bytes().to_vec()).collect());
+            self.flag_users.push(user_words(values));
             return Ok(());
         }
-        let id = Settings::find(name).ok_or_else(|| format!("--{name}: there is no such setting"))?;
+        if name.eq_ignore_ascii_case(RENAME) {
+            return self.rename(values).map_err(|why| format!("--{name}{}: {why}", shown(values)));
+        }
+        let id = Settings::find(name)
+            .ok_or_else(|| format!("--{name}: Bad directive or wrong number of arguments: there is no such setting"))?;
         self.words(id, values).map_err(|why| format!("--{name}{}: {why}", shown(values)))
     }
 
@@ -70,6 +85,7 @@ impl Gather {
         let value = match values {
             [value] => value.clone(),
             [_, ..] if id.setting().kind.takes_words() => values.join(" "),
+            [] if id.setting().kind == Kind::SaveRules => String::new(),
             _ => return Err("wrong number of arguments".into()),
         };
         if id.setting().kind != Kind::SaveRules {
@@ -81,9 +97,29 @@ impl Gather {
         self.set(id, &if is_added { format!("{before} {value}") } else { value })
     }
 
+    fn rename(&mut self, values: &[String]) -> Result<(), String> {
+        let [from, to] = values else { return Err("wrong number of arguments".into()) };
+        self.renames.push((from.clone(), to.clone()));
+        self.renamed = Some(Table::renamed(&self.renames)?);
+        Ok(())
+    }
+
+    /// The commands under the names that clients may use.
+    pub fn table(&self) -> &'static Table {
+        self.renamed.unwrap_or_else(synap_core::command::table)
+    }
+
+    /// A user as a text.
+    pub fn user(&mut self, text: &str) {
+        self.users.push(user_words(&[text.into()]));
+    }
+
     /// Users that were described, each a name and its rules.
     pub fn take_users(&mut self) -> Vec<Vec<Vec<u8>>> {
-        std::mem::take(&mut self.users)
+        let (mut users, flags) = (std::mem::take(&mut self.users), std::mem::take(&mut self.flag_users));
+        users.retain(|user| !flags.iter().any(|flag| flag.first() == user.first()));
+        users.extend(flags);
+        users
     }
 
     /// The settings, and what is to be told.
@@ -98,6 +134,11 @@ impl Gather {
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
+}
+
+/// A user in texts, which blanks divide as they divide the line of a file.
+fn user_words(texts: &[String]) -> Vec<Vec<u8>> {
+    texts.iter().flat_map(|text| text.split_whitespace()).map(|word| word.as_bytes().to_vec()).collect()
 }
 
 fn shown(values: &[String]) -> String {

@@ -16,6 +16,7 @@ use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Command, FromArgMatches, Subcommand};
+use synap_core::command::Table;
 use synap_core::persist::LoadOptions;
 use synap_core::settings::{self, SETTINGS, Settings};
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub settings: Settings,
     /// Users, each a name and its rules.
     pub users: Vec<Vec<Vec<u8>>>,
+    /// The commands under the names that clients may use.
+    pub table: &'static Table,
     /// What CONFIG REWRITE writes to.
     pub file: Option<PathBuf>,
     pub load: LoadOptions,
@@ -106,13 +109,14 @@ impl Config {
             }
         }
         let users = gather.take_users();
+        let table = gather.table();
         let (settings, warnings) = gather.end();
         // As Redis shows it, and whatever becomes of the folder that we stand in.
         let dir = std::path::absolute(settings.text(settings::DIR)).map_err(|error| format!("dir: {error}"))?;
         let dir = dir.to_str().ok_or("dir: not a text")?;
         settings.set(settings::DIR, dir).map_err(|error| error.text.to_string())?;
         let file = file.map(std::path::absolute).transpose().map_err(|error| error.to_string())?;
-        Ok(Config { settings, users, file, load, warnings })
+        Ok(Config { settings, users, table, file, load, warnings })
     }
 }
 
@@ -219,8 +223,11 @@ mod tests {
             (vec!["--port"], "--port: wrong number of arguments"),
             (vec!["--port", "1", "2"], "--port \"1\" \"2\": wrong number of arguments"),
             (vec!["--port \"1"], "--port \"1: unbalanced quotes"),
-            (vec!["--no-such-setting", "1"], "--no-such-setting: there is no such setting"),
-            (vec!["-x"], "-x: there is no such setting"),
+            (
+                vec!["--no-such-setting", "1"],
+                "--no-such-setting: Bad directive or wrong number of arguments: there is no such setting",
+            ),
+            (vec!["-x"], "-x: Bad directive or wrong number of arguments: there is no such setting"),
             (vec!["no/such/file"], "no/such/file: "),
         ] {
             let said = read(&args, &[]).err().unwrap();

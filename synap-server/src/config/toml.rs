@@ -5,11 +5,13 @@ use std::ops::Range;
 use synap_core::settings::{Id, Settings};
 use toml::de::{DeTable, DeValue};
 
-use super::gather::Gather;
+use super::gather::{Gather, USER};
 
 /// Takes in a file.
 pub fn read(name: &str, text: &str, gather: &mut Gather) -> Result<(), String> {
-    for entry in entries(name, text)? {
+    let file = parse(name, text)?;
+    file.users.iter().flat_map(|users| &users.texts).for_each(|user| gather.user(user));
+    for entry in file.entries {
         gather
             .set(entry.id, &entry.value)
             .map_err(|why| format!("{name}:{}: {} = {:?}: {why}", entry.line, entry.name, entry.value))?;
@@ -27,17 +29,35 @@ pub struct Entry {
     line: usize,
 }
 
-/// The settings of a file, in its order.
-pub fn entries(name: &str, text: &str) -> Result<Vec<Entry>, String> {
+/// What a file says.
+pub struct File {
+    /// In their order.
+    pub entries: Vec<Entry>,
+    pub users: Option<Users>,
+}
+
+/// `user = ["ann on nopass ~*", "bob on nopass"]`
+pub struct Users {
+    pub texts: Vec<String>,
+    /// Where the list stands, as bytes of the file.
+    pub span: Range<usize>,
+}
+
+pub fn parse(name: &str, text: &str) -> Result<File, String> {
     let line_at = |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1;
     let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_at(span.start));
         format!("{name}:{line}: {}", error.message())
     })?;
     let mut entries = Vec::new();
+    let mut users = None;
     for (key, value) in table.get_ref() {
         let line = line_at(key.span().start);
         let wrong = |why: &str| format!("{name}:{line}: {}: {why}", key.get_ref());
+        if key.get_ref().eq_ignore_ascii_case(USER) {
+            users = Some(Users { texts: texts(value.get_ref()).map_err(wrong)?, span: value.span() });
+            continue;
+        }
         let id = Settings::find(key.get_ref()).ok_or_else(|| wrong("there is no such setting"))?;
         if entries.iter().any(|entry: &Entry| entry.id == id) {
             return Err(wrong("it is there under its other name, too"));
@@ -47,7 +67,19 @@ pub fn entries(name: &str, text: &str) -> Result<Vec<Entry>, String> {
         entries.push(Entry { id, name, value: value_text, span: value.span(), line });
     }
     entries.sort_by_key(|entry| entry.span.start);
-    Ok(entries)
+    Ok(File { entries, users })
+}
+
+/// One text, or a list of them.
+fn texts(value: &DeValue<'_>) -> Result<Vec<String>, &'static str> {
+    match value {
+        DeValue::String(text) => Ok(vec![text.to_string()]),
+        DeValue::Array(items) => {
+            let text = |item: &DeValue<'_>| item.as_str().map(str::to_string).ok_or("expected a list of texts");
+            items.iter().map(|item| text(item.get_ref())).collect()
+        }
+        _ => Err("expected a list of texts"),
+    }
 }
 
 /// A value as `redis.conf` would have it.
@@ -78,6 +110,14 @@ mod tests {
         let mut gather = Gather::default();
         read("synap.toml", text, &mut gather)?;
         Ok(gather.end().0)
+    }
+
+    #[test]
+    fn users_are_a_list() {
+        let mut gather = Gather::default();
+        read("synap.toml", "user = [\"ann on  nopass\", 'bob off']", &mut gather).unwrap();
+        assert_eq!(gather.take_users(), [&[&b"ann"[..], b"on", b"nopass"][..], &[b"bob", b"off"]]);
+        assert!(gathered("user = [1]").err().unwrap().ends_with("user: expected a list of texts"));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Requests to calls, and replies to responses.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::Context;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderName};
@@ -25,6 +27,7 @@ use synap_protocols::rest::openapi;
 use synap_protocols::rest::operation::{Operation, Operations};
 use synap_protocols::rest::raw::RawReply;
 use synap_protocols::rest::route::{self, Miss, Route};
+use tokio::time::error::Elapsed;
 
 use super::answer::{self, Answer};
 use super::{events, metrics, ndjson, safety};
@@ -54,12 +57,35 @@ pub struct Peer {
     pub is_loopback: bool,
     /// The client of the stream that it reads, if it does.
     streams: Mutex<Option<Arc<Client>>>,
+    /// The server ends: calls that still wait are given up.
+    given_up: AtomicBool,
 }
 
 impl Peer {
     pub fn new(addr: SocketAddr, local: SocketAddr) -> Peer {
         let is_loopback = local.ip().to_canonical().is_loopback();
-        Peer { addr: addr.to_string(), laddr: local.to_string(), is_loopback, streams: Mutex::new(None) }
+        Peer {
+            addr: addr.to_string(),
+            laddr: local.to_string(),
+            is_loopback,
+            streams: Mutex::new(None),
+            given_up: AtomicBool::new(false),
+        }
+    }
+
+    /// What it still waits for is not waited for any longer. Its task is to look again.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer to its request, unless that is given up.
+    pub async fn answered(&self, answer: impl Future<Output = Answer>) -> Answer {
+        let mut answer = pin!(answer);
+        poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Pending if self.given_up.load(Ordering::Relaxed) => Poll::Ready(given_up()),
+            answered => answered,
+        })
+        .await
     }
 
     /// True when the client of its stream was ended, and the connection is to end too. The task is woken for that: the
@@ -78,7 +104,7 @@ pub(super) type Refused<T> = Result<T, Box<Answer>>;
 
 impl Door {
     pub fn new(engine: Engine) -> Door {
-        let operations = Operations::of(command::table().all());
+        let operations = Operations::of(engine.state().table.open());
         let document = operations.document(env!("CARGO_PKG_VERSION")).into();
         Door {
             #[cfg(feature = "mcp")]
@@ -90,7 +116,9 @@ impl Door {
     }
 
     pub async fn answer(self: &Arc<Self>, peer: &Peer, request: Request<Incoming>) -> Answer {
-        if let Err(refused) = safety::check(self.engine.state(), peer, request.version(), request.headers()) {
+        if let Err(refused) =
+            safety::check(self.engine.state(), peer, request.version(), request.uri(), request.headers())
+        {
             return *refused;
         }
         let path = request.uri().path();
@@ -220,7 +248,9 @@ impl Door {
         if head.method != Method::POST {
             return Err(answer::not_allowed("POST").into());
         }
-        if wanted == Envelopes::Any && media_type(&head.headers, header::CONTENT_TYPE) == ndjson::CONTENT_TYPE {
+        if wanted == Envelopes::Any
+            && media_type(&head.headers, header::CONTENT_TYPE).eq_ignore_ascii_case(ndjson::CONTENT_TYPE)
+        {
             refuse_coded(&head.headers)?;
             peer.streams(Some(visitor.client.clone()));
             let door = self.clone();
@@ -368,7 +398,7 @@ impl Failure {
 }
 
 /// The answer to a call that was still waiting when the server ended.
-pub fn given_up() -> Answer {
+fn given_up() -> Answer {
     answer::closing(answer::status(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down"))
 }
 
@@ -399,14 +429,14 @@ enum Accepted {
 
 fn accepted(headers: &HeaderMap) -> Accepted {
     match media_type(headers, header::ACCEPT) {
-        openapi::RAW => Accepted::Raw,
-        events::CONTENT_TYPE => Accepted::Events,
+        raw if raw.eq_ignore_ascii_case(openapi::RAW) => Accepted::Raw,
+        events if events.eq_ignore_ascii_case(events::CONTENT_TYPE) => Accepted::Events,
         _ => Accepted::Json,
     }
 }
 
 /// The first media type of a header, without parameters.
-fn media_type(headers: &HeaderMap, name: HeaderName) -> &str {
+pub(super) fn media_type(headers: &HeaderMap, name: HeaderName) -> &str {
     let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split([',', ';']).next().unwrap_or_default().trim()
 }
@@ -429,10 +459,49 @@ pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> Refused<Bytes> 
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
         return Err(too_large());
     }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+    match within(BODY_TIMEOUT, collect(Limited::new(body, BODY_BYTES_MAX))).await {
+        Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(answer::closing(answer::status(StatusCode::BAD_REQUEST, "the body broke off")).into()),
         Err(_) => Err(answer::closing(answer::status(StatusCode::REQUEST_TIMEOUT, "the body took too long")).into()),
+    }
+}
+
+/// The bytes of a body. Nearly every one comes as one piece, which is taken as it is.
+async fn collect(mut body: Limited<Incoming>) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    let mut whole = Bytes::new();
+    let mut joined = BytesMut::new();
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
+        // Trailers say nothing here.
+        let Ok(piece) = frame?.into_data() else { continue };
+        if whole.is_empty() && joined.is_empty() {
+            whole = piece;
+        } else {
+            joined.extend_from_slice(&std::mem::take(&mut whole));
+            joined.extend_from_slice(&piece);
+        }
+    }
+    Ok(if joined.is_empty() { whole } else { joined.freeze() })
+}
+
+/// As [`tokio::time::timeout`], for what is nearly always there at the second look: no timer is set before.
+async fn within<F: Future>(time: Duration, work: F) -> Result<F::Output, Elapsed> {
+    let mut work = pin!(work);
+    let mut looks = 0;
+    let soon = poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if looks > 0 => Poll::Ready(None),
+        Poll::Pending => {
+            looks += 1;
+            // What brings it here runs in the same task, after this.
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    });
+    match soon.await {
+        Some(output) => Ok(output),
+        None => tokio::time::timeout(time, work).await,
     }
 }

@@ -78,6 +78,9 @@ impl Door {
         if !interests.keys.iter().all(|key| rights::may_read(state, session, key)) {
             return Err(rights::NO_KEY_RIGHT);
         }
+        if !interests.key_patterns.is_empty() {
+            rights::may_listen_to_keys(state, session)?;
+        }
         let channels = &state.channels;
         for (kind, names) in [(Kind::Key, &interests.keys), (Kind::KeyPattern, &interests.key_patterns)] {
             for name in names {

@@ -43,7 +43,8 @@ impl Entrance {
     /// None when the settings let agents have nothing.
     pub fn new(engine: &Engine) -> Option<Entrance> {
         // Whoever starts the server has looked at it before.
-        let tools = mcp::tools(&engine.state().settings).ok().filter(|tools| !tools.is_empty())?;
+        let tools =
+            mcp::tools(engine.state().table, &engine.state().settings).ok().filter(|tools| !tools.is_empty())?;
         let agents = Agents::new(engine.clone(), tools);
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
@@ -111,6 +112,7 @@ impl Door {
         if let Some(caller) = Caller::new(visitor, message.arguments) {
             head.extensions.insert(caller);
         }
+        let is_json = door::media_type(&head.headers, header::CONTENT_TYPE).eq_ignore_ascii_case("application/json");
         let begins_session = message.method.as_deref() == Some("initialize");
         let envelope = Bytes::from(message.envelope.into_owned());
         let handled = entrance.service.handle(Request::from_parts(head, Full::new(envelope)));
@@ -123,12 +125,19 @@ impl Door {
         };
         let (mut head, body) = response.into_parts();
         let Ok(body) = body.collect().await;
+        let body = body.to_bytes();
+        if head.status.is_client_error() && !head.headers.contains_key(header::CONTENT_TYPE) {
+            // The SDK says that the type is wrong, too, when the message is no message.
+            let is_no_message = head.status == StatusCode::UNSUPPORTED_MEDIA_TYPE && is_json;
+            let status = if is_no_message { StatusCode::BAD_REQUEST } else { head.status };
+            return Err(refused(status, &String::from_utf8_lossy(&body)));
+        }
         if begins_session && head.status == StatusCode::OK {
             head.headers.insert(SESSION, self.new_session());
         }
         head.headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         head.headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        Ok(Response::from_parts(head, Body::Whole(Full::new(body.to_bytes()))))
+        Ok(Response::from_parts(head, Body::Whole(Full::new(body))))
     }
 
     /// Two numbers of the engine's own sequence.
@@ -148,6 +157,13 @@ fn session_of(headers: &HeaderMap) -> Option<Vec<u8>> {
 fn rejected(code: ErrorCode, error: synap_core::Error) -> Box<Answer> {
     let mut answer = rpc_error("null", &ErrorData::new(code, error.text, None));
     *answer.status_mut() = StatusCode::BAD_REQUEST;
+    Box::new(answer)
+}
+
+/// What the SDK refuses in plain words.
+fn refused(status: StatusCode, why: &str) -> Box<Answer> {
+    let mut answer = rpc_error("null", &ErrorData::invalid_request(why.to_string(), None));
+    *answer.status_mut() = status;
     Box::new(answer)
 }
 

@@ -196,17 +196,10 @@ async fn connection(
     };
     let peer = Arc::new(Peer::new(peer, local));
     let listening = peer.clone();
-    let giving_up = phases.clone();
+    let ending = peer.clone();
     let service = service_fn(move |request| {
-        let (door, peer, mut giving_up) = (door.clone(), peer.clone(), giving_up.clone());
-        async move {
-            let answer = tokio::select! {
-                biased;
-                answer = door.answer(&peer, request) => answer,
-                () = reached(&mut giving_up, Phase::GivingUp) => door::given_up(),
-            };
-            Ok::<_, Infallible>(answer)
-        }
+        let (door, peer) = (door.clone(), peer.clone());
+        async move { Ok::<_, Infallible>(peer.answered(door.answer(&peer, request)).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -218,12 +211,16 @@ async fn connection(
     // An error is a peer that went or does not speak HTTP; hyper has answered what can be answered.
     let served = async {
         tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = reached(&mut phases, Phase::Closing) => {
-                connection.as_mut().graceful_shutdown();
-                connection.as_mut().await
-            }
+            ended = connection.as_mut() => return ended,
+            () = reached(&mut phases, Phase::Closing) => connection.as_mut().graceful_shutdown(),
         }
+        tokio::select! {
+            // First: the connection looks at it.
+            biased;
+            () = async { reached(&mut phases, Phase::GivingUp).await; ending.give_up() } => {}
+            ended = connection.as_mut() => return ended,
+        }
+        connection.as_mut().await
     };
     tokio::pin!(served);
     // A stream whose client was ended has nobody to tell: its peer does not read.

@@ -6,20 +6,28 @@
 
 use std::net::IpAddr;
 
-use hyper::header::{self, HeaderMap};
-use hyper::{StatusCode, Version};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{StatusCode, Uri, Version};
 use synap_core::execute::State;
 use synap_core::settings;
 
 use super::answer;
 use super::door::{Peer, Refused};
 
-pub fn check(state: &State, peer: &Peer, version: Version, headers: &HeaderMap) -> Refused<()> {
-    let host = headers.get(header::HOST).map(|host| host.as_bytes());
+pub fn check(state: &State, peer: &Peer, version: Version, uri: &Uri, headers: &HeaderMap) -> Refused<()> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (first, another) = (hosts.next(), hosts.next());
+    if another.is_some() {
+        return Err(answer::status(StatusCode::BAD_REQUEST, "the request has more than one Host").into());
+    }
+    // A whole address in the first line stands above the header (RFC 9112, 3.2.2).
+    let host = uri.authority().map(|name| name.as_str().as_bytes()).or(first.map(|host| host.as_bytes()));
     check_host(state, peer, version, host)?;
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let own = origin.as_bytes().splitn(2, |byte| *byte == b':').nth(1).and_then(|rest| rest.strip_prefix(b"//"));
-    if own.is_some_and(|own| own.eq_ignore_ascii_case(host.unwrap_or_default())) {
+    let is_own = |origin: &HeaderValue| {
+        let own = origin.as_bytes().splitn(2, |byte| *byte == b':').nth(1).and_then(|rest| rest.strip_prefix(b"//"));
+        own.is_some_and(|own| own.eq_ignore_ascii_case(host.unwrap_or_default()))
+    };
+    if headers.get_all(header::ORIGIN).iter().all(is_own) {
         return Ok(());
     }
     Err(answer::status(StatusCode::FORBIDDEN, "calls from pages of other sites are not taken").into())
@@ -53,12 +61,17 @@ fn is_listed(listed: &str, host: &[u8]) -> bool {
     listed.split_whitespace().any(|known| known == "*" || known.as_bytes().eq_ignore_ascii_case(name))
 }
 
-/// The name of a `Host`; an IPv6 address loses its brackets.
+/// The name of a `Host`; an IPv6 address loses its brackets. What has anything but a port behind it is no name.
 fn without_port(host: &[u8]) -> &[u8] {
-    if let Some(rest) = host.strip_prefix(b"[") {
-        return rest.iter().position(|byte| *byte == b']').map_or(rest, |end| &rest[..end]);
-    }
-    host.iter().position(|byte| *byte == b':').map_or(host, |end| &host[..end])
+    let (name, rest) = match host.strip_prefix(b"[") {
+        Some(rest) => match rest.iter().position(|byte| *byte == b']') {
+            Some(end) => (&rest[..end], &rest[end + 1..]),
+            None => return b"",
+        },
+        None => host.split_at(host.iter().position(|byte| *byte == b':').unwrap_or(host.len())),
+    };
+    let is_port = |rest: &[u8]| rest.strip_prefix(b":").is_some_and(|port| port.iter().all(u8::is_ascii_digit));
+    if rest.is_empty() || is_port(rest) { name } else { b"" }
 }
 
 #[cfg(test)]
@@ -70,7 +83,18 @@ mod tests {
         for host in ["localhost", "LOCALHOST:15500", "a.localhost", "127.0.0.1:1", "[::1]:15500", "[::1]", "10.0.0.7"] {
             assert!(is_own(host.as_bytes()), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "[", "::1", "a:b:c"] {
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "[",
+            "::1",
+            "a:b:c",
+            "localhost:evil",
+            "[::1]x",
+            "[::1",
+        ] {
             assert!(!is_own(host.as_bytes()), "{host}");
         }
     }

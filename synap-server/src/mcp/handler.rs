@@ -35,7 +35,13 @@ const CUT_META: &str = "synap/cut";
 
 impl ServerHandler for Agents {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder().enable_tools().enable_resources().enable_completions().build();
+        // There are no prompts, and the SDK says so to whoever asks: what is answered must be announced.
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .enable_completions()
+            .enable_prompts()
+            .build();
         let us = Implementation::new("synap", env!("CARGO_PKG_VERSION")).with_title("Synap");
         ServerConfig::new(capabilities).with_server_info(us).with_instructions(INSTRUCTIONS)
     }

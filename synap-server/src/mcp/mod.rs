@@ -16,9 +16,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use synap_core::access::User;
 use synap_core::execute::Input;
-use synap_core::execute::state::Rows as _;
+use synap_core::execute::state::Rows;
 use synap_core::settings::Settings;
-use synap_core::{Code, Engine, Error, command, settings};
+use synap_core::{Code, Engine, Error, settings};
 use synap_protocols::json::Words;
 use synap_protocols::mcp::answer;
 use synap_protocols::mcp::tools::Tools;
@@ -55,9 +55,9 @@ impl Caller {
 pub struct Agents(Arc<House>);
 
 /// The tools that the settings let agents have. The error is a message for people.
-pub fn tools(settings: &Settings) -> Result<Tools, String> {
+pub fn tools(table: &dyn Rows, settings: &Settings) -> Result<Tools, String> {
     let chosen = settings.text(settings::MCP_TOOLS);
-    Tools::new(command::table().all(), &chosen).map_err(|why| format!("{}: {why}", settings::MCP_TOOLS.setting().name))
+    Tools::new(table.open(), &chosen).map_err(|why| format!("{}: {why}", settings::MCP_TOOLS.setting().name))
 }
 
 impl Agents {

@@ -35,7 +35,7 @@ pub fn run(dir: &Path, chosen_tools: &str) -> Result<(), String> {
     for (id, value) in [(settings::DIR, &*dir.to_string_lossy()), (settings::MCP_TOOLS, chosen_tools)] {
         settings.set(id, value).map_err(|error| error.to_string())?;
     }
-    let tools = super::tools(&settings)?;
+    let tools = super::tools(synap_core::command::table(), &settings)?;
     let engine = Engine::open_memory(Options { settings, ..Options::default() });
     let runtime = crate::runtime("synap-mcp", 1)?;
     // Nobody is listened for: there is one agent, and it is here.

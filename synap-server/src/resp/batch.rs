@@ -106,6 +106,9 @@ pub fn run(
             return match end.invalid {
                 None => (done, Stop::Starved),
                 Some(error) => {
+                    if matches!(error, ProtocolError::BigCall) {
+                        engine.state().stats.query_limit_closed.fetch_add(1, Ordering::Relaxed);
+                    }
                     RespWriter::new(out, session.resp3).error(&error.to_error());
                     (done, Stop::Invalid)
                 }

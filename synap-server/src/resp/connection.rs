@@ -436,7 +436,13 @@ impl Connection {
         match outcome {
             Outcome::Replied => {}
             Outcome::NeedAlone => return self.run_alone().await,
-            Outcome::Paused => return self.wait_for_pause().await,
+            Outcome::Paused => {
+                let client = self.session.client.clone();
+                client.held.store(true, Ordering::Relaxed);
+                let goes_on = self.wait_for_pause().await;
+                client.held.store(false, Ordering::Relaxed);
+                return goes_on;
+            }
             Outcome::Blocked(waiter) => return self.wait_blocked(&waiter).await,
             Outcome::Sleep(time) => return Ok(self.sleep(time).await),
             Outcome::Quit => return Ok(false),

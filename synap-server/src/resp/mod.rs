@@ -199,6 +199,7 @@ fn close_lazy(state: &State) {
             OutputState::Large => is_someone_large = true,
             OutputState::TooLarge => {
                 tracing::warn!("client {} at {} does not read: closed at its limit", client.id, client.addr);
+                state.registry.output_limits.note_closed();
                 client.kill();
             }
         }

@@ -31,8 +31,9 @@ fn invalid(schema: &Value, value: &Value) -> Option<String> {
                 rules().any(|allowed| allowed.as_str().is_some_and(|allowed| allowed.eq_ignore_ascii_case(text)))
             }),
             "pattern" => {
-                assert_eq!(rule, "^-?[0-9]+$");
-                value.as_str().is_none_or(|text| text.parse::<i128>().is_ok())
+                assert_eq!(rule, INT_PATTERN);
+                let is_printed = |text: &str| text.parse::<i128>().is_ok_and(|number| number.to_string() == text);
+                value.as_str().is_none_or(|text| text.len() <= 20 && is_printed(text))
             }
             "minimum" => value.as_f64().is_none_or(|v| v >= rule.as_f64().expect("a number")),
             "maximum" => value.as_f64().is_none_or(|v| v <= rule.as_f64().expect("a number")),
