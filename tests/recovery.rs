@@ -1,5 +1,8 @@
 //! What a server finds in its data folder when it starts, and what it does about what it finds there.
 
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[path = "support/fsyncs.rs"]
+mod fsyncs;
 #[path = "support/http_client.rs"]
 mod http_client;
 #[path = "support/server.rs"]
@@ -485,6 +488,24 @@ fn the_log_begins_and_ends_while_the_server_runs() {
     assert_eq!(data.files("snapshot-").len(), 2, "{:?}", data.files(""));
 }
 
+/// SAVE is refused while another snapshot is made, and not while a log ends or begins.
+#[test]
+fn a_snapshot_waits_for_the_log() {
+    let data = DataFolder::new();
+    let server = Server::on(&data, &["--save", ""]);
+    let mut client = Wire::connect(server.resp);
+    for round in 0..10 {
+        client.expect("CONFIG SET appendonly no", "+OK");
+        client.expect(&format!("SET text {round}"), "+OK");
+        client.expect("SAVE", "+OK");
+        client.expect("CONFIG SET appendonly yes", "+OK");
+        client.expect("SAVE", "+OK");
+    }
+    end(server, End::Kill);
+    let server = Server::on(&data, &[]);
+    Wire::connect(server.resp).expect("GET text", "\"9\"");
+}
+
 #[test]
 fn all_data_are_loaded_again_from_the_files() {
     let data = DataFolder::new();
@@ -515,6 +536,43 @@ fn what_never_got_its_name_goes() {
     fs::write(&rest, b"REDIS").expect("it can be written");
     let _server = Server::on(&data, &NO_LOG);
     assert!(!rest.exists());
+}
+
+/// Nor is an old file that a kill kept from being removed. What stands behind the data may be somebody's.
+#[test]
+fn what_nobody_needs_any_more_goes() {
+    let data = DataFolder::new();
+    for round in 0..2 {
+        let server = Server::on(&data, &["--save", ""]);
+        let mut client = Wire::connect(server.resp);
+        for value in 0..2 {
+            client.expect(&format!("SET a {round}{value}"), "+OK");
+            client.expect("SAVE", "+OK");
+        }
+        end(server, End::Kill);
+    }
+    assert!(data.files("log-00000000000000000000").is_empty(), "{:?}", data.files(""));
+    let file = |name: &str| data.0.join(name);
+    let old = [
+        file("log-00000000000000000000.synap"),
+        file("log-00000000000000000000.1.synap"),
+        file("snapshot-00000000000000000007.rdb"),
+        file("log-00000000000000888888.synap"),
+    ];
+    let others = [
+        file("log-00000000000000999999.synap"),
+        file("snapshot-00000000000000999999.rdb"),
+        file("log-00000000000000000000.synap.damaged"),
+        file("snapshot-old.rdb"),
+    ];
+    for name in old.iter().chain(&others) {
+        fs::write(name, [b'x'; 200]).expect("it can be written");
+    }
+    // Begun, and never written to.
+    fs::write(&old[3], [[b'x'; 72], [0; 72]].concat()).expect("it can be written");
+    let server = Server::on(&data, &["--save", ""]);
+    Wire::connect(server.resp).expect("GET a", "\"11\"");
+    assert!(old.iter().all(|name| !name.exists()) && others.iter().all(|name| name.exists()), "{:?}", data.files(""));
 }
 
 /// The disk takes nothing for a while: writers are told, readers go on, and nothing acknowledged is missing afterwards.
@@ -569,5 +627,85 @@ fn a_full_disk_refuses_writes_and_heals() {
         client.expect("HGETALL fields", "[\"g\" \"2\"]");
         client.call("DEL after fields lost-or-not");
         check(&mut client);
+    }
+}
+
+/// Nothing is damaged then, and nobody should be told to cut it.
+#[test]
+fn fewer_databases_than_have_data_stop_the_start_and_cost_nothing() {
+    let data = DataFolder::new();
+    let dir = data.0.to_string_lossy().into_owned();
+    let server = Server::on(&data, &["--save", ""]);
+    let mut client = Wire::connect(server.resp);
+    client.expect("SELECT 9", "+OK");
+    client.expect("SET a 1", "+OK");
+    end(server, End::Kill);
+    let refused = || {
+        let said = Server::refuses(&["--dir", &dir, "--databases", "9"]);
+        assert!(said.contains("databases") && !said.contains("repair"), "{said}");
+    };
+    refused();
+    let server = Server::on(&data, &["--save", ""]);
+    let mut client = Wire::connect(server.resp);
+    for value in ["2", "3"] {
+        client.expect("SELECT 9", "+OK");
+        client.expect(&format!("SET a {value}"), "+OK");
+        client.expect("SAVE", "+OK");
+    }
+    end(server, End::Kill);
+    refused();
+    let server = Server::on(&data, &["--databases", "10"]);
+    let mut client = Wire::connect(server.resp);
+    client.expect("SELECT 9", "+OK");
+    client.expect("GET a", "\"3\"");
+}
+
+/// Nobody knows then what is on the disk: writers are told, what was safe is served, and when fsyncs succeed again all
+/// that was answered is written elsewhere.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[test]
+fn a_failed_fsync_refuses_writes_and_heals() {
+    use fsyncs::Fsyncs;
+    use server::Start;
+
+    if !Fsyncs::can_be_watched() {
+        println!("skipped: fsyncs cannot be made to fail here");
+        return;
+    }
+    for policy in ["always", "everysec"] {
+        let (data, fsyncs) = (DataFolder::new(), Fsyncs::default());
+        let server = Server::begin(&Start {
+            flags: &["--appendfsync", policy, "--save", ""],
+            data: Some(&data.0),
+            prepare: Some(&|command| fsyncs.watch(command)),
+            ..Start::default()
+        });
+        let mut client = Wire::connect(server.resp);
+        client.expect("SET safe 1", "+OK");
+        client.expect("WAITAOF 1 0 5000", "[:1 :0]");
+        fsyncs.fail(true);
+        let mut writer = Wire::connect(server.resp);
+        let told = writer.call("SET between 1").to_string();
+        match policy {
+            "always" => assert!(told.starts_with("-MISCONF"), "{told}"),
+            _ => assert_eq!(told, "+OK"),
+        }
+        eventually("writers are told", || client.call("SET between 2").to_string().starts_with("-MISCONF"));
+        let info = client.call("INFO persistence").text();
+        assert!(info.contains("aof_last_write_status:err"), "{policy}: {info}");
+        client.expect("GET safe", "\"1\"");
+        let manifest = || fs::read(data.0.join("manifest")).expect("it is there");
+        let before = manifest();
+
+        fsyncs.fail(false);
+        eventually("fsyncs count again", || client.call("SET after 1").to_string() == "+OK");
+        assert_ne!(manifest(), before, "{policy}: another segment counts");
+        client.expect("WAITAOF 1 0 5000", "[:1 :0]");
+        let between = client.call("GET between").to_string();
+        server.kill();
+        let server = Server::on(&data, &[]);
+        let mut client = Wire::connect(server.resp);
+        client.expect("MGET safe after", "[\"1\" \"1\"]");
+        client.expect("GET between", &between);
     }
 }

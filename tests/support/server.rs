@@ -29,6 +29,8 @@ pub struct Start<'a> {
     pub vars: &'a [(&'a str, &'a str)],
     pub flags: &'a [&'a str],
     pub data: Option<&'a Path>,
+    /// What is done to the command before it starts.
+    pub prepare: Option<&'a dyn Fn(&mut Command)>,
 }
 
 /// A server that ends with its test. A panic in one of its threads fails the test.
@@ -76,6 +78,9 @@ impl Server {
         // What is said to the tests is no setting of the server.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SYNAP_")) {
             command.env_remove(name);
+        }
+        if let Some(prepare) = start.prepare {
+            prepare(&mut command);
         }
         let mut child = command
             .args(start.file)

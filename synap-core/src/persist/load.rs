@@ -23,6 +23,7 @@ use crate::log::disk::{self, Disk, Folder, Manifest, Recovered, Writer, io::File
 use crate::log::reader::Call;
 use crate::reply::{Mark, Reply};
 use crate::session::{Door, Session};
+use crate::settings;
 use crate::snapshot::{self, Item, ReadOptions};
 
 /// What whoever starts an engine may say.
@@ -123,6 +124,8 @@ pub fn load(engine: &Engine, disk: Arc<dyn Disk>, options: LoadOptions) -> Resul
     state.log.begin_at(loaded.log.end);
     let writer = Arc::new(Writer::closed(folder, &loaded.log, state.log.clone(), writer_options(state)));
     let thread = |error| LoadError::Thread { error };
+    // Not before all is read: until then nobody knows what may be of use.
+    writer.folder().sweep_old()?;
     // Otherwise the folder stays as it is, until the first snapshot.
     if wants_log(&state.settings) {
         writer.open(&loaded.log)?;
@@ -184,7 +187,7 @@ pub fn read(state: &State, disk: &dyn Disk, manifest: &Manifest, options: LoadOp
         progress.total_bytes.store(before + piece.total_bytes, Ordering::Relaxed);
         progress.loaded_bytes.store(before + piece.read_bytes, Ordering::Relaxed);
         let calls = piece.calls().map(|call| call.map_err(|flaw| piece.refuse(flaw.offset, flaw)));
-        replay.run(calls, &mut |refused| Err(piece.refuse(refused.offset, &refused.why)))
+        replay.run(calls, &mut |refused| Err(piece.not_run(refused.offset, &refused.why)))
     })?;
     replay.end();
     Ok(Loaded { snapshot, unread, keys, log, seconds: began.elapsed().as_secs_f64() })
@@ -219,6 +222,10 @@ fn load_snapshot(
             Ok(Found { snapshot: Some(older.clone()), keys, unread: Some(error.to_string()) })
         }
         older => Err(match error {
+            // The older one is of the same server.
+            LoadError::Snapshot {
+                error: snapshot::ReadError { cause: snapshot::Cause::Database { .. }, .. }, ..
+            } => error,
             LoadError::Snapshot { file, error, .. } => {
                 let has_log = |snapshot: &manifest::Snapshot| {
                     manifest.segments.first().is_some_and(|segment| segment.first <= snapshot.offset)
@@ -244,7 +251,8 @@ pub(super) fn clear(state: &State) {
 fn read_snapshot(state: &State, disk: &dyn Disk, snapshot: &manifest::Snapshot) -> Result<u64, LoadError> {
     let unopened = |error| LoadError::Unopened { file: snapshot.name.clone(), error };
     let bad = |error| LoadError::Snapshot { file: snapshot.name.clone(), error, older: None };
-    let options = ReadOptions { limits: *state.settings.limits(), ..ReadOptions::default() };
+    let databases = state.settings.int(settings::DATABASES) as u32;
+    let options = ReadOptions { limits: *state.settings.limits(), databases, ..ReadOptions::default() };
     let source = FileReader::open(disk, &snapshot.name).map_err(unopened)?;
     let progress = &state.load_progress;
     let total = source.file.len().map_err(unopened)?;

@@ -27,6 +27,11 @@ pub enum Cause {
     Malformed(&'static str),
     /// It is well-formed, but nothing that we can hold.
     Unsupported(String),
+    /// It is for a server with more databases.
+    Database {
+        db: u32,
+        databases: u32,
+    },
     /// What was read is not what was written.
     Checksum {
         found: u64,
@@ -41,6 +46,9 @@ impl fmt::Display for ReadError {
             Cause::Short => write!(f, "it ends in the middle")?,
             Cause::Malformed(what) => write!(f, "malformed: {what}")?,
             Cause::Unsupported(what) => write!(f, "not supported: {what}")?,
+            Cause::Database { db, databases } => {
+                write!(f, "it has keys in database {db}, and `databases` is {databases}")?;
+            }
             Cause::Checksum { found, computed } => {
                 write!(f, "wrong checksum: {found:016x} stands there, the bytes give {computed:016x}")?;
             }

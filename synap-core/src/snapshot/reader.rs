@@ -16,13 +16,23 @@ pub struct ReadOptions {
     /// When a collection is compact.
     pub limits: Limits,
     pub unsupported: Unsupported,
+    /// How many databases there may be.
+    pub databases: u32,
     /// False reads on over a wrong checksum.
     pub checksum: bool,
 }
 
+/// As many as a server can be told to have.
+const DATABASES_MAX: u32 = 65535;
+
 impl Default for ReadOptions {
     fn default() -> ReadOptions {
-        ReadOptions { limits: Limits::default(), unsupported: Unsupported::Refuse, checksum: true }
+        ReadOptions {
+            limits: Limits::default(),
+            unsupported: Unsupported::Refuse,
+            databases: DATABASES_MAX,
+            checksum: true,
+        }
     }
 }
 
@@ -152,6 +162,9 @@ impl<R: Read> Reader<R> {
                 opcode::IDLE => usage.idle_s = Some(self.input.length()?),
                 opcode::FREQUENCY => usage.frequency = Some(self.input.byte()?),
                 opcode::SELECT_DB => match u32::try_from(self.input.length()?) {
+                    Ok(db) if db >= self.options.databases => {
+                        return Err(self.input.error(Cause::Database { db, databases: self.options.databases }));
+                    }
                     Ok(db) => self.db = db,
                     Err(_) => return self.input.malformed("the number of a database"),
                 },

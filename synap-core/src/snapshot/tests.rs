@@ -626,6 +626,18 @@ fn nothing_is_allocated_for_a_length_that_was_only_announced() {
     }
 }
 
+/// A server has a table for each database below the highest one.
+#[test]
+fn a_database_that_nobody_has_is_refused() {
+    let key = [&[kind::STRING][..], &string(b"k"), &string(b"v")].concat();
+    let of_db = |db: u32| file(b"REDIS0010", &[&[opcode::SELECT_DB, 0x80][..], &db.to_be_bytes(), &key].concat());
+    let read = |db: u32, databases: u32| lines(&of_db(db)[..], ReadOptions { databases, ..lenient() });
+    assert!(read(9, 10).is_ok());
+    let cause = |db, databases| read(db, databases).map_err(|error| error.cause);
+    assert!(matches!(cause(9, 9), Err(Cause::Database { db: 9, databases: 9 })));
+    assert!(matches!(lines(&of_db(u32::MAX)[..], lenient()), Err(ReadError { cause: Cause::Database { .. }, .. })));
+}
+
 #[test]
 fn a_list_of_whole_chunks_is_written_without_what_was_popped() {
     let limits = Limits::default();

@@ -204,6 +204,21 @@ impl Folder {
         Ok(())
     }
 
+    /// Removes what a server could not remove or name any more when it was killed: segments and snapshots that stand
+    /// before all that the manifest names, and segments without a frame. Others are left alone: if an old manifest was put
+    /// back, they may be wanted.
+    pub fn sweep_old(&self) -> Result<(), Error> {
+        let manifest = self.manifest();
+        let snapshot = manifest.snapshots.first().map_or(0, |oldest| oldest.offset);
+        let before = manifest.segments.first().map_or(snapshot, |oldest| oldest.first.min(snapshot));
+        let mut old = self.strays()?;
+        old.retain(|name| {
+            offset_of(name).is_some_and(|offset| offset < before || segment::has_no_frame(&*self.disk, name))
+        });
+        self.remove_all(&old);
+        Ok(())
+    }
+
     /// Makes sure that a power cut does not bring back an older manifest.
     pub fn confirm(&self) -> Result<(), Error> {
         let mut state = self.state.lock();
@@ -293,6 +308,16 @@ pub fn strays(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<String>, Error
     let named: Vec<&str> = manifest.names().collect();
     let ours = |name: &String| segment::is_name(name) || name.starts_with("snapshot-");
     Ok(names.into_iter().filter(|name| ours(name) && !named.contains(&name.as_str())).collect())
+}
+
+/// Where the segment or snapshot of this name begins or stands.
+fn offset_of(name: &str) -> Option<u64> {
+    let rest = match name.strip_prefix("log-") {
+        Some(rest) => rest.strip_suffix(".synap")?,
+        None => name.strip_prefix("snapshot-")?.strip_suffix(".rdb")?,
+    };
+    // A segment may have the number of an attempt behind its offset.
+    rest.split_once('.').map_or(rest, |(digits, _)| digits).parse().ok()
 }
 
 /// The manifest of a folder, if it has one.

@@ -84,6 +84,8 @@ pub enum Error {
     NotSynced { offset: u64, synced: u64 },
     /// Whoever was given the log's units refused one.
     Refused { file: String, at: u64, offset: u64, why: String },
+    /// A call is whole, and fails on this server.
+    NotRun { file: String, at: u64, offset: u64, why: String },
 }
 
 impl Error {
@@ -123,6 +125,14 @@ impl fmt::Display for Error {
             }
             Error::Refused { file, at, offset, why } => {
                 write!(f, "{file}, byte {at}, offset {offset} of the log: {why}. {ADVICE}")
+            }
+            // To cut it off here would lose good data.
+            Error::NotRun { file, at, offset, why } => {
+                write!(
+                    f,
+                    "{file}, byte {at}, offset {offset} of the log: {why}. The file is whole, and the server that wrote \
+                     it ran this call: start with the settings (as databases) and the version that it had"
+                )
             }
         }
     }

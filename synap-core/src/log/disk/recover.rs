@@ -42,6 +42,11 @@ impl Piece<'_> {
     pub fn refuse(&self, offset: u64, why: impl fmt::Display) -> Error {
         Error::Refused { file: self.file.to_owned(), at: self.at, offset, why: why.to_string() }
     }
+
+    /// Says that a call that stands here was written whole, and that this server does not run it.
+    pub fn not_run(&self, offset: u64, why: impl fmt::Display) -> Error {
+        Error::NotRun { file: self.file.to_owned(), at: self.at, offset, why: why.to_string() }
+    }
 }
 
 /// What was found.

@@ -32,6 +32,13 @@ pub fn is_name(name: &str) -> bool {
     name.starts_with("log-") && name.ends_with(".synap")
 }
 
+/// True of a segment that was created and never written to.
+pub(super) fn has_no_frame(disk: &dyn Disk, name: &str) -> bool {
+    let mut frame = [0; frame::HEADER_BYTES];
+    let read = disk.open(name).and_then(|file| read_full_at(&*file, HEADER_BYTES as u64, &mut frame));
+    is_name(name) && read.is_ok() && frame.iter().all(|byte| *byte == 0)
+}
+
 /// A segment that is being written.
 pub struct Segment {
     pub name: String,
