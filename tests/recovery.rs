@@ -13,7 +13,7 @@ mod wire;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_client::Client;
 use server::{DataFolder, Server, eventually};
@@ -578,14 +578,17 @@ fn what_nobody_needs_any_more_goes() {
 /// The disk takes nothing for a while: writers are told, readers go on, and nothing acknowledged is missing afterwards.
 #[test]
 fn a_full_disk_refuses_writes_and_heals() {
+    const BRIEF_MS: u64 = 2000;
     for policy in ["always", "everysec", "no"] {
         let data = DataFolder::new();
         let server = Server::on(&data, &["--appendfsync", policy, "--save", ""]);
         let mut client = Wire::connect(server.resp);
         fill(&mut client);
-        client.expect("SET brief 1 PX 300", "+OK");
+        // Long enough that nothing is due before the server has met the full disk: an expiry is a write too.
+        let due = Instant::now() + Duration::from_millis(BRIEF_MS);
+        client.expect(&format!("SET brief 1 PX {BRIEF_MS}"), "+OK");
         client.expect("HSET fields f 1 g 2", ":2");
-        client.expect("HPEXPIRE fields 300 FIELDS 1 f", "[:1]");
+        client.expect(&format!("HPEXPIRE fields {BRIEF_MS} FIELDS 1 f"), "[:1]");
         // What was answered is written; what is read below is to be settled with `always` too.
         client.expect("WAITAOF 1 0 5000", "[:1 :0]");
 
@@ -599,7 +602,7 @@ fn a_full_disk_refuses_writes_and_heals() {
         client.expect("DEL text", "-MISCONF…");
         client.expect("GET text", "\"hello\"");
         client.expect("LRANGE list 0 -1", "[\"a\" \"b\" \"c\"]");
-        std::thread::sleep(Duration::from_millis(350));
+        std::thread::sleep(due.saturating_duration_since(Instant::now()) + Duration::from_millis(50));
         client.expect("GET brief", "nil");
         client.expect("EXISTS brief", ":0");
         client.expect("HGET fields f", "nil");
@@ -627,6 +630,26 @@ fn a_full_disk_refuses_writes_and_heals() {
         client.expect("HGETALL fields", "[\"g\" \"2\"]");
         client.call("DEL after fields lost-or-not");
         check(&mut client);
+    }
+}
+
+/// Who takes Redis' place with its configuration has its folder, too.
+#[test]
+fn what_redis_has_left_is_named() {
+    for name in ["dump.rdb", "appendonlydir"] {
+        let data = DataFolder::new();
+        fs::create_dir_all(&data.0).expect("a folder");
+        fs::write(data.0.join(name), "theirs").expect("it can be written");
+        let server = Server::on(&data, &[]);
+        Wire::connect(server.resp).expect("SET a 1", "+OK");
+        let said = server.last_words();
+        assert!(said.contains("synap-server load") && said.contains(name), "{said}");
+        end(server, End::Terminate);
+        let server = Server::on(&data, &[]);
+        Wire::connect(server.resp).expect("GET a", "\"1\"");
+        assert!(!server.last_words().contains("synap-server load"));
+        end(server, End::Terminate);
+        assert_eq!(fs::read(data.0.join(name)).expect("it is left alone"), b"theirs");
     }
 }
 

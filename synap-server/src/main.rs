@@ -218,6 +218,15 @@ fn load(engine: &Engine, options: LoadOptions) -> Result<(), String> {
             loaded.log.end.offset
         );
     }
+    if loaded.snapshot.is_none()
+        && loaded.log.end.offset == 0
+        && let Some(theirs) = data_of_redis(&engine.state().settings)
+    {
+        tracing::warn!(
+            "the data folder has no data of Synap, and {theirs} is not read: bring it into a new folder with \
+             `synap-server load {theirs} --dir FOLDER`, and start the server on that"
+        );
+    }
     tracing::info!(
         "loaded {} keys of a snapshot and {} bytes of the log in {:.3} s",
         loaded.keys,
@@ -225,6 +234,15 @@ fn load(engine: &Engine, options: LoadOptions) -> Result<(), String> {
         loaded.seconds
     );
     Ok(())
+}
+
+/// What Redis or Valkey has left in the data folder: a server that takes its place, with its configuration, begins with
+/// nothing otherwise, and nobody would know why.
+fn data_of_redis(settings: &settings::Settings) -> Option<String> {
+    let dir = settings.text(settings::DIR);
+    let path = |name: settings::Id| std::path::Path::new(&*dir).join(&*settings.text(name));
+    let found = [settings::APPENDDIRNAME, settings::DBFILENAME].map(path).into_iter().find(|path| path.exists());
+    found.map(|path| path.display().to_string())
 }
 
 /// How often [`look`] does.

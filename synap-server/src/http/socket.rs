@@ -111,9 +111,15 @@ impl AsyncWrite for Socket {
     }
 }
 
+/// Such an answer is no longer.
+const BARE_BYTES_MAX: usize = 256;
+
 /// Whether this is an answer that the HTTP library gives by itself to a head that is none.
 fn is_bare(bytes: &[u8]) -> bool {
-    bytes.starts_with(REFUSAL) && memchr::memchr(b'\r', bytes).is_some_and(|end| bytes[end..].starts_with(BARE))
+    bytes.len() <= BARE_BYTES_MAX
+        && bytes.ends_with(b"\r\n\r\n")
+        && bytes.starts_with(REFUSAL)
+        && memchr::memchr(b'\r', bytes).is_some_and(|end| bytes[end..].starts_with(BARE))
 }
 
 /// The same status with a body that programs and people can read.

@@ -127,6 +127,8 @@ fn read_segment(
     let mut searched = false;
     loop {
         if line.end == Some(reader.offset) {
+            // The last one is ended only when the log was closed.
+            recovered.clean = true;
             return Ok(());
         }
         let header = match reader.peek()? {

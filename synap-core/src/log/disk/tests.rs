@@ -527,6 +527,30 @@ fn a_flipped_bit_anywhere_is_an_error_with_file_and_place_or_the_unsynced_tail()
     }
 }
 
+/// What is missing of a log that was closed is missed, also where it was cut between two frames.
+#[test]
+fn a_closed_log_that_was_cut_is_an_error() {
+    let (disk, truth) = finished(true);
+    let manifest = folder::read_manifest(&disk).unwrap().unwrap();
+    let last = manifest.segments.last().unwrap();
+    assert_eq!(last.end, Some(truth.bytes.len() as u64));
+    let mut reader = SegmentReader::open(&disk, &last.name, last.first, last.history).unwrap();
+    let mut starts = Vec::new();
+    while reader.offset < truth.bytes.len() as u64 {
+        starts.push(reader.position);
+        let Found::Frame(header) = reader.peek().unwrap() else { panic!("a frame is missing") };
+        reader.skip(&header);
+    }
+    assert!(starts.len() > 2);
+    for start in starts {
+        for at in [start, start + 1] {
+            let cut = disk.after_kill();
+            cut.open(&last.name).unwrap().set_len(at).unwrap();
+            assert!(matches!(read(&cut), Err(Error::Corrupt { .. })), "cut at byte {at}");
+        }
+    }
+}
+
 /// After a flaw was reported, repair makes a log that starts again, and keeps aside what it took.
 #[test]
 fn repair_cuts_at_the_first_flaw() {

@@ -696,7 +696,16 @@ impl Writer {
         self.heal()?;
         self.write_all()?;
         self.sync()?;
-        self.files.lock().as_mut().map_or(Ok(()), |files| self.end_segment(files))
+        let mut held = self.files.lock();
+        let Some(files) = held.as_mut() else { return Ok(()) };
+        self.end_segment(files)?;
+        let (first, end) = (files.segment.first, files.written);
+        if end > first {
+            // What is cut off such a segment is missed at the next start. If the manifest cannot be written, it stays one
+            // that was being written: nothing is lost.
+            let _ = self.folder.change(|manifest| manifest.end_last(end));
+        }
+        Ok(())
     }
 
     /// Closes it in the middle of a run: what was appended until now is fsynced, and what comes is not written. It is
